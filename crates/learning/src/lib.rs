@@ -1,0 +1,1 @@
+//! What candle lacks for training: seeded initialisers, optimisers with saved state, fused CPU operations

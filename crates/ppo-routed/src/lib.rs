@@ -1,0 +1,1 @@
+//! Oversight experiments: PPO and REINFORCE with gradient routing

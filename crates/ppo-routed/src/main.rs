@@ -1,0 +1,2 @@
+//! The `ppo-routed` command line.
+fn main() {}

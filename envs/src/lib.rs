@@ -1,0 +1,1 @@
+//! Vectorised gridworlds with partial oversight, on ndarray

@@ -1,0 +1,1 @@
+//! Routed policy networks: experts, gate, mixture, value nets, and their fused CPU path.

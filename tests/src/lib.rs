@@ -1,0 +1,1 @@
+//! Integration tests: the promises of the README, run against the real binaries
