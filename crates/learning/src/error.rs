@@ -1,0 +1,60 @@
+//! The errors of this crate.
+
+use std::path::PathBuf;
+
+/// What can go wrong with parameters and optimisers.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LearningError {
+    /// A parameter was asked for by a name the model does not have.
+    #[error("no parameter is named '{name}'; the model has {known}")]
+    UnknownParameter {
+        /// The name asked for.
+        name: String,
+        /// The names there are, comma-separated.
+        known: String,
+    },
+    /// A file or map lacks parameters of the model.
+    #[error("{origin} lacks the parameters {names}: it was made for another architecture")]
+    Missing {
+        /// Where the values came from.
+        origin: String,
+        /// The names that are lacking, comma-separated.
+        names: String,
+    },
+    /// A file or map has parameters the model does not have.
+    #[error(
+        "{origin} has the parameters {names}, which this model does not have: it was made for another architecture"
+    )]
+    Unexpected {
+        /// Where the values came from.
+        origin: String,
+        /// The names that are too many, comma-separated.
+        names: String,
+    },
+    /// A parameter has another shape than the model's.
+    #[error(
+        "{origin} has {name} in shape {found:?}, the model needs {expected:?}: check the network's sizes"
+    )]
+    Shape {
+        /// Where the values came from.
+        origin: String,
+        /// The parameter's name.
+        name: String,
+        /// The model's shape.
+        expected: Vec<usize>,
+        /// The shape that was found.
+        found: Vec<usize>,
+    },
+    /// A file could not be read as safetensors.
+    #[error("cannot read {path}: {reason}; the file is cut short or no safetensors file")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the reader said.
+        reason: String,
+    },
+    /// candle refused an operation.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}

@@ -1,0 +1,121 @@
+//! Element-wise passes and reductions.
+
+use multiversion::multiversion;
+
+/// h = max(z + b, 0), in place on `z` (rows × width) with one bias per column; NaN stays NaN.
+///
+/// # Panics
+/// Panics if `bias` is empty.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma"))]
+pub fn bias_relu(z: &mut [f32], bias: &[f32]) {
+    for row in z.chunks_exact_mut(bias.len()) {
+        for (z, b) in row.iter_mut().zip(bias) {
+            let sum = *z + b;
+            *z = if sum < 0.0 { 0.0 } else { sum };
+        }
+    }
+}
+
+/// dz = dh where h > 0 and 0 elsewhere, in place on `dh`: the backward pass of a ReLU whose output was `h`.
+/// ReLU'(0) is 0, as in PyTorch.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma"))]
+pub fn relu_backward(dh: &mut [f32], h: &[f32]) {
+    for (d, h) in dh.iter_mut().zip(h) {
+        *d = if *h > 0.0 { *d } else { 0.0 };
+    }
+}
+
+/// Adds the sum of every column of `values` (rows × width) to `sums` (width): the gradient of a bias.
+///
+/// # Panics
+/// Panics if `sums` is empty.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma"))]
+pub fn add_column_sums(sums: &mut [f32], values: &[f32]) {
+    for row in values.chunks_exact(sums.len()) {
+        for (sum, value) in sums.iter_mut().zip(row) {
+            *sum += value;
+        }
+    }
+}
+
+/// a += b.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma"))]
+pub fn add_assign(a: &mut [f32], b: &[f32]) {
+    for (a, b) in a.iter_mut().zip(b) {
+        *a += b;
+    }
+}
+
+/// The sum of squares, added up in `f64`.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma"))]
+pub fn sum_of_squares(values: &[f32]) -> f64 {
+    let mut lanes = [0f64; 16];
+    let chunks = values.chunks_exact(16);
+    let rest: f64 = chunks.remainder().iter().map(|v| f64::from(*v) * f64::from(*v)).sum();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane += f64::from(*value) * f64::from(*value);
+        }
+    }
+    lanes.iter().sum::<f64>() + rest
+}
+
+/// One of Adam's moments: m ← β·m + (1 − β)·g, with g² in place of g where `square`. `fresh` is 1 − β, rounded
+/// once from `f64`: the difference of the `f32` numbers would be off by 1e-5 of itself at β = 0.999.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma"))]
+pub fn decay_moment(moment: &mut [f32], grad: &[f32], beta: f32, fresh: f32, square: bool) {
+    if square {
+        for (m, g) in moment.iter_mut().zip(grad) {
+            *m = beta * *m + fresh * (g * g);
+        }
+    } else {
+        for (m, g) in moment.iter_mut().zip(grad) {
+            *m = beta * *m + fresh * g;
+        }
+    }
+}
+
+/// Adam's step: w ← w − rate · m / (√v / `root_correction` + ε).
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma"))]
+pub fn descend(
+    weights: &mut [f32],
+    first: &[f32],
+    second: &[f32],
+    rate: f32,
+    root_correction: f32,
+    eps: f32,
+) {
+    for ((w, m), v) in weights.iter_mut().zip(first).zip(second) {
+        *w -= rate * m / (v.sqrt() / root_correction + eps);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relu_and_its_gradient_are_zero_at_zero_and_nan_is_not_hidden() {
+        let mut z = vec![-1.0, 0.5, 2.0, f32::NAN, -0.5, 1.0];
+        bias_relu(&mut z, &[1.0, -0.25, 0.0]);
+        assert!(z[3].is_nan());
+        z[3] = 0.0;
+        assert_eq!(z, [0.0, 0.25, 2.0, 0.0, 0.0, 1.0]);
+        let mut d = vec![1.0; 6];
+        relu_backward(&mut d, &z);
+        assert_eq!(d, [0.0, 1.0, 1.0, 0.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn column_sums_add_to_what_is_there() {
+        let mut sums = vec![10.0, 20.0];
+        add_column_sums(&mut sums, &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        assert_eq!(sums, [19.0, 32.0]);
+    }
+
+    #[test]
+    fn the_sum_of_squares_is_exact_on_small_integers() {
+        let values: Vec<f32> = (0..101i16).map(f32::from).collect();
+        assert!((sum_of_squares(&values) - 338_350.0).abs() < 1e-9);
+    }
+}
