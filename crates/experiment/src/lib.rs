@@ -1,1 +1,69 @@
-//! The life of a run: config, seed streams, run folder, metrics, checkpoints, progress
+//! The life of a run, shared by every binary of Signalbox: its config, its seed streams, its folder, its
+//! metrics, its checkpoints, and what a user sees of it in the terminal.
+//!
+//! A run goes through these hands in turn:
+//!
+//! | stage | what | here |
+//! |---|---|---|
+//! | command line | `--config`, `--set`, `--seed`, `--out`, … | [`CommonArgs`] |
+//! | config | defaults < file < `--set`, all faults at once | [`load`], [`Settings`] |
+//! | randomness | one seed, one generator for each named purpose | [`SeedStreams`] |
+//! | folder | created once, locked while in use, written atomically | [`RunFolder`], [`Manifest`] |
+//! | training | one JSON line an update, event files, a bar, Ctrl-C | [`MetricsWriter`], [`EventWriter`], [`Progress`], [`Interrupt`] |
+//! | resume | the newest intact checkpoint, the metrics cut back to it | [`CheckpointStore`], [`MetricsWriter::resume`] |
+//! | end | one `error:` line, one `hint:` line, an exit code | [`report`] |
+//!
+//! ```
+//! use experiment::{MetricsWriter, RunFolder, SeedStreams, read_metrics};
+//! use rand::RngExt;
+//!
+//! # fn main() -> Result<(), experiment::RunError> {
+//! # let scratch = tempfile::tempdir().expect("a temporary folder");
+//! let run = RunFolder::create(&scratch.path().join("demo-seed7"))?;
+//! let mut noise = SeedStreams::new(7).stream("env");
+//! let mut metrics = MetricsWriter::create(&run.metrics_path())?;
+//! for update in 1..=3 {
+//!     metrics.log(update * 128, update, &[("eval/return", noise.random::<f64>())])?;
+//! }
+//! metrics.flush()?;
+//! assert_eq!(read_metrics(&run.metrics_path())?.len(), 3);
+//! # Ok(())
+//! # }
+//! ```
+#![warn(missing_docs)]
+
+mod atomic;
+mod checkpoint;
+mod checkpoint_store;
+mod cli;
+mod config;
+mod crc32c;
+mod device;
+mod error;
+mod interrupt;
+mod logging;
+mod manifest;
+mod metrics;
+mod progress;
+mod report;
+mod run_folder;
+mod seeds;
+mod tensorboard;
+
+pub use atomic::write_atomic;
+pub use checkpoint::Checkpoint;
+pub use checkpoint_store::CheckpointStore;
+pub use cli::CommonArgs;
+pub use config::{ConfigError, Fault, Faults, Settings, load, to_toml};
+pub use device::DeviceArg;
+pub use error::RunError;
+pub use interrupt::{Interrupt, install};
+pub use logging::init_logging;
+pub use manifest::{Manifest, utc_timestamp};
+pub use metrics::{MetricsWriter, Record, read_metrics, write_csv};
+pub use progress::Progress;
+pub use rand_xoshiro::Xoshiro256PlusPlus;
+pub use report::{UserError, report};
+pub use run_folder::RunFolder;
+pub use seeds::SeedStreams;
+pub use tensorboard::EventWriter;

@@ -1,0 +1,51 @@
+//! Files that are either the old ones or the new ones, never half of each.
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::error::RunError;
+
+/// How the name of a file begins that a write has not finished; see [`sweep`].
+const PREFIX: &str = ".unfinished-";
+
+/// Writes `bytes` to `path` so that a reader, or the next process after a crash, finds either the old content
+/// or all of the new: into a temporary file in the same folder, synced to the disk, then renamed.
+///
+/// # Errors
+/// [`RunError::Write`] naming `path`; what stood there before is untouched.
+pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    write_atomic_with(path, |file| file.write_all(bytes))
+        .map_err(|source| RunError::Write { path: path.to_owned(), source })
+}
+
+/// [`write_atomic`] with the content written by `fill`, which may fail at any point.
+fn write_atomic_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(PREFIX);
+    // temporary files are private by default, results are not: the umask decides, as for any new file
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder.tempfile_in(folder)?;
+    fill(file.as_file_mut())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    // the rename itself has to reach the disk, too
+    #[cfg(unix)]
+    File::open(folder)?.sync_all()?;
+    Ok(())
+}
+
+/// Removes what writes of a killed process left in `folder`. Only for a folder whose lock is held.
+pub(crate) fn sweep(folder: &Path) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            // a leftover that cannot be removed is in nobody's way
+            fs::remove_file(entry.path()).ok();
+        }
+    }
+}

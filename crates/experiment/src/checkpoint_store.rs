@@ -1,0 +1,89 @@
+//! The checkpoints of one run: which to keep, which to go on from.
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+
+use crate::checkpoint::Checkpoint;
+use crate::error::RunError;
+
+/// The folder `checkpoints/` of a run, with files `update-000123.safetensors`.
+#[derive(Clone, Debug)]
+pub struct CheckpointStore {
+    folder: PathBuf,
+    keep: usize,
+}
+
+impl CheckpointStore {
+    /// The checkpoints in `folder`, of which the newest `keep` stay; 0 keeps all.
+    pub fn new(folder: impl Into<PathBuf>, keep: usize) -> Self {
+        Self { folder: folder.into(), keep }
+    }
+
+    /// Saves the checkpoint of an update and removes the oldest ones beyond the number to keep. Those of later
+    /// updates, left from a run that was taken up again further back, are neither counted nor removed.
+    ///
+    /// Returns the file it wrote.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::save`]; every older checkpoint is then still there.
+    pub fn save(&self, update: u64, checkpoint: &Checkpoint) -> Result<PathBuf, RunError> {
+        fs::create_dir_all(&self.folder)
+            .map_err(|source| RunError::Write { path: self.folder.clone(), source })?;
+        let path = self.folder.join(format!("update-{update:06}.safetensors"));
+        checkpoint.save(&path)?;
+        if self.keep > 0 {
+            let upto: Vec<_> = self.list()?.into_iter().filter(|(number, _)| *number <= update).collect();
+            for (_, old) in upto.iter().rev().skip(self.keep) {
+                fs::remove_file(old).map_err(|source| RunError::Write { path: old.clone(), source })?;
+            }
+        }
+        Ok(path)
+    }
+
+    /// The updates that have a checkpoint and their files, the oldest first. A folder that is not there has none.
+    ///
+    /// # Errors
+    /// [`RunError::Read`] where the folder cannot be listed.
+    pub fn list(&self) -> Result<Vec<(u64, PathBuf)>, RunError> {
+        if !self.folder.exists() {
+            return Ok(Vec::new());
+        }
+        let unreadable = |source| RunError::Read { path: self.folder.clone(), source };
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(unreadable)? {
+            let path = entry.map_err(unreadable)?.path();
+            if let Some(update) = update_of(&path) {
+                found.push((update, path));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// The newest checkpoint that can be read, and its file. Each newer one that cannot is named in a warning.
+    pub fn latest_intact(&self, device: &Device) -> Option<(PathBuf, Checkpoint)> {
+        let list = self.list().inspect_err(|error| warn(error)).unwrap_or_default();
+        list.into_iter().rev().find_map(|(_, path)| match Checkpoint::load(&path, device) {
+            Ok(checkpoint) => Some((path, checkpoint)),
+            Err(error) => {
+                warn(&error);
+                None
+            }
+        })
+    }
+}
+
+fn warn(error: &RunError) {
+    match std::error::Error::source(error) {
+        Some(source) => tracing::warn!("skipped: {error}: {source}"),
+        None => tracing::warn!("skipped: {error}"),
+    }
+}
+
+/// The update in a file name such as `update-000123.safetensors`.
+fn update_of(path: &Path) -> Option<u64> {
+    let digits = path.file_name()?.to_str()?.strip_prefix("update-")?.strip_suffix(".safetensors")?;
+    // `parse` alone would take a sign
+    if digits.bytes().all(|byte| byte.is_ascii_digit()) { digits.parse().ok() } else { None }
+}

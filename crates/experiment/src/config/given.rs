@@ -1,0 +1,176 @@
+//! What the user gave, as single keys with their origin.
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+use toml::{Table, Value};
+
+use super::check::{Known, join, lookup};
+use super::{ConfigError, Fault};
+
+/// A config is a page; whatever is longer is another file.
+const LONGEST_FILE: u64 = 1 << 20;
+
+/// A key as given, with its value: for a known section, each key in it; an unknown section as a whole.
+#[derive(Clone, Debug)]
+pub(super) struct Leaf {
+    pub(super) path: Vec<String>,
+    pub(super) value: Value,
+    pub(super) origin: String,
+}
+
+impl Leaf {
+    pub(super) fn key(&self) -> String {
+        join(&self.path)
+    }
+}
+
+/// Everything given, in the order in which later ones win.
+#[derive(Debug, Default)]
+pub(super) struct Given(Vec<Leaf>);
+
+impl Given {
+    /// Adds the keys of a file; what keeps it from being read as TOML goes to `faults`.
+    pub(super) fn add_file(
+        &mut self,
+        path: &Path,
+        known: &Table,
+        faults: &mut Vec<Fault>,
+    ) -> Result<(), ConfigError> {
+        let name = path.display().to_string();
+        let text = match read(path) {
+            Ok(text) => text,
+            Err(source) if source.kind() == io::ErrorKind::InvalidData => {
+                faults.push(Fault::of("", source.to_string()).from(name));
+                return Ok(());
+            }
+            Err(source) => return Err(ConfigError::Read { path: path.to_owned(), source }),
+        };
+        match (text.parse::<Table>(), DeTable::parse(&text)) {
+            (Ok(table), Ok(spans)) => {
+                let line = |path: &[String]| match offset_of(spans.get_ref(), path) {
+                    Some(offset) => format!("{name}, line {}", position(&text, offset).0),
+                    None => name.clone(),
+                };
+                self.add_table(Vec::new(), table, known, &line);
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                let (line, column) = position(&text, error.span().map_or(0, |span| span.start));
+                faults.push(
+                    Fault::of("", first_line(error.message()))
+                        .from(format!("{name}, line {line}, column {column}")),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds one `section.key=value`.
+    pub(super) fn add_override(&mut self, text: &str, known: &Table, faults: &mut Vec<Fault>) {
+        let origin = "--set";
+        let Some((key, value)) = text.split_once('=') else {
+            faults.push(Fault::of("", format!("{text:?} has no `=`")).from(origin));
+            return;
+        };
+        let path: Vec<String> = key.split('.').map(|part| part.trim().to_owned()).collect();
+        if path.iter().any(String::is_empty) {
+            faults.push(Fault::of("", format!("{text:?} has an empty name in its key")).from(origin));
+            return;
+        }
+        match (parse_value(value.trim()), lookup(known, &path)) {
+            (Ok(Value::Table(table)), Known::Section(_)) => {
+                self.add_table(path, table, known, &|_| origin.to_owned());
+            }
+            (Ok(value), _) => self.0.push(Leaf { path, value, origin: origin.to_owned() }),
+            (Err(message), _) => faults.push(Fault::of(join(&path), message).from(origin)),
+        }
+    }
+
+    /// Adds the keys below `path`. It goes down only as far as the known sections go.
+    fn add_table(
+        &mut self,
+        path: Vec<String>,
+        table: Table,
+        known: &Table,
+        origin: &dyn Fn(&[String]) -> String,
+    ) {
+        for (name, value) in table {
+            let mut path = path.clone();
+            path.push(name);
+            match (value, lookup(known, &path)) {
+                (Value::Table(inner), Known::Section(_)) => self.add_table(path, inner, known, origin),
+                (value, _) => {
+                    let origin = origin(&path);
+                    self.0.push(Leaf { path, value, origin });
+                }
+            }
+        }
+    }
+
+    /// The keys that count: of several with the same path the last.
+    pub(super) fn effective(self) -> Vec<Leaf> {
+        let mut seen = HashSet::new();
+        let mut leaves: Vec<Leaf> =
+            self.0.into_iter().rev().filter(|leaf| seen.insert(leaf.path.clone())).collect();
+        leaves.reverse();
+        leaves
+    }
+}
+
+fn read(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let length = File::open(path)?.take(LONGEST_FILE + 1).read_to_string(&mut text).map_err(|error| {
+        match error.kind() {
+            io::ErrorKind::InvalidData => io::Error::new(error.kind(), "not a text file: it is not UTF-8"),
+            _ => error,
+        }
+    })?;
+    if length as u64 > LONGEST_FILE {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "longer than 1 MiB, which no config is"));
+    }
+    Ok(text)
+}
+
+/// A TOML value, or a string for a bare word.
+fn parse_value(text: &str) -> Result<Value, String> {
+    let error = match text.parse::<Value>() {
+        Ok(value) => return Ok(value),
+        Err(error) => error,
+    };
+    match text.chars().next() {
+        None => Err("has no value; an empty string is written \"\"".into()),
+        Some('"' | '\'' | '[' | '{') => {
+            Err(format!("{text:?} is not a TOML value: {}", first_line(error.message())))
+        }
+        // numbers that TOML alone does not take, such as `.5`
+        Some('.' | '+' | '-' | '0'..='9') if text.parse::<f64>().is_ok() => {
+            Ok(Value::Float(text.parse().unwrap_or_default()))
+        }
+        Some(_) => Ok(Value::String(text.to_owned())),
+    }
+}
+
+fn first_line(message: &str) -> &str {
+    message.lines().next().unwrap_or(message)
+}
+
+/// Where in the file the key at `path` begins.
+fn offset_of(table: &DeTable<'_>, path: &[String]) -> Option<usize> {
+    let (name, rest) = path.split_first()?;
+    let (key, value) = table.iter().find(|(key, _)| key.get_ref().as_ref() == name)?;
+    match (rest, value.get_ref()) {
+        ([], _) => Some(key.span().start),
+        (rest, DeValue::Table(inner)) => offset_of(inner, rest),
+        _ => None,
+    }
+}
+
+/// Line and column of a byte offset, both from 1, the column in characters.
+fn position(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text.as_bytes()[..offset.min(text.len())];
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let begin = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    (line, String::from_utf8_lossy(&before[begin..]).chars().count() + 1)
+}

@@ -1,0 +1,152 @@
+//! What can go wrong in the life of a run, and what its user can do about it.
+use std::io;
+use std::path::PathBuf;
+
+/// A failure of a run folder, a metrics file, a checkpoint, a device or a signal handler.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The folder for a new run is already in use.
+    #[error("the run folder {} already holds files", path.display())]
+    FolderExists {
+        /// The folder that was asked for.
+        path: PathBuf,
+    },
+    /// The path to open is no folder, or holds no run.
+    #[error("{} is not a run folder: {fault}", path.display())]
+    NotARun {
+        /// The path that was asked for.
+        path: PathBuf,
+        /// What is missing there.
+        fault: &'static str,
+    },
+    /// Another process holds the lock of the run folder.
+    #[error("the run folder {} is in use by {}", path.display(), holder(*pid))]
+    Locked {
+        /// The folder that was asked for.
+        path: PathBuf,
+        /// The process that holds the lock, where it could be read.
+        pid: Option<u32>,
+    },
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file could not be written; what stood at its path before is still there.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A value has no JSON form.
+    #[error("cannot write {} as JSON", path.display())]
+    Json {
+        /// The file it was meant for.
+        path: PathBuf,
+        /// What serde said.
+        source: serde_json::Error,
+    },
+    /// A line of a metrics file is not a record.
+    #[error("{} line {line}: {fault}", path.display())]
+    Metrics {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// A metric carries a name that every record already has.
+    #[error("a metric cannot be named `{name}`: every record has a `step` and an `update` of its own")]
+    ReservedMetric {
+        /// The name.
+        name: String,
+    },
+    /// A checkpoint cannot be read back: cut short, damaged, or not one of ours.
+    #[error("the checkpoint {} {fault}", path.display())]
+    Checkpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, as the rest of the sentence.
+        fault: String,
+    },
+    /// A tensor could not be moved from or to its device.
+    #[error("cannot move the tensor `{name}` between the checkpoint {} and its device", path.display())]
+    Tensor {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The tensor's name in it.
+        name: String,
+        /// What candle said.
+        source: candle_core::Error,
+    },
+    /// The device is not there.
+    #[error("cannot use the device {device}: {fault}")]
+    Device {
+        /// The device as written on the command line.
+        device: String,
+        /// Why not, in one line.
+        fault: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// The handler for Ctrl-C and SIGTERM could not be set.
+    #[error("cannot set the handler for Ctrl-C and SIGTERM")]
+    Signals(#[from] ctrlc::Error),
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map_or_else(|| "another process".to_owned(), |pid| format!("another process (id {pid})"))
+}
+
+impl RunError {
+    /// What the user can do, where the message alone does not say it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::FolderExists { path } => Some(format!(
+                "choose another folder with --out or give the run another name; to go on with this run: resume {}",
+                path.display()
+            )),
+            Self::NotARun { .. } => Some("give the folder that `train` printed, such as runs/NAME-seed0".into()),
+            Self::Locked { .. } => Some(
+                "wait until the other process has ended, or choose another folder with --out; a dead process \
+                 holds no lock"
+                    .into(),
+            ),
+            Self::Read { source, .. } | Self::Write { source, .. } => io_hint(source),
+            Self::Metrics { .. } => Some("remove that line, or restore the file from a copy".into()),
+            Self::Checkpoint { .. } => {
+                Some("use an earlier file of the same checkpoints folder, written by the same binary".into())
+            }
+            Self::Device { hint, .. } => Some((*hint).into()),
+            Self::Json { .. } | Self::ReservedMetric { .. } | Self::Tensor { .. } | Self::Signals(_) => None,
+        }
+    }
+
+    /// The exit code of a binary that ends with this error: 2 where the command line asked for something that
+    /// cannot be, 1 where the run failed.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::FolderExists { .. } | Self::NotARun { .. } | Self::Locked { .. } | Self::Device { .. } => 2,
+            _ => 1,
+        }
+    }
+}
+
+fn io_hint(source: &io::Error) -> Option<String> {
+    let hint = match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space on that disk and resume; every checkpoint written before is intact"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "check who may write there, or choose another folder with --out"
+        }
+        _ => return None,
+    };
+    Some(hint.into())
+}

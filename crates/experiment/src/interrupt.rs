@@ -1,0 +1,53 @@
+//! Ctrl-C and SIGTERM as a question that the training loop asks between two updates.
+use std::process;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::error::RunError;
+use crate::progress::above_the_bar;
+
+/// The flag of the installed handler: a process can have only one.
+static INSTALLED: Mutex<Option<Interrupt>> = Mutex::new(None);
+
+/// Whether the run has been asked to stop; clones share one flag.
+///
+/// [`install`] gives the one that signals set. The default one is set only by [`Interrupt::request`].
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt {
+    flag: Arc<AtomicBool>,
+}
+
+impl Interrupt {
+    /// Whether the run should finish the update in hand, write a checkpoint and end.
+    pub fn requested(&self) -> bool {
+        self.flag.load(Ordering::SeqCst)
+    }
+
+    /// Asks the run to stop, as the first Ctrl-C does.
+    pub fn request(&self) {
+        self.flag.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Sets the handler for Ctrl-C, SIGTERM and SIGHUP: the first signal sets the flag, a second one ends the
+/// process at once with exit code 130. Calling it again gives the same flag.
+///
+/// # Errors
+/// [`RunError::Signals`] where the system refuses the handler.
+pub fn install() -> Result<Interrupt, RunError> {
+    let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(interrupt) = installed.as_ref() {
+        return Ok(interrupt.clone());
+    }
+    let interrupt = Interrupt::default();
+    let shared = interrupt.clone();
+    ctrlc::set_handler(move || {
+        if shared.requested() {
+            process::exit(130);
+        }
+        shared.request();
+        above_the_bar(|| eprintln!("stopping after the update in hand; once more to stop at once"));
+    })?;
+    *installed = Some(interrupt.clone());
+    Ok(interrupt)
+}

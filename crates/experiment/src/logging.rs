@@ -1,0 +1,67 @@
+//! Log lines that read like the rest of the command's messages: `warning: …`, no timestamps.
+use std::fmt;
+use std::io::{self, Write};
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::progress::above_the_bar;
+
+/// Sends log lines to stderr: warnings and errors, only errors when `quiet`, or what `RUST_LOG` asks for.
+///
+/// Where a logger is set already, as in a test, it stays.
+pub fn init_logging(quiet: bool) {
+    let default = if quiet { "error" } else { "warn" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .event_format(PlainLine)
+        .with_writer(|| AboveTheBar)
+        .try_init()
+        .ok();
+}
+
+/// `warning: message field=value`
+struct PlainLine;
+
+impl<S, N> FormatEvent<S, N> for PlainLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        ctx: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let word = match *event.metadata().level() {
+            Level::ERROR => "error",
+            Level::WARN => "warning",
+            Level::INFO => "info",
+            Level::DEBUG => "debug",
+            Level::TRACE => "trace",
+        };
+        write!(writer, "{word}: ")?;
+        ctx.field_format().format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}
+
+/// Stderr, with the progress bar out of the way.
+struct AboveTheBar;
+
+impl Write for AboveTheBar {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        above_the_bar(|| io::stderr().write_all(line))?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

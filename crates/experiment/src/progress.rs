@@ -1,0 +1,83 @@
+//! The bar at the foot of the terminal while a run trains.
+use std::env;
+use std::sync::{Mutex, PoisonError};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// The bar that is on the screen, for those who write beside it (the log, the signal handler).
+static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// A bar on stderr with the steps done, steps a second, a message such as the return, and the time left.
+///
+/// It is hidden when stderr is no terminal or the user asked for quiet, and has no colour under `NO_COLOR`.
+#[derive(Debug)]
+pub struct Progress {
+    bar: ProgressBar,
+    quiet: bool,
+}
+
+impl Progress {
+    /// A bar for a run of `total_steps` steps.
+    pub fn new(total_steps: u64, quiet: bool) -> Self {
+        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(Some(total_steps), target).with_style(style());
+        if !bar.is_hidden() {
+            *shown() = Some(bar.clone());
+        }
+        Self { bar, quiet }
+    }
+
+    /// Starts the bar at the step where a resumed run goes on, so that the time left is not guessed from steps
+    /// taken earlier.
+    pub fn start_at(&self, step: u64) {
+        self.bar.set_position(step);
+        self.bar.reset_eta();
+    }
+
+    /// Moves the bar to `step`; `sps` is steps a second, `message` anything short, such as `return 0.71`.
+    pub fn update(&self, step: u64, sps: f64, message: &str) {
+        self.bar.set_message(format!("{sps:.0} steps/s  {message}"));
+        self.bar.set_position(step);
+    }
+
+    /// Prints a line to stderr above the bar; nothing when quiet.
+    pub fn println(&self, line: &str) {
+        if !self.quiet {
+            self.bar.suspend(|| eprintln!("{line}"));
+        }
+    }
+
+    /// Leaves the bar on the screen as it stands and ends it.
+    pub fn finish(&self) {
+        self.bar.abandon();
+        *shown() = None;
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if !self.bar.is_finished() {
+            self.finish();
+        }
+    }
+}
+
+fn style() -> ProgressStyle {
+    let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let bar = if plain { "{bar:32}" } else { "{bar:32.cyan/dim}" };
+    let template = format!("{bar} {{human_pos}}/{{human_len}} steps  {{msg}}  ETA {{eta}}");
+    ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+fn shown() -> std::sync::MutexGuard<'static, Option<ProgressBar>> {
+    SHOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs `write`, which writes to stderr, with the bar taken off the screen meanwhile.
+pub(crate) fn above_the_bar<T>(write: impl FnOnce() -> T) -> T {
+    let bar = shown().clone();
+    match bar {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
