@@ -31,6 +31,12 @@ pub enum PlotError {
         /// What would be accepted.
         allowed: String,
     },
+    /// The picture would not fit into memory or onto a screen.
+    #[error("the picture would be {}×{} pixels; use fewer panels, series or cells, or shorter texts", size.0, size.1)]
+    TooLarge {
+        /// Width and height it would have.
+        size: (u64, u64),
+    },
     /// A frame of an animation differs in size from the first.
     #[error(
         "frame {index} is {}×{} pixels, the first is {}×{}; draw all frames at one size",

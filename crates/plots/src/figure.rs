@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use crate::{Colour, Image, PlotError};
+use crate::{Colour, Image, PlotError, curves};
 
 /// One line of a panel.
 ///
@@ -95,10 +95,11 @@ impl Figure {
     /// # Errors
     /// [`PlotError::Empty`] without panels or for a series without points, [`PlotError::LengthMismatch`] when
     /// `x`, `y` and band of a series differ in length, [`PlotError::OutOfRange`] for a `y_range` that does not
-    /// rise or a reference line that is not finite.
+    /// rise or a reference line that is not finite, [`PlotError::TooLarge`] for far too many panels, series or
+    /// letters.
     pub fn draw(&self) -> Result<Image, PlotError> {
         self.check()?;
-        Ok(Image { width: 1200, height: 720, pixels: vec![255; 3 * 1200 * 720] })
+        curves::draw(self)
     }
 
     fn check(&self) -> Result<(), PlotError> {
@@ -115,7 +116,7 @@ impl Figure {
 impl Panel {
     fn check(&self) -> Result<(), PlotError> {
         if let Some((bottom, top)) = self.y_range
-            && !(drawable(bottom) && drawable(top) && bottom < top)
+            && !(drawable(bottom) && drawable(top) && top - bottom > 1e-300)
         {
             return Err(PlotError::OutOfRange {
                 what: format!("the y-range of panel `{}`", self.title),

@@ -36,11 +36,17 @@
 #![warn(missing_docs)]
 
 mod animation;
+mod arrows;
+mod canvas;
 mod colour;
+mod curves;
 mod error;
 mod figure;
 mod image;
+mod placing;
 mod policy;
+mod text;
+mod ticks;
 
 pub use animation::write_gif;
 pub use colour::Colour;

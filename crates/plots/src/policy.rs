@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use crate::{Image, PlotError};
+use crate::{Image, PlotError, arrows};
 
 /// One grid of a policy picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,10 +56,10 @@ impl PolicyPicture {
     /// # Errors
     /// [`PlotError::Empty`] without grids or for a grid without cells, [`PlotError::LengthMismatch`] when a
     /// list does not have a value for each cell, [`PlotError::OutOfRange`] for a probability or a background
-    /// value outside 0 to 1, or a marker outside the grid.
+    /// value outside 0 to 1, or a marker outside the grid, [`PlotError::TooLarge`] for far too many cells.
     pub fn draw(&self) -> Result<Image, PlotError> {
         self.check()?;
-        Ok(Image { width: 1200, height: 480, pixels: vec![255; 3 * 1200 * 480] })
+        arrows::draw(self)
     }
 
     /// Draws the picture and writes it as a PNG; the file appears whole or not at all.

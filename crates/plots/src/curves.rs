@@ -1,0 +1,333 @@
+//! Drawing of figures: header, panels, labels at the right ends of the lines.
+
+use crate::canvas::{Canvas, DARK, Ink, MUTED, Point, Rect, WHITE};
+use crate::figure::drawable;
+use crate::placing::{place_on_line, spread};
+use crate::text::{Anchor, Font};
+use crate::ticks::{Axis, Tick};
+use crate::{Figure, Image, Panel, PlotError, Scale, Series};
+
+const WIDTH: f64 = 1200.0;
+/// Height of a figure of one panel, unless its texts need more.
+const HEIGHT: f64 = 720.0;
+const MARGIN: f64 = 30.0;
+/// Heights of the axes of one panel, at least, and of each of several.
+const SINGLE_PANEL: f64 = 360.0;
+const STACKED_PANEL: f64 = 240.0;
+const PANEL_GAP: f64 = 26.0;
+/// Widest label at the end of a line, before it wraps.
+const LABEL_WIDTH: f64 = 260.0;
+/// From the axes to the labels at their right: room for a piece of the line.
+const CONNECTOR: f64 = 46.0;
+const LABEL_GAP: f64 = 4.0;
+/// Up to so many points are marked with a dot each.
+const FEW_POINTS: usize = 40;
+const LINE: f64 = 3.2;
+/// Radius of a point.
+const DOT: f64 = 5.0;
+
+const TITLE: Font = Font::bold(30.0);
+const HEADING: Font = Font::bold(23.0);
+const TEXT: Font = Font::regular(21.0);
+const LABEL: Font = Font::regular(22.0);
+
+const GRID: Ink = Ink([226, 228, 231], 1.0);
+const ZERO: Ink = Ink([176, 180, 186], 1.0);
+const AXIS: Ink = Ink([110, 114, 120], 1.0);
+/// The colour of reference lines.
+pub(crate) const REFERENCE: Ink = Ink([84, 88, 94], 1.0);
+
+/// What is known of a panel before anything is drawn.
+struct Plan<'a> {
+    panel: &'a Panel,
+    y_axis: Axis,
+    y_ticks: Vec<Tick>,
+    /// The lines of text of each series' label.
+    labels: Vec<Vec<String>>,
+    /// The axes, without their texts.
+    area: Rect,
+}
+
+impl Plan<'_> {
+    fn height_of_labels(&self) -> f64 {
+        self.labels.iter().map(|lines| block_height(lines)).sum()
+    }
+
+    /// The height of title and label of the y-axis, above the axes.
+    fn heading_height(&self, width: f64) -> f64 {
+        let title = HEADING.wrap(&self.panel.title, width).len() as f64 * HEADING.line_height();
+        let y_label = TEXT.wrap(&self.panel.y_label, width).len() as f64 * TEXT.line_height();
+        title + y_label + 12.0
+    }
+}
+
+pub(crate) fn draw(figure: &Figure) -> Result<Image, PlotError> {
+    let x_axis = shared_x_axis(figure);
+    let mut plans: Vec<Plan> = figure.panels.iter().map(plan).collect();
+    let tick_width = plans.iter().flat_map(|plan| &plan.y_ticks).map(|tick| TEXT.width(&tick.label));
+    let left = MARGIN + tick_width.fold(0.0, f64::max) + 14.0;
+    let label_width = plans.iter().flat_map(|plan| &plan.labels).flatten().map(|line| LABEL.width(line));
+    let label_width = label_width.fold(0.0, f64::max);
+    let right = WIDTH - MARGIN - if label_width > 0.0 { label_width + CONNECTOR } else { 0.0 };
+
+    let text_width = WIDTH - 2.0 * MARGIN;
+    let header = [
+        (TITLE, DARK, TITLE.wrap(&figure.title, text_width)),
+        (TEXT, MUTED, TEXT.wrap(&figure.subtitle, text_width)),
+    ];
+    let header_height: f64 =
+        header.iter().map(|(font, _, lines)| lines.len() as f64 * font.line_height()).sum();
+    let x_label = TEXT.wrap(&figure.x_label, right - left);
+    let footer_height = (1 + x_label.len()) as f64 * TEXT.line_height() + 14.0;
+
+    let mut y = 0.8 * MARGIN + header_height + 14.0;
+    let spare = HEIGHT - y - footer_height - 0.6 * MARGIN;
+    let single = plans.len() == 1;
+    for plan in &mut plans {
+        let heading = plan.heading_height(WIDTH - MARGIN - left);
+        let height = if single { (spare - heading).max(SINGLE_PANEL) } else { STACKED_PANEL };
+        let height = height.max(plan.height_of_labels());
+        plan.area = Rect { left, top: y + heading, right, bottom: y + heading + height };
+        y = plan.area.bottom + PANEL_GAP;
+    }
+    let bottom = y - PANEL_GAP;
+
+    let mut canvas = Canvas::new(WIDTH, bottom + footer_height + 0.6 * MARGIN)?;
+    let mut top = 0.8 * MARGIN;
+    for (font, ink, lines) in &header {
+        top = write_lines(&mut canvas, lines, (MARGIN, top), *font, Anchor::Left, *ink);
+    }
+    let x_ticks = x_ticks(&x_axis, left, right);
+    for plan in &plans {
+        draw_panel(&mut canvas, plan, &x_axis, &x_ticks);
+    }
+    for tick in &x_ticks {
+        let x = left + tick.at * (right - left);
+        canvas.text(&tick.label, (x, bottom + 10.0 + TEXT.ascent()), TEXT, Anchor::Centre, MUTED);
+    }
+    let below = (f64::midpoint(left, right), bottom + 12.0 + TEXT.line_height());
+    write_lines(&mut canvas, &x_label, below, TEXT, Anchor::Centre, DARK);
+    Ok(canvas.finish())
+}
+
+fn shared_x_axis(figure: &Figure) -> Axis {
+    let series = figure.panels.iter().flat_map(|panel| &panel.series);
+    let values = series.flat_map(|series| series.x.iter().zip(&series.y));
+    let shown = values.filter(|(_, y)| drawable(**y)).map(|(x, _)| *x);
+    Axis::fit(figure.x_scale, shown, 0.012)
+}
+
+/// As many ticks as have room for their numbers side by side.
+fn x_ticks(axis: &Axis, left: f64, right: f64) -> Vec<Tick> {
+    let fits = |ticks: &Vec<Tick>| {
+        let mut free = 0.0;
+        ticks.iter().all(|tick| {
+            let (middle, half) = (left + tick.at * (right - left), TEXT.width(&tick.label) / 2.0);
+            let fits = middle - half >= free && middle + half <= WIDTH;
+            free = middle + half + TEXT.size;
+            fits
+        })
+    };
+    let most = ((right - left) / 120.0) as usize;
+    (1..=most).rev().map(|count| axis.ticks(count)).find(fits).unwrap_or_default()
+}
+
+fn plan(panel: &Panel) -> Plan<'_> {
+    let y_axis = if let Some((low, high)) = panel.y_range {
+        Axis::linear(low, high)
+    } else {
+        let bands = panel.series.iter().filter_map(|series| series.band.as_ref());
+        let bands = bands.flat_map(|band| band.lower.iter().chain(&band.upper));
+        let lines = panel.series.iter().flat_map(|series| &series.y);
+        let references = panel.reference_lines.iter().map(|line| &line.y);
+        // room for the names of reference lines above the data
+        let padding = if panel.reference_lines.is_empty() { 0.06 } else { 0.09 };
+        Axis::fit(Scale::Linear, lines.chain(bands).chain(references).copied(), padding)
+    };
+    let labels = panel.series.iter().map(|series| LABEL.wrap(&series.label, LABEL_WIDTH)).collect();
+    let area = Rect { left: 0.0, top: 0.0, right: 0.0, bottom: 0.0 };
+    Plan { panel, y_axis, y_ticks: y_axis.ticks(6), labels, area }
+}
+
+fn draw_panel(canvas: &mut Canvas, plan: &Plan, x_axis: &Axis, x_ticks: &[Tick]) {
+    let (panel, area) = (plan.panel, &plan.area);
+    let text_width = WIDTH - MARGIN - area.left;
+    let start = (area.left, area.top - plan.heading_height(text_width));
+    let title = HEADING.wrap(&panel.title, text_width);
+    let below = write_lines(canvas, &title, start, HEADING, Anchor::Left, DARK);
+    let y_label = TEXT.wrap(&panel.y_label, text_width);
+    write_lines(canvas, &y_label, (area.left, below), TEXT, Anchor::Left, MUTED);
+
+    let height_at = |at: f64| area.bottom - at * area.height();
+    for tick in x_ticks {
+        let x = area.left + tick.at * area.width();
+        canvas.line(&[(x, area.top), (x, area.bottom)], 1.0, GRID);
+    }
+    for tick in &plan.y_ticks {
+        let y = height_at(tick.at);
+        let ink = if tick.zero { ZERO } else { GRID };
+        canvas.line(&[(area.left, y), (area.right, y)], 1.0, ink);
+        let baseline = y + 0.36 * TEXT.size;
+        canvas.text(&tick.label, (area.left - 12.0, baseline), TEXT, Anchor::Right, MUTED);
+    }
+    canvas.line(&[(area.left, area.bottom), (area.right, area.bottom)], 1.4, AXIS);
+
+    let runs: Vec<Vec<Vec<Point>>> =
+        panel.series.iter().map(|series| runs(&series.x, &series.y, x_axis, &plan.y_axis, area)).collect();
+    let references = reference_lines(plan, &runs.concat().concat());
+    canvas.clipped(&area.grown(LINE), |canvas| {
+        for series in &panel.series {
+            draw_band(canvas, series, x_axis, plan);
+        }
+        for (y, _, _) in &references {
+            canvas.line(&[(area.left, *y), (area.right, *y)], 2.0, REFERENCE);
+        }
+        for (series, runs) in panel.series.iter().zip(&runs) {
+            draw_series(canvas, series, runs, area);
+        }
+    });
+    for (_, place, lines) in &references {
+        canvas.rect(place, Ink(WHITE.0, 0.75));
+        write_lines(canvas, lines, (place.left + 4.0, place.top), TEXT, Anchor::Left, REFERENCE);
+    }
+    if runs.iter().all(Vec::is_empty) {
+        let middle = (f64::midpoint(area.left, area.right), f64::midpoint(area.top, area.bottom));
+        let half = LABEL.width("no data") / 2.0 + 8.0;
+        let (top, bottom) = (middle.1 - LABEL.size, middle.1 + 0.5 * LABEL.size);
+        canvas.rect(&Rect { left: middle.0 - half, top, right: middle.0 + half, bottom }, WHITE);
+        canvas.text("no data", middle, LABEL, Anchor::Centre, MUTED);
+    }
+    draw_labels(canvas, plan, &runs);
+}
+
+/// The stretches of a line between its gaps, on the sheet.
+fn runs(x: &[f64], y: &[f64], x_axis: &Axis, y_axis: &Axis, area: &Rect) -> Vec<Vec<Point>> {
+    let point = |(x, y): (&f64, &f64)| {
+        let (x, y) = (x_axis.position(*x)?, y_axis.position(*y)?);
+        // far outside the axes all heights are alike, and the way there stays short
+        Some((area.left + x * area.width(), area.bottom - y.clamp(-15.0, 16.0) * area.height()))
+    };
+    let points: Vec<Option<Point>> = x.iter().zip(y).map(point).collect();
+    let stretches = points.split(Option::is_none).filter(|stretch| !stretch.is_empty());
+    stretches.map(|stretch| stretch.iter().copied().flatten().collect()).collect()
+}
+
+fn draw_band(canvas: &mut Canvas, series: &Series, x_axis: &Axis, plan: &Plan) {
+    let Some(band) = &series.band else { return };
+    let area = &plan.area;
+    let height_at = |y: f64| Some(area.bottom - plan.y_axis.position(y)? * area.height());
+    let edges = series.x.iter().zip(band.lower.iter().zip(&band.upper));
+    let edges: Vec<Option<(f64, f64, f64)>> = edges
+        .map(|(x, (lower, upper))| {
+            let x = area.left + x_axis.position(*x)? * area.width();
+            Some((x, height_at(*lower)?, height_at(*upper)?))
+        })
+        .collect();
+    for pair in edges.windows(2) {
+        if let [Some(from), Some(to)] = *pair {
+            canvas.strip(from, to, Ink(series.colour.rgb(), 0.2));
+        }
+    }
+}
+
+fn draw_series(canvas: &mut Canvas, series: &Series, runs: &[Vec<Point>], area: &Rect) {
+    let ink = Ink(series.colour.rgb(), 1.0);
+    let few = runs.iter().map(Vec::len).sum::<usize>() <= FEW_POINTS;
+    for run in runs {
+        if series.dash {
+            canvas.dashed_line(run, LINE, ink);
+        } else {
+            canvas.line(run, LINE, ink);
+        }
+        if few || run.len() == 1 {
+            for point in run {
+                canvas.circle(*point, DOT, ink);
+            }
+        }
+    }
+    // a line that ends early should be seen to end
+    if let Some(end) = runs.last().and_then(|run| run.last())
+        && !reaches_end(area, *end)
+    {
+        canvas.circle(*end, DOT, ink);
+    }
+}
+
+/// Whether a line that ends at `end` goes on to the right end of the axes.
+fn reaches_end(area: &Rect, end: Point) -> bool {
+    end.0 > area.right - 0.03 * area.width()
+}
+
+/// Height on the sheet, place of the name and its lines, for each reference line.
+fn reference_lines(plan: &Plan, points: &[Point]) -> Vec<(f64, Rect, Vec<String>)> {
+    let area = &plan.area;
+    let visible = plan.panel.reference_lines.iter().filter_map(|line| {
+        let at = plan.y_axis.position(line.y)?;
+        (0.0..=1.0).contains(&at).then(|| (area.bottom - at * area.height(), &line.label))
+    });
+    let visible: Vec<(f64, &String)> = visible.collect();
+    let mut taken: Vec<Rect> = visible
+        .iter()
+        .map(|(y, _)| Rect { left: area.left, top: y - 1.0, right: area.right, bottom: y + 1.0 })
+        .collect();
+    let mut placed = Vec::new();
+    for (y, label) in visible {
+        let lines = TEXT.wrap(label, area.width() - 8.0);
+        let width = lines.iter().map(|line| TEXT.width(line)).fold(0.0, f64::max) + 8.0;
+        let size = (width, lines.len() as f64 * TEXT.line_height());
+        let place = place_on_line(size, y, area, &taken, points);
+        taken.push(place);
+        placed.push((y, place, lines));
+    }
+    placed
+}
+
+/// Names the lines at their right ends, each joined to its name by a piece of the line.
+fn draw_labels(canvas: &mut Canvas, plan: &Plan, runs: &[Vec<Vec<Point>>]) {
+    let area = &plan.area;
+    let named: Vec<usize> = (0..runs.len()).filter(|index| !plan.labels[*index].is_empty()).collect();
+    let end = |index: usize| runs[index].last().and_then(|run| run.last()).copied();
+    let wishes: Vec<(f64, f64)> = named
+        .iter()
+        .map(|&index| {
+            let y = end(index).map_or(area.bottom, |(_, y)| y.clamp(area.top, area.bottom));
+            (y, block_height(&plan.labels[index]))
+        })
+        .collect();
+    let centres = spread(&wishes, area.top - 10.0, area.bottom + 10.0);
+    for ((&index, (y, height)), centre) in named.iter().zip(wishes).zip(centres) {
+        let series = &plan.panel.series[index];
+        let reaches = end(index).is_some_and(|end| reaches_end(area, end));
+        let from = if reaches { y } else { centre };
+        let piece = [(area.right + 8.0, from), (area.right + CONNECTOR - 8.0, centre)];
+        let ink = Ink(series.colour.rgb(), 1.0);
+        if series.dash {
+            canvas.dashed_line(&piece, LINE, ink);
+        } else {
+            canvas.line(&piece, LINE, ink);
+        }
+        let start = (area.right + CONNECTOR, centre - (height - LABEL_GAP) / 2.0);
+        write_lines(canvas, &plan.labels[index], start, LABEL, Anchor::Left, DARK);
+    }
+}
+
+fn block_height(lines: &[String]) -> f64 {
+    if lines.is_empty() { 0.0 } else { lines.len() as f64 * LABEL.line_height() + LABEL_GAP }
+}
+
+/// Writes lines below each other from the upper end `at.1`; returns the lower end.
+pub(crate) fn write_lines(
+    canvas: &mut Canvas,
+    lines: &[String],
+    at: Point,
+    font: Font,
+    anchor: Anchor,
+    ink: Ink,
+) -> f64 {
+    let mut top = at.1;
+    for line in lines {
+        canvas.text(line, (at.0, top + font.ascent()), font, anchor, ink);
+        top += font.line_height();
+    }
+    top
+}

@@ -1,0 +1,101 @@
+//! Measuring and wrapping text in the bundled font.
+
+use std::sync::Once;
+
+use plotters::style::{FontDesc, FontFamily, FontStyle, RGBAColor, TextStyle, register_font};
+
+const FAMILY: FontFamily<'static> = FontFamily::Name("Inter");
+static REGULAR: &[u8] = include_bytes!("../assets/Inter-Regular-subset.otf");
+static SEMIBOLD: &[u8] = include_bytes!("../assets/Inter-SemiBold-subset.otf");
+
+/// Height from the lowest to the highest point of Inter, in units of the font size.
+const HEIGHT: f64 = (2728.0 + 680.0) / 2816.0;
+
+/// Which point of a line of text is given.
+#[derive(Clone, Copy)]
+pub(crate) enum Anchor {
+    Left,
+    Centre,
+    Right,
+}
+
+/// A font at a size in pixels.
+#[derive(Clone, Copy)]
+pub(crate) struct Font {
+    pub size: f64,
+    pub bold: bool,
+}
+
+impl Font {
+    pub const fn regular(size: f64) -> Self {
+        Self { size, bold: false }
+    }
+
+    pub const fn bold(size: f64) -> Self {
+        Self { size, bold: true }
+    }
+
+    /// From the lowest to the highest point, in pixels.
+    pub fn height(self) -> f64 {
+        HEIGHT * self.size
+    }
+
+    /// From one baseline to the next, in pixels.
+    pub fn line_height(self) -> f64 {
+        (1.3 * self.size).round()
+    }
+
+    /// From the top of a line of text, with its leading, to its baseline.
+    pub fn ascent(self) -> f64 {
+        f64::midpoint(self.line_height(), 0.72 * self.size)
+    }
+
+    fn description(self, magnification: f64) -> FontDesc<'static> {
+        static REGISTERED: Once = Once::new();
+        REGISTERED.call_once(|| {
+            // a test draws with both; the files are part of the program
+            let _ = register_font("Inter", FontStyle::Normal, REGULAR);
+            let _ = register_font("Inter", FontStyle::Bold, SEMIBOLD);
+        });
+        let style = if self.bold { FontStyle::Bold } else { FontStyle::Normal };
+        FontDesc::new(FAMILY, self.height() * magnification, style)
+    }
+
+    pub(crate) fn style(self, magnification: f64, colour: &RGBAColor) -> TextStyle<'_> {
+        TextStyle::from(self.description(magnification)).color(colour)
+    }
+
+    /// The width of a line of text in pixels.
+    pub fn width(self, text: &str) -> f64 {
+        // measured large, because the measure is a whole number
+        self.description(8.0).box_size(text).map_or(0.0, |(width, _)| f64::from(width) / 8.0)
+    }
+
+    /// Breaks text into lines no wider than `width`: at spaces, or inside a word that is wider than a line.
+    /// Line breaks in the text stay; empty text has no lines.
+    pub fn wrap(self, text: &str, width: f64) -> Vec<String> {
+        let mut lines: Vec<String> = Vec::new();
+        for paragraph in text.lines() {
+            let mut line = String::new();
+            for word in paragraph.split_whitespace() {
+                let longer = if line.is_empty() { word.to_owned() } else { format!("{line} {word}") };
+                if self.width(&longer) <= width {
+                    line = longer;
+                    continue;
+                }
+                if !line.is_empty() {
+                    lines.push(std::mem::take(&mut line));
+                }
+                for letter in word.chars() {
+                    line.push(letter);
+                    if line.chars().count() > 1 && self.width(&line) > width {
+                        line.pop();
+                        lines.push(std::mem::replace(&mut line, letter.to_string()));
+                    }
+                }
+            }
+            lines.push(line);
+        }
+        lines
+    }
+}
