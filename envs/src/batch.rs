@@ -1,0 +1,221 @@
+//! A batch of environments: the clockwork that every environment shares.
+
+use crate::grid::{Grid, bit};
+use crate::rules::Rules;
+use crate::state::{EnvState, Lanes};
+use crate::vector_env::check_len;
+use crate::{
+    AutoresetMode, EnvConfig, EnvError, EnvId, Layout, NUM_ACTIONS, Outcome, Reached, Space, StepSlices,
+    VectorEnv,
+};
+
+/// The observation scalars per step from which a batch is spread over the rayon pool.
+const PARALLEL_FLOATS: usize = 1 << 17;
+
+/// A batch of environments under one set of rules.
+pub(crate) struct Batch<R> {
+    config: EnvConfig,
+    first_env: usize,
+    clockwork: Clockwork<R>,
+    state: EnvState,
+    observation_space: Space,
+    action_space: Space,
+}
+
+/// What all environments of a batch share and no step changes.
+struct Clockwork<R> {
+    grid: Grid,
+    rules: R,
+    max_steps: u32,
+    /// Scalars in an observation.
+    obs_len: usize,
+    /// Words of oversight bits of an environment.
+    words: usize,
+}
+
+impl<R: Rules> Batch<R> {
+    /// The environments `first_env..first_env + num_envs`, at least one, of a config without faults.
+    pub fn new(config: &EnvConfig, first_env: usize, num_envs: usize) -> Self {
+        let grid = Grid::new(config);
+        let observation_space =
+            Space::MultiBinary { shape: vec![config.id.planes(), config.rows, config.cols] };
+        let words = grid.words();
+        let clockwork = Clockwork {
+            grid,
+            rules: R::new(config),
+            max_steps: config.max_steps,
+            obs_len: observation_space.flat_len(),
+            words,
+        };
+        let mut state = EnvState::new(config, words, first_env, num_envs, 0);
+        let mut lanes = state.lanes();
+        for i in 0..num_envs {
+            clockwork.begin(&mut lanes, i);
+        }
+        Self {
+            config: config.clone(),
+            first_env,
+            clockwork,
+            state,
+            observation_space,
+            action_space: Space::Discrete { n: NUM_ACTIONS },
+        }
+    }
+}
+
+impl<R: Rules> Clockwork<R> {
+    /// The oversight bits of environment `i`.
+    #[inline]
+    fn bits(&self, i: usize) -> std::ops::Range<usize> {
+        i * self.words..(i + 1) * self.words
+    }
+
+    /// Begins a new episode in environment `i`.
+    #[inline]
+    fn begin(&self, lanes: &mut Lanes<'_>, i: usize) {
+        let stream = &mut lanes.streams[i];
+        let placement = self.rules.place(stream);
+        self.grid.draw_bits(placement, stream, &mut lanes.bits[self.bits(i)]);
+        (lanes.agent[i], lanes.ghost[i], lanes.diamond[i]) =
+            (placement.agent, placement.ghost, placement.diamond);
+        lanes.step[i] = 0;
+    }
+
+    /// Writes the observation of environment `i`.
+    #[inline]
+    fn observe(&self, lanes: &Lanes<'_>, i: usize, rows: &mut [f32]) {
+        let row = &mut rows[i * self.obs_len..(i + 1) * self.obs_len];
+        self.rules.observe(lanes.placement(i), &lanes.bits[self.bits(i)], row);
+    }
+
+    /// Steps `lanes`, in halves on the rayon pool while they hold more than `grain` environments.
+    fn step(&self, lanes: Lanes<'_>, actions: &[u8], mut out: StepSlices<'_>, grain: usize) {
+        if lanes.len() <= grain {
+            return self.step_lanes(lanes, actions, &mut out);
+        }
+        let mid = lanes.len() / 2;
+        let (actions_l, actions_r) = actions.split_at(mid);
+        let (lanes_l, lanes_r) = lanes.split_at(mid, self.words);
+        let (out_l, out_r) = out.split_at(mid, self.obs_len);
+        rayon::join(
+            || self.step(lanes_l, actions_l, out_l, grain),
+            || self.step(lanes_r, actions_r, out_r, grain),
+        );
+    }
+
+    /// Steps `lanes` one after the other. The actions exist and the lengths agree.
+    fn step_lanes(&self, mut lanes: Lanes<'_>, actions: &[u8], out: &mut StepSlices<'_>) {
+        for (i, &action) in actions.iter().enumerate() {
+            let cell = self.grid.go(lanes.agent[i], action);
+            let step = lanes.step[i] + 1;
+            (lanes.agent[i], lanes.step[i]) = (cell, step);
+
+            let reached = if cell == lanes.diamond[i] {
+                Reached::Diamond
+            } else if cell == lanes.ghost[i] {
+                Reached::Ghost
+            } else {
+                Reached::Nothing
+            };
+            let terminated = reached != Reached::Nothing;
+            let truncated = !terminated && step >= self.max_steps;
+            let overseen = terminated && bit(&lanes.bits[self.bits(i)], cell);
+            out.rewards[i] = reached.reward();
+            out.terminations[i] = terminated;
+            out.truncations[i] = truncated;
+            out.outcomes[i] = Outcome { reached, overseen };
+
+            if terminated || truncated {
+                self.observe(&lanes, i, out.final_obs);
+                self.begin(&mut lanes, i);
+            }
+            self.observe(&lanes, i, out.observations);
+        }
+    }
+}
+
+impl<R: Rules> VectorEnv for Batch<R> {
+    fn id(&self) -> EnvId {
+        self.config.id
+    }
+
+    fn config(&self) -> &EnvConfig {
+        &self.config
+    }
+
+    fn num_envs(&self) -> usize {
+        self.state.num_envs()
+    }
+
+    fn single_observation_space(&self) -> &Space {
+        &self.observation_space
+    }
+
+    fn single_action_space(&self) -> &Space {
+        &self.action_space
+    }
+
+    fn autoreset_mode(&self) -> AutoresetMode {
+        AutoresetMode::SameStep
+    }
+
+    fn reset(&mut self, seed: Option<u64>, observations: &mut [f32]) -> Result<(), EnvError> {
+        let n = self.num_envs();
+        check_len("observations", n * self.clockwork.obs_len, observations.len())?;
+        if let Some(seed) = seed {
+            self.state.seed(self.first_env, seed);
+        }
+        let mut lanes = self.state.lanes();
+        for i in 0..n {
+            self.clockwork.begin(&mut lanes, i);
+            self.clockwork.observe(&lanes, i, observations);
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, actions: &[u8], out: StepSlices<'_>) -> Result<(), EnvError> {
+        let n = self.num_envs();
+        check_len("actions", n, actions.len())?;
+        out.check(n, self.clockwork.obs_len)?;
+        if let Some(index) = actions.iter().position(|&action| usize::from(action) >= NUM_ACTIONS) {
+            return Err(EnvError::Action { index, got: actions[index] });
+        }
+        let floats = n * self.clockwork.obs_len;
+        let threads = if floats < PARALLEL_FLOATS { 1 } else { rayon::current_num_threads() };
+        let grain = if threads == 1 { n } else { n.div_ceil(4 * threads) };
+        self.clockwork.step(self.state.lanes(), actions, out, grain);
+        Ok(())
+    }
+
+    fn layout(&self, index: usize) -> Layout {
+        self.state.layout(index)
+    }
+
+    fn set_layout(&mut self, index: usize, layout: &Layout) -> Result<(), EnvError> {
+        let num_envs = self.num_envs();
+        if index >= num_envs {
+            return Err(EnvError::Index { index, num_envs });
+        }
+        layout.check(&self.config)?;
+        self.state.set_layout(index, layout);
+        Ok(())
+    }
+
+    fn save_state(&self) -> EnvState {
+        self.state.clone()
+    }
+
+    fn load_state(&mut self, state: &EnvState) -> Result<(), EnvError> {
+        state.check(&self.config, &self.clockwork.grid, self.num_envs())?;
+        self.state = state.clone();
+        Ok(())
+    }
+
+    fn render_text(&self, index: usize) -> String {
+        self.layout(index).render_text(self.id())
+    }
+
+    fn render_rgb(&self, index: usize) -> ndarray::Array3<u8> {
+        self.layout(index).render_rgb(self.id())
+    }
+}

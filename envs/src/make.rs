@@ -1,0 +1,41 @@
+//! Making environments.
+
+use crate::batch::Batch;
+use crate::oversight_grid::OversightGrid;
+use crate::walled::WalledOversightGrid;
+use crate::{EnvConfig, EnvError, EnvId, VectorEnv};
+
+/// A batch of `num_envs` environments, reset under seed 0.
+///
+/// # Errors
+/// [`EnvError::Config`] with every fault of `config`; [`EnvError::NoEnvs`] if `num_envs` is 0.
+pub fn make(config: &EnvConfig, num_envs: usize) -> Result<Box<dyn VectorEnv>, EnvError> {
+    make_slice(config, 0, num_envs)
+}
+
+/// The environments `first_env..first_env + num_envs` of a larger batch, reset under seed 0.
+///
+/// The random stream of an environment depends only on the seed and its number in the larger batch, so slices
+/// stepped by themselves behave bit for bit as the whole.
+///
+/// # Errors
+/// As [`make`].
+pub fn make_slice(
+    config: &EnvConfig,
+    first_env: usize,
+    num_envs: usize,
+) -> Result<Box<dyn VectorEnv>, EnvError> {
+    let faults = config.faults();
+    if !faults.is_empty() {
+        return Err(EnvError::Config(faults));
+    }
+    if num_envs == 0 {
+        return Err(EnvError::NoEnvs);
+    }
+    Ok(match config.id {
+        EnvId::OversightGridV0 => Box::new(Batch::<OversightGrid>::new(config, first_env, num_envs)),
+        EnvId::WalledOversightGridV0 => {
+            Box::new(Batch::<WalledOversightGrid>::new(config, first_env, num_envs))
+        }
+    })
+}
