@@ -1,0 +1,120 @@
+//! What a policy is made of.
+
+use serde::{Deserialize, Serialize};
+
+use crate::PolicyError;
+
+/// Where the weights come from with which the experts are mixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gate {
+    /// A network of its own.
+    Learned,
+    /// The same weight for every expert: Γ = ½ for two.
+    Constant,
+}
+
+/// Which policy a forward pass computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Steering {
+    /// The experts mixed as the gate says.
+    Mixture,
+    /// One expert alone: its weight is 1, the others' 0.
+    Expert(usize),
+}
+
+/// The sizes and parts of a policy and its value net.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyConfig {
+    /// Planes of the observation.
+    pub planes: usize,
+    /// Cells of a plane: rows × columns.
+    pub cells: usize,
+    /// Sizes of the hidden layers of every expert and of the gate.
+    pub hidden: Vec<usize>,
+    /// The number of actions.
+    pub actions: usize,
+    /// The experts' names. One name makes a plain policy.
+    pub experts: Vec<String>,
+    /// How the experts are mixed; without meaning for a single one.
+    pub gate: Gate,
+    /// Planes of the value net's 1×1 convolution.
+    pub value_planes: usize,
+    /// Sizes of the value net's hidden layers.
+    pub value_hidden: Vec<usize>,
+}
+
+impl PolicyConfig {
+    /// The mixture of a diamond and a ghost expert with a learned gate.
+    ///
+    /// # Source
+    /// Cloud et al. 2024, §4.3 and app. F.
+    pub fn mixture(planes: usize, cells: usize) -> Self {
+        Self {
+            planes,
+            cells,
+            hidden: vec![256, 256],
+            actions: 4,
+            experts: vec!["diamond".into(), "ghost".into()],
+            gate: Gate::Learned,
+            value_planes: 16,
+            value_hidden: vec![256, 32],
+        }
+    }
+
+    /// A single expert: the function class of the steered mixture, for the baselines.
+    pub fn single(planes: usize, cells: usize) -> Self {
+        Self { experts: vec!["policy".into()], gate: Gate::Constant, ..Self::mixture(planes, cells) }
+    }
+
+    /// The length of an observation: planes × cells.
+    pub fn inputs(&self) -> usize {
+        self.planes * self.cells
+    }
+
+    /// True where a gate network is trained.
+    pub fn has_gate(&self) -> bool {
+        self.gate == Gate::Learned && self.experts.len() > 1
+    }
+
+    /// The gate's outputs: one fewer than experts, the last expert's logit being fixed at 0. For two experts
+    /// this is the paper's sigmoid. Without a gate network 0.
+    pub fn gate_outputs(&self) -> usize {
+        if self.has_gate() { self.experts.len() - 1 } else { 0 }
+    }
+
+    /// The weights of the experts where no gate network decides them.
+    ///
+    /// # Errors
+    /// Fails where `steering` names an expert that is not there.
+    pub(crate) fn fixed_gate(&self, steering: Steering) -> Result<Option<Vec<f32>>, PolicyError> {
+        let experts = self.experts.len();
+        match steering {
+            Steering::Expert(expert) if expert >= experts => {
+                Err(PolicyError::NoSuchExpert { expert, experts })
+            }
+            Steering::Expert(expert) => {
+                Ok(Some((0..experts).map(|e| if e == expert { 1.0 } else { 0.0 }).collect()))
+            }
+            Steering::Mixture if self.has_gate() => Ok(None),
+            Steering::Mixture => Ok(Some(vec![1.0 / experts as f32; experts])),
+        }
+    }
+
+    pub(crate) fn check(&self) -> Result<(), PolicyError> {
+        let fault = if self.experts.is_empty() {
+            "it has no expert"
+        } else if self.hidden.is_empty() || self.hidden.contains(&0) {
+            "every expert needs hidden layers of at least one unit"
+        } else if self.inputs() == 0 || self.actions == 0 || self.value_planes == 0 {
+            "planes, cells, actions and value planes must be at least 1"
+        } else if self.inputs() > 1 << 16 {
+            "an observation may have at most 65,536 entries"
+        } else if self.value_hidden.contains(&0) {
+            "the value net's layers need at least one unit"
+        } else {
+            return Ok(());
+        };
+        Err(PolicyError::Config(fault.to_owned()))
+    }
+}

@@ -1,0 +1,92 @@
+//! What a forward pass leaves behind for the backward pass.
+
+use crate::PolicyConfig;
+
+/// The forward values of a growing number of rows, laid out row by row.
+///
+/// A rollout appends the rows of each step as it goes; the backward pass reads them all.
+#[derive(Clone, Debug)]
+pub struct Activations {
+    pub(super) rows: usize,
+    /// `hidden[trunk][layer]`: (rows, width), after the ReLU.
+    pub(super) hidden: Vec<Vec<Vec<f32>>>,
+    /// `W_head·h_e` without the bias, (rows, actions) for each expert.
+    pub(super) expert_logits: Vec<Vec<f32>>,
+    pub(super) gate_logits: Vec<f32>,
+    pub(super) gate: Vec<f32>,
+    pub(super) logits: Vec<f32>,
+    pub(super) widths: Vec<usize>,
+    pub(super) actions: usize,
+    pub(super) experts: usize,
+    pub(super) gate_outputs: usize,
+}
+
+impl Activations {
+    /// No rows yet.
+    pub fn new(config: &PolicyConfig) -> Self {
+        let experts = config.experts.len();
+        let trunks = experts + usize::from(config.has_gate());
+        Self {
+            rows: 0,
+            hidden: vec![vec![Vec::new(); config.hidden.len()]; trunks],
+            expert_logits: vec![Vec::new(); experts],
+            gate_logits: Vec::new(),
+            gate: Vec::new(),
+            logits: Vec::new(),
+            widths: config.hidden.clone(),
+            actions: config.actions,
+            experts,
+            gate_outputs: config.gate_outputs(),
+        }
+    }
+
+    /// The number of rows.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// True where there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Removes all rows and keeps the memory.
+    pub fn clear(&mut self) {
+        self.resize(0);
+    }
+
+    /// The logits of a row, one for each action.
+    pub fn logits(&self, row: usize) -> &[f32] {
+        &self.logits[row * self.actions..][..self.actions]
+    }
+
+    /// The weights of the experts in a row.
+    pub fn gate(&self, row: usize) -> &[f32] {
+        &self.gate[row * self.experts..][..self.experts]
+    }
+
+    /// The gate's logits in a row, one fewer than experts; empty without a gate network.
+    pub fn gate_logits(&self, row: usize) -> &[f32] {
+        &self.gate_logits[row * self.gate_outputs..][..self.gate_outputs]
+    }
+
+    /// The part of the logits that comes from one expert, before the gate's weight and without the bias.
+    pub fn expert_logits(&self, expert: usize, row: usize) -> &[f32] {
+        &self.expert_logits[expert][row * self.actions..][..self.actions]
+    }
+
+    pub(super) fn resize(&mut self, rows: usize) {
+        self.rows = rows;
+        for trunk in &mut self.hidden {
+            for (layer, width) in trunk.iter_mut().zip(&self.widths) {
+                layer.resize(rows * width, 0.0);
+            }
+        }
+        for logits in &mut self.expert_logits {
+            logits.resize(rows * self.actions, 0.0);
+        }
+        self.gate_logits.resize(rows * self.gate_outputs, 0.0);
+        self.gate.resize(rows * self.experts, 0.0);
+        self.logits.resize(rows * self.actions, 0.0);
+    }
+}
