@@ -8,7 +8,7 @@ use crate::ticks::{Axis, Tick};
 use crate::{Figure, Image, Panel, PlotError, Scale, Series};
 
 const WIDTH: f64 = 1200.0;
-/// Height of a figure of one panel, unless its texts need more.
+/// Least height of a figure.
 const HEIGHT: f64 = 720.0;
 const MARGIN: f64 = 30.0;
 /// Heights of the axes of one panel, at least, and of each of several.
@@ -81,12 +81,14 @@ pub(crate) fn draw(figure: &Figure) -> Result<Image, PlotError> {
     let footer_height = (1 + x_label.len()) as f64 * TEXT.line_height() + 14.0;
 
     let mut y = 0.8 * MARGIN + header_height + 14.0;
-    let spare = HEIGHT - y - footer_height - 0.6 * MARGIN;
-    let single = plans.len() == 1;
+    let heading = |plan: &Plan| plan.heading_height(WIDTH - MARGIN - left);
+    let count = plans.len() as f64;
+    let taken = y + plans.iter().map(heading).sum::<f64>() + PANEL_GAP * (count - 1.0);
+    let share = (HEIGHT - taken - footer_height - 0.6 * MARGIN) / count;
+    let least = if plans.len() == 1 { SINGLE_PANEL } else { STACKED_PANEL };
     for plan in &mut plans {
-        let heading = plan.heading_height(WIDTH - MARGIN - left);
-        let height = if single { (spare - heading).max(SINGLE_PANEL) } else { STACKED_PANEL };
-        let height = height.max(plan.height_of_labels());
+        let heading = heading(plan);
+        let height = share.max(least).max(plan.height_of_labels());
         plan.area = Rect { left, top: y + heading, right, bottom: y + heading + height };
         y = plan.area.bottom + PANEL_GAP;
     }
@@ -174,7 +176,7 @@ fn draw_panel(canvas: &mut Canvas, plan: &Plan, x_axis: &Axis, x_ticks: &[Tick])
 
     let runs: Vec<Vec<Vec<Point>>> =
         panel.series.iter().map(|series| runs(&series.x, &series.y, x_axis, &plan.y_axis, area)).collect();
-    let references = reference_lines(plan, &runs.concat().concat());
+    let references = reference_lines(plan, &trace(&runs.concat()));
     canvas.clipped(&area.grown(LINE), |canvas| {
         for series in &panel.series {
             draw_band(canvas, series, x_axis, plan);
@@ -183,7 +185,13 @@ fn draw_panel(canvas: &mut Canvas, plan: &Plan, x_axis: &Axis, x_ticks: &[Tick])
             canvas.line(&[(area.left, *y), (area.right, *y)], 2.0, REFERENCE);
         }
         for (series, runs) in panel.series.iter().zip(&runs) {
-            draw_series(canvas, series, runs, area);
+            draw_series(canvas, series, runs);
+        }
+        // a line that ends early should be seen to end, whatever crosses it there
+        for (series, runs) in panel.series.iter().zip(&runs) {
+            if let Some(end) = end_of(runs).filter(|end| !reaches_end(area, *end)) {
+                canvas.circle(end, DOT, Ink(series.colour.rgb(), 1.0));
+            }
         }
     });
     for (_, place, lines) in &references {
@@ -230,7 +238,7 @@ fn draw_band(canvas: &mut Canvas, series: &Series, x_axis: &Axis, plan: &Plan) {
     }
 }
 
-fn draw_series(canvas: &mut Canvas, series: &Series, runs: &[Vec<Point>], area: &Rect) {
+fn draw_series(canvas: &mut Canvas, series: &Series, runs: &[Vec<Point>]) {
     let ink = Ink(series.colour.rgb(), 1.0);
     let few = runs.iter().map(Vec::len).sum::<usize>() <= FEW_POINTS;
     for run in runs {
@@ -245,12 +253,26 @@ fn draw_series(canvas: &mut Canvas, series: &Series, runs: &[Vec<Point>], area: 
             }
         }
     }
-    // a line that ends early should be seen to end
-    if let Some(end) = runs.last().and_then(|run| run.last())
-        && !reaches_end(area, *end)
-    {
-        canvas.circle(*end, DOT, ink);
+}
+
+/// Points all along the lines, near enough to each other that no label slips in between.
+fn trace(runs: &[Vec<Point>]) -> Vec<Point> {
+    const STEP: f64 = 8.0;
+    let mut points: Vec<Point> = runs.iter().filter_map(|run| run.first()).copied().collect();
+    for pair in runs.iter().flat_map(|run| run.windows(2)) {
+        let (dx, dy) = (pair[1].0 - pair[0].0, pair[1].1 - pair[0].1);
+        let pieces = (dx.hypot(dy) / STEP).ceil().max(1.0) as u32;
+        points.extend((1..=pieces).map(|piece| {
+            let share = f64::from(piece) / f64::from(pieces);
+            (pair[0].0 + share * dx, pair[0].1 + share * dy)
+        }));
     }
+    points
+}
+
+/// The last point of a line, if it has any.
+fn end_of(runs: &[Vec<Point>]) -> Option<Point> {
+    runs.last()?.last().copied()
 }
 
 /// Whether a line that ends at `end` goes on to the right end of the axes.
@@ -286,18 +308,17 @@ fn reference_lines(plan: &Plan, points: &[Point]) -> Vec<(f64, Rect, Vec<String>
 fn draw_labels(canvas: &mut Canvas, plan: &Plan, runs: &[Vec<Vec<Point>>]) {
     let area = &plan.area;
     let named: Vec<usize> = (0..runs.len()).filter(|index| !plan.labels[*index].is_empty()).collect();
-    let end = |index: usize| runs[index].last().and_then(|run| run.last()).copied();
     let wishes: Vec<(f64, f64)> = named
         .iter()
         .map(|&index| {
-            let y = end(index).map_or(area.bottom, |(_, y)| y.clamp(area.top, area.bottom));
+            let y = end_of(&runs[index]).map_or(area.bottom, |(_, y)| y.clamp(area.top, area.bottom));
             (y, block_height(&plan.labels[index]))
         })
         .collect();
     let centres = spread(&wishes, area.top - 10.0, area.bottom + 10.0);
     for ((&index, (y, height)), centre) in named.iter().zip(wishes).zip(centres) {
         let series = &plan.panel.series[index];
-        let reaches = end(index).is_some_and(|end| reaches_end(area, end));
+        let reaches = end_of(&runs[index]).is_some_and(|end| reaches_end(area, end));
         let from = if reaches { y } else { centre };
         let piece = [(area.right + 8.0, from), (area.right + CONNECTOR - 8.0, centre)];
         let ink = Ink(series.colour.rgb(), 1.0);

@@ -89,8 +89,8 @@ impl Figure {
         self.draw()?.write_png(path)
     }
 
-    /// Draws the figure: 1200 pixels wide, 720 high for one panel and higher for more, or where a title takes
-    /// several lines. The same figure always gives the same pixels.
+    /// Draws the figure: 1200 pixels wide and at least 720 high, higher where many panels, labels or lines of
+    /// text need it. The same figure always gives the same pixels.
     ///
     /// # Errors
     /// [`PlotError::Empty`] without panels or for a series without points, [`PlotError::LengthMismatch`] when

@@ -78,3 +78,54 @@ pub(crate) fn place_on_line(
     let fallback = Rect { left: bounds.left, top: tops[0], right: bounds.left + width, bottom: y - GAP };
     candidates.min_by_key(cost).unwrap_or(fallback)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn blocks_apart_stay_and_blocks_together_share_the_way() {
+        let near = |found: &[f64], expected: &[f64]| {
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-9), "{found:?}");
+        };
+        near(&spread(&[(80.0, 10.0), (20.0, 10.0)], 0.0, 100.0), &[80.0, 20.0]);
+        near(&spread(&[(50.0, 10.0), (50.0, 10.0)], 0.0, 100.0), &[45.0, 55.0]);
+        near(&spread(&[(98.0, 10.0), (97.0, 20.0)], 0.0, 100.0), &[95.0, 80.0]);
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_that_fit_are_in_bounds_in_order_and_apart(
+            wishes in prop::collection::vec((-50.0..150.0_f64, 1.0..9.0_f64), 0..11)
+        ) {
+            let centres = spread(&wishes, 0.0, 100.0);
+            let mut blocks: Vec<(f64, f64, f64)> =
+                wishes.iter().zip(&centres).map(|((wish, height), centre)| (*centre, *height, *wish)).collect();
+            blocks.sort_by(|a, b| a.0.total_cmp(&b.0));
+            for (centre, height, _) in &blocks {
+                prop_assert!(centre - height / 2.0 >= -1e-9 && centre + height / 2.0 <= 100.0 + 1e-9);
+            }
+            for pair in blocks.windows(2) {
+                prop_assert!(pair[0].0 + pair[0].1 / 2.0 <= pair[1].0 - pair[1].1 / 2.0 + 1e-9);
+                prop_assert!(pair[0].2 <= pair[1].2);
+            }
+        }
+    }
+
+    #[test]
+    fn a_label_keeps_off_curves_edges_and_other_labels() {
+        let bounds = Rect { left: 0.0, top: 0.0, right: 400.0, bottom: 300.0 };
+        let size = (100.0, 20.0);
+        let free = place_on_line(size, 150.0, &bounds, &[], &[]);
+        assert_eq!(free, Rect { left: 0.0, top: 125.0, right: 100.0, bottom: 145.0 });
+        let below_the_top = place_on_line(size, 10.0, &bounds, &[], &[]);
+        assert!(below_the_top.top > 10.0);
+        let beside_the_label = place_on_line(size, 150.0, &bounds, &[free], &[]);
+        assert!(!beside_the_label.overlaps(&free));
+        let curve: Vec<(f64, f64)> =
+            (0..200).map(|x| (f64::from(x), 150.0 + f64::from(x % 40) - 20.0)).collect();
+        assert!(place_on_line(size, 150.0, &bounds, &[], &curve).left >= 180.0);
+    }
+}

@@ -99,3 +99,40 @@ impl Font {
         lines
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Image;
+    use crate::canvas::{Canvas, DARK};
+
+    fn drawn(text: &str, font: Font) -> Image {
+        let mut canvas = Canvas::new(60.0, 60.0).unwrap();
+        canvas.text(text, (15.0, 40.0), font, Anchor::Left, DARK);
+        canvas.finish()
+    }
+
+    #[test]
+    fn the_font_has_the_signs_of_the_papers() {
+        for font in [Font::regular(30.0), Font::bold(30.0)] {
+            let missing = drawn("\u{e000}", font);
+            let nothing = drawn(" ", font);
+            for sign in "Γ±–×→β≈−γλπ≤≥…⁻⁵²é%".chars() {
+                let image = drawn(&sign.to_string(), font);
+                assert!(image != missing && image != nothing, "no glyph for {sign}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrapped_lines_fit_and_lose_no_letter() {
+        let font = Font::regular(20.0);
+        let text = "some words and_a_word_that_is_far_too_long_for_one_line then\nmore";
+        let lines = font.wrap(text, 120.0);
+        assert!(lines.len() > 4);
+        assert!(lines.iter().all(|line| font.width(line) <= 120.0), "{lines:?}");
+        let letters = |text: &str| text.chars().filter(|letter| !letter.is_whitespace()).collect::<String>();
+        assert_eq!(letters(&lines.concat()), letters(text));
+        assert!(font.wrap("", 120.0).is_empty());
+    }
+}

@@ -189,3 +189,74 @@ fn superscript(exponent: i32) -> String {
     };
     exponent.to_string().chars().map(raise).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(axis: Axis, count: usize) -> Vec<String> {
+        axis.ticks(count).into_iter().map(|tick| tick.label).collect()
+    }
+
+    #[test]
+    fn numbers_are_written_as_people_write_them() {
+        let cases: [(&[f64], &[&str]); 9] = [
+            (&[0.0, 5e5, 1e6, 1.5e6, 2e6], &["0", "0.5M", "1M", "1.5M", "2M"]),
+            (&[0.0, 0.1, 0.2, 0.1 + 0.2], &["0", "0.1", "0.2", "0.3"]),
+            (&[-0.5, -0.0, 0.5, 1.0], &["−0.5", "0", "0.5", "1"]),
+            (&[0.0, 1000.0, 9000.0], &["0", "1000", "9000"]),
+            (&[0.0, 5000.0, 10_000.0], &["0", "5k", "10k"]),
+            (&[0.0, 2.5e9], &["0", "2.5B"]),
+            (&[0.0, 2e-5, 4e-5], &["0", "2×10⁻⁵", "4×10⁻⁵"]),
+            (&[-1e20, 1e20], &["−10²⁰", "10²⁰"]),
+            (&[0.001, 0.002], &["0.001", "0.002"]),
+        ];
+        for (values, expected) in cases {
+            assert_eq!(format_numbers(values), expected);
+        }
+    }
+
+    #[test]
+    fn ticks_stand_at_round_numbers_in_range() {
+        assert_eq!(labels(Axis::linear(-0.02e6, 2.02e6), 7), ["0", "0.5M", "1M", "1.5M", "2M"]);
+        assert_eq!(labels(Axis::linear(-0.85, 1.02), 6), ["−0.5", "0", "0.5", "1"]);
+        let log = |low: f64, high: f64| Axis::fit(Scale::Log, [low, high].into_iter(), 0.01);
+        assert_eq!(labels(log(1.0, 1e6), 8), ["1", "10", "100", "1k", "10k", "100k", "1M"]);
+        assert_eq!(labels(log(0.05, 1.0), 8), ["0.05", "0.1", "0.2", "0.5", "1"]);
+        assert_eq!(labels(log(30.0, 50.0), 4), ["30", "40", "50"]);
+    }
+
+    #[test]
+    fn ticks_stand_where_their_values_do() {
+        let ticks = Axis::linear(0.0, 4.0).ticks(4);
+        assert_eq!(ticks.iter().map(|tick| tick.at).collect::<Vec<_>>(), [0.0, 0.25, 0.5, 0.75, 1.0]);
+        assert_eq!(
+            ticks.iter().map(|tick| tick.zero).collect::<Vec<_>>(),
+            [true, false, false, false, false]
+        );
+        let axis = Axis::fit(Scale::Log, [1.0, 100.0].into_iter(), 0.0);
+        assert_eq!(axis.position(10.0), Some(0.5));
+        assert_eq!(axis.position(0.0), None);
+        assert_eq!(axis.position(f64::NAN), None);
+    }
+
+    #[test]
+    fn an_axis_has_length_whatever_it_holds() {
+        let cases: [&[f64]; 7] = [
+            &[],
+            &[f64::NAN, f64::INFINITY],
+            &[3.0],
+            &[0.0, 0.0],
+            &[-1e300, 1e300],
+            &[5e-324, 1e-310],
+            &[1e300, 1e300],
+        ];
+        for values in cases {
+            for scale in [Scale::Linear, Scale::Log] {
+                let axis = Axis::fit(scale, values.iter().copied(), 0.05);
+                assert!(axis.high > axis.low && (axis.high - axis.low).is_finite(), "{values:?}: {axis:?}");
+                assert!(axis.ticks(6).len() < 20, "{values:?}: {axis:?}");
+            }
+        }
+    }
+}
