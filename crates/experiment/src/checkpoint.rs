@@ -21,7 +21,7 @@ const KEY: &str = "signalbox";
 /// Counts up with each change that older programs cannot read.
 const FORMAT: u32 = 1;
 /// A longer header is refused before any of it is read.
-const LONGEST_HEADER: u64 = 64 << 20;
+const LONGEST_HEADER: u64 = 16 << 20;
 
 /// Named tensors and a JSON object about them: all that a run needs to go on.
 ///
@@ -89,25 +89,28 @@ impl Checkpoint {
     /// Writes the checkpoint, atomically.
     ///
     /// # Errors
-    /// [`RunError::Write`] where the disk refuses; [`RunError::Checkpoint`] for a tensor of another type or
+    /// [`RunError::Write`] where the disk refuses; [`RunError::Unsavable`] for a tensor of another type or
     /// name than a file can hold; [`RunError::Tensor`] where a tensor cannot be copied from its device.
     pub fn save(&self, path: &Path) -> Result<(), RunError> {
-        let fault = |fault: String| RunError::Checkpoint { path: path.to_owned(), fault };
+        let fault = |fault: String| RunError::Unsavable { path: path.to_owned(), fault };
         if self.tensors.contains_key("__metadata__") {
             return Err(fault(
-                "cannot hold a tensor named `__metadata__`: the file format needs that name".into(),
+                "a tensor cannot be named `__metadata__`, which the file format needs for itself".into(),
             ));
+        }
+        if !self.header.is_object() {
+            return Err(fault("its header must be a JSON object".into()));
         }
         let mut table = self.header.to_string();
         let mut tensors = Vec::with_capacity(self.tensors.len());
         for (name, tensor) in &self.tensors {
             let dtype = stored_as(tensor.dtype()).ok_or_else(|| {
-                fault(format!("cannot hold the tensor `{name}` of type {:?}: {TYPES}", tensor.dtype()))
+                fault(format!("the tensor `{name}` is of type {:?}; {TYPES}", tensor.dtype()))
             })?;
             let data = to_bytes(tensor).map_err(|source| RunError::Tensor {
                 path: path.to_owned(),
                 name: name.clone(),
-                source,
+                source: Box::new(source),
             })?;
             let bytes = Bytes { dtype, shape: tensor.dims().to_vec(), data };
             add_row(&mut table, name, dtype, &bytes.shape, &bytes.data);
@@ -116,10 +119,19 @@ impl Checkpoint {
         let envelope = Envelope { format: FORMAT, crc32c: checksum(&table), header: self.header.clone() };
         let envelope = serde_json::to_string(&envelope)
             .map_err(|source| RunError::Json { path: path.to_owned(), source })?;
+        // nested more deeply than the parser follows, it would be lost only when it is needed
+        serde_json::from_str::<Envelope>(&envelope)
+            .map_err(|error| fault(format!("its header could not be read back: {error}")))?;
         let metadata = HashMap::from([(KEY.to_owned(), envelope)]);
         let views = tensors.iter().map(|(name, bytes)| (name.as_str(), bytes));
-        let bytes = safetensors::serialize(views, Some(metadata))
-            .map_err(|error| fault(format!("cannot be put together: {error}")))?;
+        let bytes =
+            safetensors::serialize(views, Some(metadata)).map_err(|error| fault(format!("{error}")))?;
+        if header_length(&bytes).is_none_or(|length| length > LONGEST_HEADER) {
+            return Err(fault(format!(
+                "its header is longer than {} MiB; keep large state in tensors",
+                LONGEST_HEADER >> 20
+            )));
+        }
         write_atomic(path, &bytes)
     }
 
@@ -143,15 +155,16 @@ impl Checkpoint {
         for name in metadata.offset_keys() {
             let Some(info) = metadata.info(&name) else { continue };
             let dtype = read_as(info.dtype).ok_or_else(|| {
-                fault(format!("holds the tensor {name:?} of type {:?}: {TYPES}", info.dtype))
+                fault(format!("holds the tensor {name:?} of type {:?}; {TYPES}", info.dtype))
             })?;
             let mut data = vec![0; info.data_offsets.1 - info.data_offsets.0];
             file.read_exact(&mut data).map_err(unreadable)?;
             let mut row = String::new();
             add_row(&mut row, &name, info.dtype, &info.shape, &data);
             rows.insert(name.clone(), row);
-            let tensor = Tensor::from_raw_buffer(&data, dtype, &info.shape, device)
-                .map_err(|source| RunError::Tensor { path: path.to_owned(), name: name.clone(), source })?;
+            let tensor = Tensor::from_raw_buffer(&data, dtype, &info.shape, device).map_err(|source| {
+                RunError::Tensor { path: path.to_owned(), name: name.clone(), source: Box::new(source) }
+            })?;
             tensors.insert(name, tensor);
         }
         let mut table = envelope.header.to_string();
@@ -221,6 +234,11 @@ impl From<io::Error> for Refused {
     }
 }
 
+/// The length of the header, which the first eight bytes of a file give.
+fn header_length(file: &[u8]) -> Option<u64> {
+    file.first_chunk().map(|prefix| u64::from_le_bytes(*prefix))
+}
+
 /// Reads and checks everything before the data, of a file of `length` bytes.
 fn open(file: &mut impl Read, length: u64) -> Result<Opened, Refused> {
     let refused = |text: &str| Refused::Fault(text.to_owned());
@@ -242,17 +260,31 @@ fn open(file: &mut impl Read, length: u64) -> Result<Opened, Refused> {
     }
     let mut header = vec![0; header_length as usize];
     file.read_exact(&mut header)?;
-    let metadata: Metadata = serde_json::from_slice(&header).map_err(|_| not_ours())?;
+    let metadata: Metadata = serde_json::from_slice(&header).map_err(|error| {
+        // one flipped byte does not make it someone else's
+        let ours = header.windows(KEY.len()).any(|window| window == KEY.as_bytes());
+        if ours { refused(&format!("has a damaged header: {error}")) } else { not_ours() }
+    })?;
     let envelope = metadata.metadata().as_ref().and_then(|entries| entries.get(KEY)).ok_or_else(not_ours)?;
     let envelope: Envelope =
         serde_json::from_str(envelope).map_err(|error| refused(&format!("has a damaged header: {error}")))?;
+    if !envelope.header.is_object() {
+        return Err(refused("has a damaged header: it is not a JSON object"));
+    }
     if envelope.format != FORMAT {
         return Err(refused(&format!(
             "has format {}, this program reads format {FORMAT}: use the version that wrote it",
             envelope.format
         )));
     }
-    let expected = 8 + header_length + metadata.data_len() as u64;
+    // a shape such as [0, 2⁴⁰, 2⁴⁰] has no elements and would still overflow its strides
+    let fits = |shape: &[usize]| {
+        shape.iter().filter(|size| **size > 0).try_fold(1_usize, |n, size| n.checked_mul(*size))
+    };
+    if let Some((name, info)) = metadata.tensors().iter().find(|(_, info)| fits(&info.shape).is_none()) {
+        return Err(refused(&format!("is damaged: its tensor {name:?} has the shape {:?}", info.shape)));
+    }
+    let expected = (metadata.data_len() as u64).saturating_add(8 + header_length);
     if length != expected {
         let what = if length < expected { "is cut short" } else { "has something behind its end" };
         return Err(refused(&format!("{what}: it has {length} bytes and should have {expected}")));

@@ -1,4 +1,5 @@
 //! The checkpoints of one run: which to keep, which to go on from.
+use std::error::Error as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -63,7 +64,7 @@ impl CheckpointStore {
 
     /// The newest checkpoint that can be read, and its file. Each newer one that cannot is named in a warning.
     pub fn latest_intact(&self, device: &Device) -> Option<(PathBuf, Checkpoint)> {
-        let list = self.list().inspect_err(|error| warn(error)).unwrap_or_default();
+        let list = self.list().inspect_err(warn).unwrap_or_default();
         list.into_iter().rev().find_map(|(_, path)| match Checkpoint::load(&path, device) {
             Ok(checkpoint) => Some((path, checkpoint)),
             Err(error) => {
@@ -75,10 +76,8 @@ impl CheckpointStore {
 }
 
 fn warn(error: &RunError) {
-    match std::error::Error::source(error) {
-        Some(source) => tracing::warn!("skipped: {error}: {source}"),
-        None => tracing::warn!("skipped: {error}"),
-    }
+    let source = error.source().map(|source| format!(": {source}")).unwrap_or_default();
+    tracing::warn!("skipped: {error}{source}");
 }
 
 /// The update in a file name such as `update-000123.safetensors`.

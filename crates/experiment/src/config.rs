@@ -112,7 +112,8 @@ impl ConfigError {
 /// Loads settings: the defaults, over them the file, over them `overrides` in their order, each
 /// `section.key=value`.
 ///
-/// The value of an override is read as TOML; a bare word that is no TOML value is a string. An integer stands
+/// The value of an override is read as TOML; a bare word that is no TOML value is a string, and so is any single
+/// value where a string is wanted. An integer stands
 /// for a float where one is wanted.
 ///
 /// # Errors

@@ -75,6 +75,14 @@ pub enum RunError {
         /// What is wrong with it, as the rest of the sentence.
         fault: String,
     },
+    /// A checkpoint holds what its file cannot; nothing was written.
+    #[error("cannot save the checkpoint {}: {fault}", path.display())]
+    Unsavable {
+        /// The file it was meant for.
+        path: PathBuf,
+        /// What the file cannot hold.
+        fault: String,
+    },
     /// A tensor could not be moved from or to its device.
     #[error("cannot move the tensor `{name}` between the checkpoint {} and its device", path.display())]
     Tensor {
@@ -83,7 +91,7 @@ pub enum RunError {
         /// The tensor's name in it.
         name: String,
         /// What candle said.
-        source: candle_core::Error,
+        source: Box<candle_core::Error>,
     },
     /// The device is not there.
     #[error("cannot use the device {device}: {fault}")]
@@ -124,7 +132,11 @@ impl RunError {
                 Some("use an earlier file of the same checkpoints folder, written by the same binary".into())
             }
             Self::Device { hint, .. } => Some((*hint).into()),
-            Self::Json { .. } | Self::ReservedMetric { .. } | Self::Tensor { .. } | Self::Signals(_) => None,
+            Self::Json { .. }
+            | Self::ReservedMetric { .. }
+            | Self::Unsavable { .. }
+            | Self::Tensor { .. }
+            | Self::Signals(_) => None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a run was: written to `manifest.json`, so that a result can be repeated.
 use std::env;
+use std::fmt::Display;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -33,7 +34,13 @@ pub struct Manifest {
 
 impl Manifest {
     /// The manifest of a run that begins now, with the command line of this process.
-    pub fn new(name: &str, version: &str, seed: u64, threads: usize, device: impl ToString) -> Self {
+    pub fn new(
+        name: &str,
+        version: &str,
+        seed: u64,
+        threads: usize,
+        device: &(impl Display + ?Sized),
+    ) -> Self {
         let mut command_line: Vec<String> =
             env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
         if let Some(program) = command_line.first_mut()

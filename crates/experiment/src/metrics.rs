@@ -51,7 +51,7 @@ impl MetricsWriter {
     /// # Errors
     /// [`RunError::Write`].
     pub fn append(path: &Path) -> Result<Self, RunError> {
-        Self::cut(path, |file| end_of_last_line(file).map_err(|source| unwritable(path, source)))
+        Self::cut(path, |_, whole_lines| Ok(whole_lines))
     }
 
     /// Goes on with a file from a checkpoint of `update`: every record after that update is dropped, as is a
@@ -60,7 +60,7 @@ impl MetricsWriter {
     /// # Errors
     /// [`RunError::Write`], and the errors of [`read_metrics`].
     pub fn resume(path: &Path, update: u64) -> Result<Self, RunError> {
-        Self::cut(path, |file| {
+        Self::cut(path, |file, _| {
             let mut lines = Lines::new(path, file);
             let mut end = 0;
             while let Some(record) = lines.next_record()? {
@@ -73,8 +73,8 @@ impl MetricsWriter {
         })
     }
 
-    /// Opens the file and cuts it where `end` says.
-    fn cut(path: &Path, end: impl FnOnce(&mut File) -> Result<u64, RunError>) -> Result<Self, RunError> {
+    /// Opens the file and cuts it where `end` says, which is told where the last whole line ends.
+    fn cut(path: &Path, end: impl FnOnce(&mut File, u64) -> Result<u64, RunError>) -> Result<Self, RunError> {
         let fail = |source| unwritable(path, source);
         let mut file = OpenOptions::new()
             .read(true)
@@ -84,15 +84,15 @@ impl MetricsWriter {
             .open(path)
             .map_err(fail)?;
         let length = file.metadata().map_err(fail)?.len();
-        let last_line = end_of_last_line(&mut file).map_err(fail)?;
-        if last_line < length {
+        let whole_lines = end_of_last_line(&mut file).map_err(fail)?;
+        if whole_lines < length {
             tracing::warn!(
                 "{}: dropped the last line, which was cut off after {} bytes",
                 path.display(),
-                length - last_line
+                length - whole_lines
             );
         }
-        let end = end(&mut file)?;
+        let end = end(&mut file, whole_lines)?;
         file.set_len(end).map_err(fail)?;
         file.seek(SeekFrom::Start(end)).map_err(fail)?;
         Ok(Self::over(path, file))
@@ -209,21 +209,21 @@ impl<'a, R: Read + Seek> Lines<'a, R> {
         self.reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut self.line).map_err(unreadable)?;
         let fault =
             |fault: String| RunError::Metrics { path: self.path.to_owned(), line: self.number, fault };
-        if self.line.last() != Some(&b'\n') {
+        let Some(line) = self.line.strip_suffix(b"\n") else {
             return if self.line.len() as u64 == LONGEST_LINE {
                 Err(fault(format!("longer than {LONGEST_LINE} bytes, this is not a metrics file")))
             } else {
                 Ok(None)
             };
-        }
+        };
         self.offset += self.line.len() as u64;
-        parse_line(&self.line).map(Some).map_err(fault)
+        parse_line(line).map(Some).map_err(fault)
     }
 }
 
 fn parse_line(line: &[u8]) -> Result<Record, String> {
-    let mut object: Map<String, Value> =
-        serde_json::from_slice(line).map_err(|error| format!("not a JSON object: {error}"))?;
+    let mut object: Map<String, Value> = serde_json::from_slice(line)
+        .map_err(|error| format!("not a JSON object, see column {}", error.column()))?;
     let mut count = |key| match object.remove(key) {
         Some(value) => value.as_u64().ok_or_else(|| format!("`{key}` is not a count: {value}")),
         None => Err(format!("`{key}` is missing")),
@@ -257,7 +257,7 @@ fn csv_table(records: &[Record], names: &BTreeSet<&str>) -> io::Result<Vec<u8>> 
         table.write_field(update.to_string())?;
         for name in names {
             let value = values.get(*name).filter(|value| value.is_finite());
-            table.write_field(value.map(f64::to_string).unwrap_or_default())?;
+            table.write_field(value.map(|value| format!("{value:?}")).unwrap_or_default())?;
         }
         table.write_record(None::<&[u8]>)?;
     }

@@ -40,8 +40,8 @@ impl UserError {
 /// The end of `main`: on an error, its whole chain on one line of stderr as `error: outer: inner`, and the hint
 /// of the first error of the chain that has one as `hint: …`.
 ///
-/// The exit code is 0 for a run that is done. Otherwise the first [`ConfigError`], [`RunError`] or
-/// [`UserError`] of the chain decides it; without one it is 1.
+/// The exit code is 0 for a run that is done. Otherwise the first [`UserError`], [`ConfigError`] or
+/// [`RunError`] of the chain decides it; without one it is 1.
 ///
 /// ```no_run
 /// fn run() -> anyhow::Result<()> {
@@ -66,7 +66,9 @@ pub fn report<E: Into<anyhow::Error>>(result: Result<(), E>) -> ExitCode {
 /// What [`report`] prints, and the exit code.
 fn describe(error: &anyhow::Error) -> (String, u8) {
     let mut text = format!("error: {error:#}\n");
-    let known = error.chain().filter_map(|cause| {
+    // a context that was added as a value is not in the chain as itself, but the whole can be asked for it
+    let context = error.downcast_ref::<UserError>().map(|error| (error.hint.clone(), error.exit_code));
+    let causes = error.chain().filter_map(|cause| {
         if let Some(error) = cause.downcast_ref::<ConfigError>() {
             Some((error.hint(), error.exit_code()))
         } else if let Some(error) = cause.downcast_ref::<RunError>() {
@@ -75,9 +77,57 @@ fn describe(error: &anyhow::Error) -> (String, u8) {
             cause.downcast_ref::<UserError>().map(|error| (error.hint.clone(), error.exit_code))
         }
     });
-    let known: Vec<(Option<String>, u8)> = known.collect();
+    let known: Vec<(Option<String>, u8)> = context.into_iter().chain(causes).collect();
     if let Some(hint) = known.iter().find_map(|(hint, _)| hint.as_ref()) {
         writeln!(text, "hint: {hint}").ok();
     }
     (text, known.first().map_or(1, |(_, code)| *code))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use anyhow::Context as _;
+
+    use super::*;
+
+    #[test]
+    fn the_whole_chain_is_one_line_and_the_cause_gives_hint_and_code() {
+        let cause = RunError::FolderExists { path: PathBuf::from("runs/a-seed0") };
+        let error = Err::<(), _>(cause).context("starting").context("ppo-routed").unwrap_err();
+        insta::assert_snapshot!(describe(&error).0, @r"
+        error: ppo-routed: starting: the run folder runs/a-seed0 already holds files
+        hint: choose another folder with --out or give the run another name; to go on with this run: resume runs/a-seed0
+        ");
+        assert_eq!(describe(&error).1, 2);
+    }
+
+    #[test]
+    fn a_full_disk_says_what_is_safe() {
+        let source = std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let error = anyhow::Error::new(RunError::Write { path: PathBuf::from("a/metrics.jsonl"), source });
+        insta::assert_snapshot!(describe(&error).0, @r"
+        error: cannot write a/metrics.jsonl: no storage space
+        hint: free some space on that disk and resume; every checkpoint written before is intact
+        ");
+        assert_eq!(describe(&error).1, 1);
+    }
+
+    #[test]
+    fn an_error_of_the_binary_counts_as_cause_and_as_context() {
+        let usage = || UserError::usage("`eval` needs a run folder").with_hint("eval runs/NAME-seed0");
+        let text = "error: `eval` needs a run folder\nhint: eval runs/NAME-seed0\n";
+        assert_eq!(describe(&usage().into()), (text.to_owned(), 2));
+        let error = anyhow::anyhow!("inner").context(usage()).context("outer");
+        let text = "error: outer: `eval` needs a run folder: inner\nhint: eval runs/NAME-seed0\n";
+        assert_eq!(describe(&error), (text.to_owned(), 2));
+        let error = anyhow::Error::new(UserError::failed("the loss is NaN"));
+        assert_eq!(describe(&error), ("error: the loss is NaN\n".to_owned(), 1));
+    }
+
+    #[test]
+    fn any_other_error_is_a_failed_run() {
+        assert_eq!(describe(&anyhow::anyhow!("odd").context("outer")), ("error: outer: odd\n".to_owned(), 1));
+    }
 }

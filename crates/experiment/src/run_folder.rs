@@ -57,8 +57,8 @@ impl RunFolder {
     /// # Errors
     /// [`RunError::NotARun`] where no run is, [`RunError::Locked`] where another process is at work there.
     pub fn open(path: &Path) -> Result<Self, RunError> {
-        let mut run = Self::view(path)?;
-        run._lock = lock(path)?;
+        Self::view(path)?;
+        let run = Self { path: path.to_owned(), _lock: lock(path)? };
         for folder in [&run.path, &run.checkpoints(), &run.plots()] {
             sweep(folder);
         }

@@ -58,3 +58,56 @@ fn fnv1a(bytes: &[u8]) -> u64 {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::Rng as _;
+
+    #[test]
+    fn hash_and_mix_are_the_published_ones() {
+        // the test vectors of FNV (Noll) and the first outputs of SplitMix64 from the state 0 and 1234567
+        assert_eq!(fnv1a(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
+        assert_eq!(mix(0x9e37_79b9_7f4a_7c15), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(mix(1_234_567_u64.wrapping_add(0x9e37_79b9_7f4a_7c15)), 6_457_827_717_110_365_317);
+    }
+
+    /// Name, seed and first output, as `tests/golden/seeds.py` prints them.
+    const GOLDEN: [(&str, u64, u64); 5] = [
+        ("init", 0x571f_ed4d_4de5_e1d2, 0xdfbd_0a08_46e1_8a6f),
+        ("env", 0xbadb_43ce_eeac_c936, 0x77d7_db49_02e4_b08f),
+        ("action", 0xcdb2_7c31_e095_4255, 0xe4ab_a258_bcaa_a3aa),
+        ("shuffle", 0x8dbe_18a7_00e3_4641, 0x816e_01e7_de78_9546),
+        ("data", 0x6cbb_3d9a_5211_74d5, 0xa148_cedd_b48c_8964),
+    ];
+
+    #[test]
+    fn golden() {
+        let streams = SeedStreams::new(1);
+        for (name, seed, first) in GOLDEN {
+            assert_eq!(streams.seed_of(name), seed, "{name}");
+            assert_eq!(streams.stream(name).next_u64(), first, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_saved_stream_goes_on_where_it_was() {
+        let mut stream = SeedStreams::new(3).stream("action");
+        stream.next_u64();
+        let saved = serde_json::to_string(&stream).unwrap();
+        let mut restored: Xoshiro256PlusPlus = serde_json::from_str(&saved).unwrap();
+        for _ in 0..10 {
+            assert_eq!(restored.next_u64(), stream.next_u64());
+        }
+    }
+
+    #[test]
+    fn no_two_of_many_streams_share_a_seed() {
+        let names = ["init", "env", "action", "shuffle", "data", "eval", ""];
+        let seeds: std::collections::HashSet<u64> =
+            (0..1000).flat_map(|seed| names.map(|name| SeedStreams::new(seed).seed_of(name))).collect();
+        assert_eq!(seeds.len(), 7000);
+    }
+}

@@ -93,8 +93,11 @@ fn scalar_event(wall_time: f64, tag: &str, step: u64, value: f32) -> Vec<u8> {
     bytes(&mut summary, 1, &entry);
     let mut event = Vec::new();
     double(&mut event, 1, wall_time);
-    event.push(2 << 3);
-    varint(&mut event, step);
+    // as every writer of the format does, a zero is left out
+    if step > 0 {
+        event.push(2 << 3);
+        varint(&mut event, step);
+    }
     bytes(&mut event, 5, &summary);
     event
 }
@@ -136,4 +139,35 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
         value >>= 7;
     }
     out.push(value as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The same scalars as in `tests/golden/events.py`, byte for byte as TensorBoard's own writer has them.
+    #[test]
+    fn golden() {
+        let mut written = record(&version_event(1_700_000_000.0));
+        written.extend(record(&scalar_event(1_700_000_001.25, "charts/SPS", 0, 123_456.0)));
+        written.extend(record(&scalar_event(1_700_000_002.5, "losses/policy_loss", 128, -0.0123)));
+        let long = format!("eval/{}", "x".repeat(200));
+        written.extend(record(&scalar_event(1_700_000_003.0, &long, 1 << 40, f32::NAN)));
+        written.extend(record(&scalar_event(1_700_000_003.0, "gewählt", 300, f32::INFINITY)));
+        assert_eq!(written, include_bytes!("../tests/golden/events.tfevents"));
+    }
+
+    #[test]
+    fn two_writers_in_one_second_have_files_of_their_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut first = EventWriter::create(&folder.path().join("tensorboard")).unwrap();
+        let second = EventWriter::create(&folder.path().join("tensorboard")).unwrap();
+        assert_ne!(first.path(), second.path());
+        first.scalar("a", 1, 0.5).unwrap();
+        first.flush().unwrap();
+        let name = first.path().file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with("events.out.tfevents.") && name.ends_with(".signalbox"), "{name}");
+        let expected = [record(&version_event(1.0)), record(&scalar_event(1.0, "a", 1, 0.5))].concat();
+        assert_eq!(fs::read(first.path()).unwrap().len(), expected.len());
+    }
 }

@@ -3,6 +3,7 @@ use std::collections::HashSet;
 
 use toml::{Table, Value};
 
+use super::faults::short;
 use super::given::Leaf;
 use super::{Fault, Settings};
 
@@ -107,22 +108,18 @@ fn unknown(defaults: &Table, leaf: &Leaf) -> String {
     paths(defaults, "", &mut known);
     let given = leaf.key();
     let candidates = known.iter().filter(|(_, section)| *section == is_table).map(|(path, _)| path.as_str());
-    match nearest(&given, candidates) {
-        Some(path) => format!("no such {what}, did you mean `{path}`?"),
-        None => {
-            // beside the place where it was put, as far as that place is known
-            let parent =
-                (0..leaf.path.len()).rev().find_map(|depth| match lookup(defaults, &leaf.path[..depth]) {
-                    Known::Section(section) => Some((depth, section)),
-                    _ => None,
-                });
-            let (depth, section) = parent.unwrap_or((0, defaults));
-            let keys: Vec<&str> = section.keys().map(String::as_str).collect();
-            let place =
-                if depth == 0 { "the config".to_owned() } else { format!("`{}`", join(&leaf.path[..depth])) };
-            format!("no such {what}; {place} has {}", quoted(&keys))
-        }
+    if let Some(path) = nearest(&given, candidates) {
+        return format!("no such {what}, did you mean `{path}`?");
     }
+    // what there is beside the place where it was put, as far as that place is known
+    let parent = (0..leaf.path.len()).rev().find_map(|depth| match lookup(defaults, &leaf.path[..depth]) {
+        Known::Section(section) => Some((depth, section)),
+        _ => None,
+    });
+    let (depth, section) = parent.unwrap_or((0, defaults));
+    let keys: Vec<&str> = section.keys().map(String::as_str).collect();
+    let place = if depth == 0 { "the config".to_owned() } else { format!("`{}`", join(&leaf.path[..depth])) };
+    format!("no such {what}; {place} has {}", quoted(&keys))
 }
 
 /// Every path of the defaults and whether it is a section.
@@ -136,7 +133,8 @@ fn paths(table: &Table, prefix: &str, out: &mut Vec<(String, bool)>) {
     }
 }
 
-/// The candidate that differs least from `given`: the same name in another section, or a slip of the fingers.
+/// The candidate that differs least from `given`: the same name in another section, a slip of the fingers, or the
+/// beginning of a name.
 fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
     // a longer one is no slip, and the distance takes time and memory of the order of the length
@@ -147,7 +145,8 @@ fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option
         let whole = strsim::damerau_levenshtein(given, path);
         let name = strsim::damerau_levenshtein(&last(given), &last(path));
         let allowed = (last(path).chars().count() / 3).max(1);
-        let near = name <= allowed || whole <= allowed;
+        let begun = last(given).len() >= 3 && last(path).starts_with(&last(given));
+        let near = name <= allowed || whole <= allowed || begun;
         near.then_some((name.min(whole), whole, path))
     });
     scored.min().map(|(_, _, path)| path)
@@ -176,7 +175,7 @@ fn wrong_type(default: &Value, given: &Value, reason: &str) -> String {
             let remedy = if quote { "; put it in quotes" } else { "" };
             format!("must be {}, got {}{remedy}", kind(default), show(given))
         }
-        _ => format!("{}, got {}", reason.lines().next().unwrap_or(reason), show(given)),
+        _ => short(reason.lines().next().unwrap_or(reason)),
     }
 }
 
@@ -200,7 +199,7 @@ fn show(value: &Value) -> String {
         Value::Table(_) => "a section".to_owned(),
         value => value.to_string(),
     };
-    if text.chars().count() <= 60 { text } else { text.chars().take(59).chain(['…']).collect() }
+    short(&text)
 }
 
 fn quoted(names: &[&str]) -> String {

@@ -25,7 +25,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.key.as_str(), &self.origin) {
+        match (short(&self.key).as_str(), &self.origin) {
             ("", Some(origin)) => write!(f, "{origin}: {}", self.message),
             ("", None) => f.write_str(&self.message),
             (key, Some(origin)) => write!(f, "`{key}` ({origin}): {}", self.message),
@@ -60,14 +60,26 @@ impl Faults {
     }
 }
 
+/// No more faults are printed: a file with more of them is another file.
+const PRINTED: usize = 20;
+
+/// What was given, cut to fit into a line.
+pub(super) fn short(text: &str) -> String {
+    if text.chars().count() <= 80 { text.to_owned() } else { text.chars().take(79).chain(['…']).collect() }
+}
+
 /// One fault in its line, or a heading and one line for each.
 pub(super) fn list(faults: &[Fault]) -> String {
-    match faults {
-        [fault] => fault.to_string(),
-        _ => faults.iter().fold(format!("the config has {} faults", faults.len()), |mut text, fault| {
-            // writing into a string cannot fail
-            write!(text, "\n  {fault}").ok();
-            text
-        }),
+    if let [fault] = faults {
+        return fault.to_string();
     }
+    let mut text = format!("the config has {} faults", faults.len());
+    for fault in faults.iter().take(PRINTED) {
+        // writing into a string cannot fail
+        write!(text, "\n  {fault}").ok();
+    }
+    if faults.len() > PRINTED {
+        write!(text, "\n  … and {} more", faults.len() - PRINTED).ok();
+    }
+    text
 }

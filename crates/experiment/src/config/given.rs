@@ -8,10 +8,11 @@ use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::check::{Known, join, lookup};
+use super::faults::short;
 use super::{ConfigError, Fault};
 
 /// A config is a page; whatever is longer is another file.
-const LONGEST_FILE: u64 = 1 << 20;
+const LONGEST_FILE: u64 = 64 << 10;
 
 /// A key as given, with its value: for a known section, each key in it; an unknown section as a whole.
 #[derive(Clone, Debug)]
@@ -54,7 +55,10 @@ impl Given {
                     Some(offset) => format!("{name}, line {}", position(&text, offset).0),
                     None => name.clone(),
                 };
-                self.add_table(Vec::new(), table, known, &line);
+                let begin = self.0.len();
+                self.add_table(&[], table, known, &line);
+                // a table is sorted by name, a reader goes down the lines
+                self.0[begin..].sort_by_cached_key(|leaf| offset_of(spans.get_ref(), &leaf.path));
             }
             (Err(error), _) | (_, Err(error)) => {
                 let (line, column) = position(&text, error.span().map_or(0, |span| span.start));
@@ -71,36 +75,43 @@ impl Given {
     pub(super) fn add_override(&mut self, text: &str, known: &Table, faults: &mut Vec<Fault>) {
         let origin = "--set";
         let Some((key, value)) = text.split_once('=') else {
-            faults.push(Fault::of("", format!("{text:?} has no `=`")).from(origin));
+            faults.push(Fault::of("", format!("{:?} has no `=`", short(text))).from(origin));
             return;
         };
         let path: Vec<String> = key.split('.').map(|part| part.trim().to_owned()).collect();
         if path.iter().any(String::is_empty) {
-            faults.push(Fault::of("", format!("{text:?} has an empty name in its key")).from(origin));
+            faults
+                .push(Fault::of("", format!("{:?} has an empty name in its key", short(text))).from(origin));
             return;
         }
         match (parse_value(value.trim()), lookup(known, &path)) {
             (Ok(Value::Table(table)), Known::Section(_)) => {
-                self.add_table(path, table, known, &|_| origin.to_owned());
+                self.add_table(&path, table, known, &|_| origin.to_owned());
+            }
+            // the shell takes quotes away, so a name such as `7` or `true` comes without them
+            (Ok(scalar), Known::Value(Value::String(_)))
+                if !matches!(scalar, Value::String(_) | Value::Array(_)) =>
+            {
+                let value = Value::String(value.trim().to_owned());
+                self.0.push(Leaf { path, value, origin: origin.to_owned() });
             }
             (Ok(value), _) => self.0.push(Leaf { path, value, origin: origin.to_owned() }),
             (Err(message), _) => faults.push(Fault::of(join(&path), message).from(origin)),
         }
     }
 
-    /// Adds the keys below `path`. It goes down only as far as the known sections go.
+    /// Adds the keys of a section, given by its path. It goes down only as far as the known sections go.
     fn add_table(
         &mut self,
-        path: Vec<String>,
+        section: &[String],
         table: Table,
         known: &Table,
         origin: &dyn Fn(&[String]) -> String,
     ) {
         for (name, value) in table {
-            let mut path = path.clone();
-            path.push(name);
+            let path: Vec<String> = section.iter().cloned().chain([name]).collect();
             match (value, lookup(known, &path)) {
-                (Value::Table(inner), Known::Section(_)) => self.add_table(path, inner, known, origin),
+                (Value::Table(inner), Known::Section(_)) => self.add_table(&path, inner, known, origin),
                 (value, _) => {
                     let origin = origin(&path);
                     self.0.push(Leaf { path, value, origin });
@@ -128,7 +139,7 @@ fn read(path: &Path) -> io::Result<String> {
         }
     })?;
     if length as u64 > LONGEST_FILE {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "longer than 1 MiB, which no config is"));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "longer than 64 KiB, which no config is"));
     }
     Ok(text)
 }
@@ -142,7 +153,7 @@ fn parse_value(text: &str) -> Result<Value, String> {
     match text.chars().next() {
         None => Err("has no value; an empty string is written \"\"".into()),
         Some('"' | '\'' | '[' | '{') => {
-            Err(format!("{text:?} is not a TOML value: {}", first_line(error.message())))
+            Err(format!("{:?} is not a TOML value: {}", short(text), first_line(error.message())))
         }
         // numbers that TOML alone does not take, such as `.5`
         Some('.' | '+' | '-' | '0'..='9') if text.parse::<f64>().is_ok() => {
@@ -159,7 +170,7 @@ fn first_line(message: &str) -> &str {
 /// Where in the file the key at `path` begins.
 fn offset_of(table: &DeTable<'_>, path: &[String]) -> Option<usize> {
     let (name, rest) = path.split_first()?;
-    let (key, value) = table.iter().find(|(key, _)| key.get_ref().as_ref() == name)?;
+    let (key, value) = table.get_key_value(name.as_str())?;
     match (rest, value.get_ref()) {
         ([], _) => Some(key.span().start),
         (rest, DeValue::Table(inner)) => offset_of(inner, rest),
@@ -170,7 +181,8 @@ fn offset_of(table: &DeTable<'_>, path: &[String]) -> Option<usize> {
 /// Line and column of a byte offset, both from 1, the column in characters.
 fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = &text.as_bytes()[..offset.min(text.len())];
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let begin = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-    (line, String::from_utf8_lossy(&before[begin..]).chars().count() + 1)
+    let (above, beside) = before.iter().rposition(|byte| *byte == b'\n').map_or((0, before), |at| {
+        (before[..=at].split_inclusive(|byte| *byte == b'\n').count(), &before[at + 1..])
+    });
+    (above + 1, String::from_utf8_lossy(beside).chars().count() + 1)
 }
