@@ -32,6 +32,9 @@ impl Interrupt {
 /// Sets the handler for Ctrl-C, SIGTERM and SIGHUP: the first signal sets the flag, a second one ends the
 /// process at once with exit code 130. Calling it again gives the same flag.
 ///
+/// SIGHUP counts also where the parent had it ignored: a terminal that closes ends the run well, under `nohup`
+/// too. To outlive the terminal, start the run with `setsid`, `tmux` or a job scheduler.
+///
 /// # Errors
 /// [`RunError::Signals`] where the system refuses the handler.
 pub fn install() -> Result<Interrupt, RunError> {

@@ -1,10 +1,17 @@
 //! What a run was: written to `manifest.json`, so that a result can be repeated.
 use std::env;
 use std::fmt::Display;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+
+use crate::error::RunError;
+
+/// No manifest is longer, command line included.
+const LONGEST: u64 = 4 << 20;
 
 /// What ran, with which seed, on what, when. It names no host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +67,16 @@ impl Manifest {
             resumed: Vec::new(),
             finished: None,
         }
+    }
+
+    /// Reads the manifest of an earlier run.
+    ///
+    /// # Errors
+    /// [`RunError::Read`], also where the file is no manifest.
+    pub fn read(path: &Path) -> Result<Self, RunError> {
+        File::open(path)
+            .and_then(|file| serde_json::from_reader(file.take(LONGEST)).map_err(io::Error::from))
+            .map_err(|source| RunError::Read { path: path.to_owned(), source })
     }
 
     /// Notes that the run goes on now after an interruption.

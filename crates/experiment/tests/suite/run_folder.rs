@@ -15,7 +15,9 @@ fn a_new_run_has_its_places() {
     assert_eq!(fs::read_to_string(run.config_path()).unwrap(), "[env]\n");
     let manifest = fs::read_to_string(run.manifest_path()).unwrap();
     assert!(manifest.ends_with("}\n"));
-    assert_eq!(serde_json::from_str::<Manifest>(&manifest).unwrap().seed, 7);
+    assert_eq!(Manifest::read(&run.manifest_path()).unwrap().seed, 7);
+    let error = Manifest::read(&run.config_path()).unwrap_err();
+    assert!(matches!(error, RunError::Read { .. }), "{error}");
     assert!(run.checkpoints().is_dir() && run.plots().is_dir());
     assert_eq!(run.metrics_path(), path.join("metrics.jsonl"));
     assert_eq!(run.summary_path(), path.join("summary.json"));
