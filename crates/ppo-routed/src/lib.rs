@@ -1,1 +1,41 @@
-//! Oversight experiments: PPO and REINFORCE with gradient routing
+//! Oversight experiments: PPO and REINFORCE with gradient routing in the oversight gridworlds.
+//!
+//! One update reads in the order of the paper: rollout, labels carried back over whole episodes, a route for
+//! each step, returns or advantages, losses, gradients, optimiser step. See [`Trainer::update`].
+//!
+//! ```
+//! use candle_core::Device;
+//! use ppo_routed::{Config, Trainer};
+//!
+//! # fn main() -> Result<(), ppo_routed::Error> {
+//! let mut config = Config::default();
+//! (config.env.num_envs, config.train.num_steps, config.eval.num_envs) = (16, 8, 16);
+//! let mut trainer = Trainer::new(&config, 0, 1, &Device::Cpu)?;
+//! trainer.update()?;
+//! assert_eq!(trainer.env_steps(), 128);
+//! assert_eq!(trainer.evaluate()?.len(), 3); // diamond, ghost and full policy
+//! # Ok(())
+//! # }
+//! ```
+
+mod config;
+mod error;
+mod evaluate;
+pub mod learner;
+pub mod losses;
+mod method;
+mod metrics;
+pub mod returns;
+pub mod rollout;
+mod samples;
+mod trainer;
+
+pub use config::{
+    Algo, Backend, CheckpointSection, Config, EnvSection, EvalSection, LossSection, PpoSection, TrainSection,
+};
+pub use error::Error;
+pub use evaluate::{Evaluation, PolicyName, evaluate};
+pub use method::{Label, Method, Route};
+pub use metrics::{RoutingShares, UpdateReport};
+pub use samples::{Endings, Samples};
+pub use trainer::{GradientStep, Trainer};

@@ -1,0 +1,300 @@
+//! The settings of a run: the sections and keys of a config file, their defaults and what makes sense.
+
+use envs::{EnvConfig, EnvId};
+use experiment::{Faults, Settings};
+use serde::{Deserialize, Serialize};
+
+use crate::Method;
+
+/// The learning algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Algo {
+    /// Proximal policy optimisation with the hyper-parameters of the paper's first version.
+    Ppo,
+    /// REINFORCE with a value baseline, as in the paper's second version.
+    Reinforce,
+}
+
+/// What computes forward and backward passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Backend {
+    /// `fused` on the CPU, `candle` elsewhere.
+    Auto,
+    /// The fused CPU path.
+    Fused,
+    /// candle operations and autograd: the reference, and the only one off the CPU.
+    Candle,
+}
+
+/// All settings of `ppo-routed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// The environment.
+    pub env: EnvSection,
+    /// The algorithm, the method and the schedule.
+    pub train: TrainSection,
+    /// What only PPO uses.
+    pub ppo: PpoSection,
+    /// Weights of the losses.
+    pub loss: LossSection,
+    /// Evaluation while training.
+    pub eval: EvalSection,
+    /// Checkpoints.
+    pub checkpoint: CheckpointSection,
+}
+
+/// `[env]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EnvSection {
+    /// The environment's registered name.
+    pub id: EnvId,
+    /// Rows of the grid.
+    pub rows: usize,
+    /// Columns of the grid.
+    pub cols: usize,
+    /// Steps after which an episode is truncated.
+    pub max_steps: u32,
+    /// The probability that a terminal cell is overseen.
+    pub oversight_prob: f64,
+    /// The probability of an oversight bit on any other cell.
+    pub spurious_oversight_prob: f64,
+    /// Environments that run side by side.
+    pub num_envs: usize,
+}
+
+impl EnvSection {
+    /// The environment's own configuration.
+    pub fn config(&self) -> EnvConfig {
+        EnvConfig {
+            id: self.id,
+            rows: self.rows,
+            cols: self.cols,
+            max_steps: self.max_steps,
+            oversight_prob: self.oversight_prob,
+            spurious_oversight_prob: self.spurious_oversight_prob,
+        }
+    }
+}
+
+/// `[train]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainSection {
+    /// The learning algorithm.
+    pub algo: Algo,
+    /// The method under test.
+    pub method: Method,
+    /// Updates: rollouts of `num_envs` × `num_steps` steps, each followed by learning.
+    pub updates: u64,
+    /// Steps of each environment in a rollout.
+    pub num_steps: usize,
+    /// Adam's learning rate, at the start where it is annealed.
+    pub learning_rate: f64,
+    /// Lower the learning rate linearly to zero over the run.
+    pub anneal_lr: bool,
+    /// The discount γ.
+    pub gamma: f64,
+    /// What computes forward and backward passes.
+    pub backend: Backend,
+}
+
+/// `[ppo]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PpoSection {
+    /// Passes over a rollout.
+    pub update_epochs: usize,
+    /// Minibatches of a pass.
+    pub num_minibatches: usize,
+    /// ε of the clipped objective.
+    pub clip_coef: f64,
+    /// Clip the value's change as well.
+    pub clip_vloss: bool,
+    /// λ of generalised advantage estimation.
+    pub gae_lambda: f64,
+    /// Normalise the advantages of each minibatch.
+    pub norm_adv: bool,
+    /// The largest gradient norm; 0 switches clipping off.
+    pub max_grad_norm: f64,
+}
+
+/// `[loss]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LossSection {
+    /// Weight of the entropy bonus.
+    pub ent_coef: f64,
+    /// Weight of the value loss.
+    pub vf_coef: f64,
+    /// Weight of the gate's cross-entropy on overseen episodes.
+    pub gate_coef: f64,
+}
+
+/// `[eval]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EvalSection {
+    /// Updates between evaluations; the last update is always evaluated.
+    pub every: u64,
+    /// Environments of an evaluation.
+    pub num_envs: usize,
+}
+
+/// `[checkpoint]`
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointSection {
+    /// Updates between checkpoints; the last update always has one.
+    pub every: u64,
+    /// Checkpoints to keep; 0 keeps all.
+    pub keep: usize,
+}
+
+impl Config {
+    /// The defaults of an algorithm on an environment.
+    pub fn for_algo(algo: Algo, id: EnvId) -> Self {
+        let EnvConfig { rows, cols, max_steps, oversight_prob, spurious_oversight_prob, .. } =
+            EnvConfig::for_id(id);
+        let (updates, learning_rate, loss, every) = match algo {
+            Algo::Ppo => (180, 2.5e-4, LossSection { ent_coef: 0.05, vf_coef: 0.5, gate_coef: 0.3 }, 5),
+            Algo::Reinforce => (20_000, 5e-5, LossSection { ent_coef: 0.1, vf_coef: 0.5, gate_coef: 0.01 }, 100),
+        };
+        Self {
+            env: EnvSection {
+                id,
+                rows,
+                cols,
+                max_steps,
+                oversight_prob,
+                spurious_oversight_prob,
+                num_envs: 512,
+            },
+            train: TrainSection {
+                algo,
+                method: Method::Routing,
+                updates,
+                num_steps: 32,
+                learning_rate,
+                anneal_lr: algo == Algo::Ppo,
+                gamma: 0.97,
+                backend: Backend::Auto,
+            },
+            ppo: PpoSection {
+                update_epochs: 4,
+                num_minibatches: 4,
+                clip_coef: 0.2,
+                clip_vloss: true,
+                gae_lambda: 0.95,
+                norm_adv: true,
+                max_grad_norm: 0.5,
+            },
+            loss,
+            eval: EvalSection { every, num_envs: 512 },
+            checkpoint: CheckpointSection { every: every * 4, keep: 3 },
+        }
+    }
+
+    /// Environment steps of one update.
+    pub fn steps_per_update(&self) -> u64 {
+        (self.env.num_envs * self.train.num_steps) as u64
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::for_algo(Algo::Ppo, EnvId::OversightGridV0)
+    }
+}
+
+impl Settings for Config {
+    fn base(given: &toml::Table) -> Self {
+        let value = |section: &str, key: &str| given.get(section)?.get(key).cloned();
+        let algo = value("train", "algo").and_then(|v| v.try_into().ok()).unwrap_or(Algo::Ppo);
+        let id = value("env", "id").and_then(|v| v.try_into().ok()).unwrap_or(EnvId::OversightGridV0);
+        Self::for_algo(algo, id)
+    }
+
+    fn faults(&self, faults: &mut Faults) {
+        let Self { env, train, ppo, loss, eval, checkpoint } = self;
+        for fault in env.config().faults() {
+            faults.add(&format!("env.{}", fault.key), fault.message);
+        }
+        for (key, value) in [
+            ("env.num_envs", env.num_envs),
+            ("train.num_steps", train.num_steps),
+            ("ppo.update_epochs", ppo.update_epochs),
+            ("ppo.num_minibatches", ppo.num_minibatches),
+            ("eval.num_envs", eval.num_envs),
+        ] {
+            if value == 0 {
+                faults.add(key, "must be at least 1, got 0");
+            } else if value > 1 << 20 {
+                faults.add(key, format!("must be at most 1,048,576, got {value}"));
+            }
+        }
+        for (key, value) in
+            [("train.updates", train.updates), ("eval.every", eval.every), ("checkpoint.every", checkpoint.every)]
+        {
+            if value == 0 {
+                faults.add(key, "must be at least 1, got 0");
+            }
+        }
+        for (key, value) in [("train.gamma", train.gamma), ("ppo.gae_lambda", ppo.gae_lambda)] {
+            if !(0.0..=1.0).contains(&value) {
+                faults.add(key, format!("must lie between 0 and 1, got {value}"));
+            }
+        }
+        for (key, value) in [("train.learning_rate", train.learning_rate), ("ppo.clip_coef", ppo.clip_coef)] {
+            if !(value > 0.0 && value.is_finite()) {
+                faults.add(key, format!("must be above 0, got {value}"));
+            }
+        }
+        for (key, value) in [
+            ("ppo.max_grad_norm", ppo.max_grad_norm),
+            ("loss.ent_coef", loss.ent_coef),
+            ("loss.vf_coef", loss.vf_coef),
+            ("loss.gate_coef", loss.gate_coef),
+        ] {
+            if !(value >= 0.0 && value.is_finite()) {
+                faults.add(key, format!("must be 0 or more, got {value}"));
+            }
+        }
+        let samples = env.num_envs.saturating_mul(train.num_steps);
+        if samples > 1 << 24 {
+            faults.add(
+                "train.num_steps",
+                format!("a rollout of {samples} samples is too large; use at most 16,777,216"),
+            );
+        }
+        if train.algo == Algo::Ppo && ppo.num_minibatches > 0 && samples > 0 && ppo.num_minibatches > samples {
+            let message = format!("must be at most the {samples} samples of a rollout, got {}", ppo.num_minibatches);
+            faults.add("ppo.num_minibatches", message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_algorithm_and_the_environment_bring_their_defaults() {
+        let load = |set: &[&str]| {
+            let set: Vec<String> = set.iter().map(ToString::to_string).collect();
+            experiment::load::<Config>(None, &set)
+        };
+        assert_eq!(load(&[]).unwrap(), Config::default());
+        let config = load(&["train.algo=reinforce", "env.id=WalledOversightGrid-v0", "env.rows=9"]).unwrap();
+        assert_eq!((config.loss.ent_coef, config.env.rows, config.env.cols), (0.1, 9, 7));
+        assert!(!config.train.anneal_lr);
+        let error = load(&["env.oversight_prob=1.5", "ppo.num_minibatches=0", "train.gama=1"]).unwrap_err();
+        let message = error.to_string();
+        for part in ["env.oversight_prob", "ppo.num_minibatches", "did you mean `train.gamma`"] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_resolved_config_reads_back() {
+        let config = Config::for_algo(Algo::Reinforce, EnvId::WalledOversightGridV0);
+        let text = experiment::to_toml(&config).unwrap();
+        assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
+    }
+}

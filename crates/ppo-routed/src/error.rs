@@ -1,0 +1,41 @@
+//! The errors of this crate.
+
+/// What can go wrong in a run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A loss or gradient that is not a number.
+    #[error("update {update}: {what} is {value}: lower train.learning_rate, or raise ppo.max_grad_norm from 0")]
+    NotFinite {
+        /// The update in hand.
+        update: u64,
+        /// Which number.
+        what: String,
+        /// Its value.
+        value: f64,
+    },
+    /// A saved state that does not fit this run.
+    #[error("the checkpoint does not fit this run: {0}")]
+    State(String),
+    /// Settings that only show to be impossible while running.
+    #[error("{0}")]
+    Setting(String),
+    /// The environment refused.
+    #[error(transparent)]
+    Env(#[from] envs::EnvError),
+    /// The policy refused.
+    #[error(transparent)]
+    Policy(#[from] policies::PolicyError),
+    /// The optimiser refused.
+    #[error(transparent)]
+    Learning(#[from] learning::LearningError),
+    /// The run folder or a file in it refused.
+    #[error(transparent)]
+    Run(#[from] experiment::RunError),
+    /// A picture could not be made.
+    #[error(transparent)]
+    Plot(#[from] plots::PlotError),
+    /// candle refused an operation.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}

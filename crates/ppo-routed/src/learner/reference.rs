@@ -1,0 +1,117 @@
+//! Gradients by autograd on the policy in candle operations.
+
+use candle_core::backprop::GradStore;
+use candle_core::{D, DType, Device, Tensor};
+use policies::{Policy, RouteMasks};
+
+use super::batch::{Batch, Losses, PolicyLoss};
+use crate::rollout::dense_rows;
+use crate::{Error, Label};
+
+/// The gradient of a batch's loss by autograd, on any device: the same losses as
+/// [`super::FusedLearner::gradient`], written with tensors.
+///
+/// # Errors
+/// Fails where candle does.
+pub fn reference_gradient(
+    policy: &Policy,
+    batch: &Batch<'_>,
+    device: &Device,
+) -> Result<(GradStore, Losses), Error> {
+    let n = batch.indices.len();
+    let column = |f: &dyn Fn(usize) -> f32| -> Result<Tensor, Error> {
+        Ok(Tensor::from_vec(batch.indices.iter().map(|i| f(*i as usize)).collect::<Vec<_>>(), n, device)?)
+    };
+    let samples = batch.samples;
+    let rows: Vec<u32> = batch.indices.iter().map(|i| samples.rows[*i as usize]).collect();
+    let observations = dense_rows(batch.unique.rows(), &rows, device)?;
+    let weight = column(&|i| batch.method.weight(samples.labels[i]) / n.max(1) as f32)?;
+    let weighted = |x: &Tensor| -> Result<Tensor, Error> { Ok((x * &weight)?.sum_all()?) };
+
+    let experts = policy.config().experts.len();
+    let masks = batch.indices.iter().map(|i| batch.method.route(samples.labels[*i as usize]));
+    let expert_masks: Vec<f32> = masks.clone().flat_map(|route| route.experts[..experts].to_vec()).collect();
+    let masks = RouteMasks {
+        experts: Tensor::from_vec(expert_masks, (n, experts), device)?,
+        gate: Tensor::from_vec(masks.map(|route| route.gate).collect::<Vec<_>>(), (n, 1), device)?,
+    };
+    let output = policy.forward_routed(&observations, &masks)?;
+    let log_probs = log_softmax(&output.logits)?;
+    let actions: Vec<u32> = batch.indices.iter().map(|i| u32::from(samples.actions[*i as usize])).collect();
+    let actions = Tensor::from_vec(actions, (n, 1), device)?;
+    let log_prob = log_probs.gather(&actions, 1)?.squeeze(1)?;
+    let entropy = (log_probs.exp()? * &log_probs)?.sum(D::Minus1)?.neg()?;
+    let advantages = Tensor::from_slice(batch.advantages, n, device)?;
+    let targets = column(&|i| batch.targets[i])?;
+    let value = policy.value(&observations)?;
+    let mut losses = Losses::default();
+    let squared = (&value - &targets)?.sqr()?;
+    let (policy_loss, value_loss) = match batch.policy_loss {
+        PolicyLoss::Reinforce => ((log_prob * advantages)?.neg()?, squared),
+        PolicyLoss::Ppo { clip_coef, clip_vloss } => {
+            let log_ratio = (log_prob - column(&|i| samples.log_probs[i])?)?;
+            let ratio = log_ratio.exp()?;
+            let clip = f64::from(clip_coef);
+            let limited = clamp(&ratio, 1.0 - clip, 1.0 + clip)?;
+            let loss = maximum(&(&ratio * &advantages)?.neg()?, &(limited * advantages)?.neg()?)?;
+            let outside = (ratio.detach() - 1.0)?.abs()?.gt(clip)?.to_dtype(DType::F32)?;
+            losses.clipfrac = mean(&outside)?;
+            losses.approx_kl = mean(&((ratio - 1.0)? - log_ratio)?)?;
+            let value_loss = if clip_vloss {
+                let old = column(&|i| samples.values[i])?;
+                let limited = (&old + clamp(&(&value - &old)?, -clip, clip)?)?;
+                maximum(&squared, &(limited - &targets)?.sqr()?)?
+            } else {
+                squared
+            };
+            (loss, value_loss)
+        }
+    };
+    let (policy_loss, value_loss, entropy) =
+        (weighted(&policy_loss)?, weighted(&value_loss)?, weighted(&entropy)?);
+    losses.policy = scalar(&policy_loss)?;
+    losses.value = scalar(&value_loss)?;
+    losses.entropy = scalar(&entropy)?;
+    let weights = batch.weights;
+    let mut total = (policy_loss + (value_loss * f64::from(weights.vf_coef))?)?;
+    total = (total - (entropy * f64::from(weights.ent_coef))?)?;
+    if let Some(gate_logits) = &output.gate_logits {
+        let supervised = batch.supervised().max(1) as f32;
+        let mask = column(&|i| if samples.labels[i].expert().is_some() { 1.0 / supervised } else { 0.0 })?;
+        let target = column(&|i| if samples.labels[i] == Label::Diamond { 1.0 } else { 0.0 })?;
+        let gate_loss = (binary_cross_entropy(&gate_logits.squeeze(1)?, &target)? * mask)?.sum_all()?;
+        losses.gate = scalar(&gate_loss)?;
+        total = (total + (gate_loss * f64::from(weights.gate_coef))?)?;
+    }
+    Ok((total.backward()?, losses))
+}
+
+fn log_softmax(logits: &Tensor) -> Result<Tensor, Error> {
+    let shifted = logits.broadcast_sub(&logits.detach().max_keepdim(D::Minus1)?)?;
+    Ok(shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(D::Minus1)?.log()?)?)
+}
+
+/// max(z, 0) − z·x + ln(1 + e^−|z|), which is finite for every logit.
+fn binary_cross_entropy(logits: &Tensor, target: &Tensor) -> Result<Tensor, Error> {
+    let softplus = (logits.abs()?.neg()?.exp()? + 1.0)?.log()?;
+    Ok(((maximum(logits, &logits.zeros_like()?)? - (logits * target)?)? + softplus)?)
+}
+
+/// The larger of two tensors; the gradient goes to `a` where they are equal.
+fn maximum(a: &Tensor, b: &Tensor) -> Result<Tensor, Error> {
+    Ok(a.detach().ge(&b.detach())?.where_cond(a, b)?)
+}
+
+/// `x` kept between two numbers, with gradient 1 inside and 0 outside.
+fn clamp(x: &Tensor, low: f64, high: f64) -> Result<Tensor, Error> {
+    let inside = (x.detach().ge(low)? * x.detach().le(high)?)?;
+    Ok(inside.where_cond(x, &x.detach().clamp(low, high)?)?)
+}
+
+fn scalar(x: &Tensor) -> Result<f64, Error> {
+    Ok(f64::from(x.detach().to_scalar::<f32>()?))
+}
+
+fn mean(x: &Tensor) -> Result<f64, Error> {
+    if x.elem_count() == 0 { Ok(0.0) } else { scalar(&x.detach().mean_all()?) }
+}

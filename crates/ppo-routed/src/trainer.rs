@@ -1,0 +1,399 @@
+//! Training: one update reads in the order of the paper.
+
+use candle_core::Device;
+use experiment::SeedStreams;
+use learning::{Adam, AdamConfig, clip_grad_norm, global_norm};
+use policies::Policy;
+use policies::fused::UniqueRows;
+use rand::seq::SliceRandom;
+use rand_xoshiro::Xoshiro256PlusPlus;
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::evaluate::{Evaluation, PolicyName, evaluate};
+use crate::learner::{
+    Batch, FusedLearner, LossWeights, Losses, PolicyLoss, RolloutLoss, reference_gradient,
+};
+use crate::losses::normalise;
+use crate::metrics::{RoutingShares, UpdateReport};
+use crate::rollout::{Actor, Memory, RolloutSeeds, Shard};
+use crate::{Algo, Backend, Config, Error, Label, Method, Samples};
+
+/// A policy in training with everything that changes: parameters, moments, environments, random streams.
+pub struct Trainer {
+    config: Config,
+    pub(crate) policy: Policy,
+    pub(crate) adam: Adam,
+    pub(crate) shards: Vec<Shard>,
+    pub(crate) shuffle: Xoshiro256PlusPlus,
+    pub(crate) update: u64,
+    eval_shards: Vec<Shard>,
+    memories: Vec<Memory>,
+    learner: Learner,
+    rollout: WholeRollout,
+    streams: SeedStreams,
+    pool: ThreadPool,
+    device: Device,
+}
+
+enum Learner {
+    Fused(Box<FusedLearner>),
+    Candle,
+}
+
+/// The samples of all shards together, for minibatches.
+struct WholeRollout {
+    samples: Samples,
+    unique: UniqueRows,
+    order: Vec<u32>,
+}
+
+impl Trainer {
+    /// A fresh policy in fresh environments; everything random follows from `seed`.
+    ///
+    /// # Errors
+    /// Fails where the settings do not fit the device or the environment.
+    pub fn new(config: &Config, seed: u64, threads: usize, device: &Device) -> Result<Self, Error> {
+        Self::with_shards(config, seed, threads, None, device)
+    }
+
+    /// As [`Trainer::new`], with the environments split in `shards` parts where given: a resumed run needs the
+    /// split it was saved with.
+    pub(crate) fn with_shards(
+        config: &Config,
+        seed: u64,
+        threads: usize,
+        shards: Option<usize>,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        let streams = SeedStreams::new(seed);
+        let env_config = config.env.config();
+        let probe = envs::make(&env_config, 1)?;
+        let cells = config.env.rows * config.env.cols;
+        let planes = probe.single_observation_space().flat_len() / cells;
+        let policy_config = config.train.method.policy_config(planes, cells);
+        let policy = Policy::new(policy_config, &mut streams.stream("init"), device)?;
+        let fused = match config.train.backend {
+            Backend::Auto => device.is_cpu(),
+            Backend::Fused if !device.is_cpu() => {
+                return Err(Error::Setting(
+                    "train.backend = \"fused\" runs on the CPU only: use \"auto\", or --device cpu".to_owned(),
+                ));
+            }
+            Backend::Fused => true,
+            Backend::Candle => false,
+        };
+        let adam_config =
+            AdamConfig { eps: if config.train.algo == Algo::Ppo { 1e-5 } else { 1e-8 }, ..Default::default() };
+        let adam = Adam::new(policy.parameters(), adam_config)?;
+        let parts = shards.unwrap_or(if fused { threads } else { 1 });
+        let split = |num_envs: usize, steps: usize, seeds: RolloutSeeds| {
+            Shard::split(&env_config, num_envs, steps, parts, seeds)
+        };
+        let seeds = RolloutSeeds { env: streams.seed_of("env"), action: streams.seed_of("action") };
+        let shards = split(config.env.num_envs, config.train.num_steps, seeds)?;
+        let eval_shards = split(config.eval.num_envs, EVAL_STEPS, seeds)?;
+        let lanes = shards.len().max(eval_shards.len());
+        let learner = if fused {
+            let learner = FusedLearner::new(policy.config(), policy.parameters(), lanes.max(threads))?;
+            Learner::Fused(Box::new(learner))
+        } else {
+            Learner::Candle
+        };
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|e| Error::Setting(format!("cannot start {threads} threads: {e}")))?;
+        Ok(Self {
+            rollout: WholeRollout {
+                samples: Samples::default(),
+                unique: UniqueRows::new(policy.config().inputs()),
+                order: Vec::new(),
+            },
+            memories: (0..lanes).map(|_| Memory::new(policy.config())).collect(),
+            config: config.clone(),
+            shuffle: streams.stream("shuffle"),
+            update: 0,
+            device: device.clone(),
+            policy,
+            adam,
+            shards,
+            eval_shards,
+            learner,
+            streams,
+            pool,
+        })
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The policy as it stands.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Updates done.
+    pub fn updates_done(&self) -> u64 {
+        self.update
+    }
+
+    /// Updates of the whole run: fewer for the oracle, whose axis is stretched.
+    pub fn updates_total(&self) -> u64 {
+        self.config.train.method.updates(self.config.train.updates, self.config.env.oversight_prob)
+    }
+
+    /// Environment steps taken.
+    pub fn env_steps(&self) -> u64 {
+        self.update * self.config.steps_per_update()
+    }
+
+    /// The learning rate of the next update.
+    pub fn learning_rate(&self) -> f64 {
+        let train = &self.config.train;
+        if !train.anneal_lr {
+            return train.learning_rate;
+        }
+        train.learning_rate * (1.0 - self.update as f64 / self.updates_total() as f64).max(0.0)
+    }
+
+    /// One update: rollout, labels, routes, returns or advantages, losses, gradients, step.
+    ///
+    /// # Errors
+    /// Fails where a loss or a gradient is not finite; the parameters are those before the faulty step then.
+    pub fn update(&mut self) -> Result<UpdateReport, Error> {
+        let lr = self.learning_rate();
+        let method = self.config.train.method;
+        self.collect_rollout()?;
+        for shard in &mut self.shards {
+            shard.samples.label_episodes(method);
+        }
+        let shares = RoutingShares::of(&self.shards, &self.memories);
+        let steps = match self.config.train.algo {
+            Algo::Reinforce => self.learn_reinforce(lr)?,
+            Algo::Ppo => self.learn_ppo(lr)?,
+        };
+        self.update += 1;
+        Ok(UpdateReport::new(lr, &steps, shares, &self.shards, method))
+    }
+
+    /// Scores every policy of the method on fresh environments: the same ones at the same update of every run
+    /// with this seed.
+    ///
+    /// # Errors
+    /// Fails where the environment or the policy does.
+    pub fn evaluate(&mut self) -> Result<Vec<(PolicyName, Evaluation)>, Error> {
+        let seeds = RolloutSeeds {
+            env: self.streams.seed_of(&format!("eval.env.{}", self.update)),
+            action: self.streams.seed_of(&format!("eval.action.{}", self.update)),
+        };
+        let gamma = self.config.train.gamma as f32;
+        let actor = match &self.learner {
+            Learner::Fused(learner) => Actor::Fused(learner.policy()),
+            Learner::Candle => Actor::Candle(&self.policy, &self.device),
+        };
+        let (shards, memories) = (&mut self.eval_shards, &mut self.memories);
+        self.pool.install(|| {
+            PolicyName::of(self.config.train.method)
+                .iter()
+                .map(|name| {
+                    let result = evaluate(shards, memories, actor, name.steering(), seeds, gamma)?;
+                    Ok((*name, result))
+                })
+                .collect()
+        })
+    }
+
+    /// Takes over parameters that were changed from outside.
+    ///
+    /// # Errors
+    /// Fails where they are not those of the policy.
+    pub fn parameters_changed(&mut self) -> Result<(), Error> {
+        match &mut self.learner {
+            Learner::Fused(learner) => learner.load(self.policy.parameters()),
+            Learner::Candle => Ok(()),
+        }
+    }
+
+    fn collect_rollout(&mut self) -> Result<(), Error> {
+        let actor = match &self.learner {
+            Learner::Fused(learner) => Actor::Fused(learner.policy()),
+            Learner::Candle => Actor::Candle(&self.policy, &self.device),
+        };
+        let (shards, memories) = (&mut self.shards, &mut self.memories);
+        self.pool.install(|| {
+            shards
+                .par_iter_mut()
+                .zip(memories)
+                .try_for_each(|(shard, memory)| shard.rollout(actor, policies::Steering::Mixture, memory))
+        })
+    }
+
+    /// One gradient step on the whole rollout, whose activations are still there.
+    fn learn_reinforce(&mut self, lr: f64) -> Result<Vec<GradientStep>, Error> {
+        let gamma = self.config.train.gamma as f32;
+        let method = self.config.train.method;
+        let targets: Vec<f32> =
+            self.shards.iter().flat_map(|shard| shard.samples.returns(method, gamma)).collect();
+        let values = self.shards.iter().flat_map(|shard| &shard.samples.values);
+        let advantages: Vec<f32> = targets.iter().zip(values).map(|(target, value)| target - value).collect();
+        let loss = RolloutLoss {
+            method,
+            policy_loss: PolicyLoss::Reinforce,
+            weights: LossWeights::of(&self.config),
+        };
+        let parameters = self.policy.parameters();
+        let (grads, losses) = match &mut self.learner {
+            Learner::Fused(learner) => {
+                let parts: Vec<&Samples> = self.shards.iter().map(|shard| &shard.samples).collect();
+                let memories = &self.memories;
+                self.pool.install(|| {
+                    learner.gradient_of_rollout(&parts, memories, &advantages, &targets, &loss, parameters)
+                })?
+            }
+            Learner::Candle => {
+                self.rollout.gather(&self.shards, &self.memories);
+                let indices: Vec<u32> = (0..targets.len() as u32).collect();
+                let batch = Batch {
+                    method,
+                    unique: &self.rollout.unique,
+                    samples: &self.rollout.samples,
+                    indices: &indices,
+                    advantages: &advantages,
+                    targets: &targets,
+                    policy_loss: loss.policy_loss,
+                    weights: loss.weights,
+                };
+                reference_gradient(&self.policy, &batch, &self.device)?
+            }
+        };
+        Ok(vec![self.apply(grads, losses, lr, 0.0)?])
+    }
+
+    /// Epochs of gradient steps on shuffled minibatches.
+    fn learn_ppo(&mut self, lr: f64) -> Result<Vec<GradientStep>, Error> {
+        let train = &self.config.train;
+        let (method, gamma) = (train.method, train.gamma as f32);
+        let ppo = self.config.ppo.clone();
+        self.rollout.gather(&self.shards, &self.memories);
+        let advantages = self.rollout.samples.advantages(method, gamma, ppo.gae_lambda as f32);
+        let targets: Vec<f32> =
+            advantages.iter().zip(&self.rollout.samples.values).map(|(a, v)| a + v).collect();
+        let mut steps = Vec::with_capacity(ppo.update_epochs * ppo.num_minibatches);
+        let total = targets.len();
+        self.rollout.order.clear();
+        self.rollout.order.extend(0..total as u32);
+        for _ in 0..ppo.update_epochs {
+            self.rollout.order.shuffle(&mut self.shuffle);
+            for minibatch in 0..ppo.num_minibatches {
+                let bound = |k: usize| k * total / ppo.num_minibatches;
+                let rollout = &self.rollout;
+                let indices = &rollout.order[bound(minibatch)..bound(minibatch + 1)];
+                let mut chosen: Vec<f32> = indices.iter().map(|i| advantages[*i as usize]).collect();
+                if ppo.norm_adv {
+                    let weight = |i: &u32| method.weight(rollout.samples.labels[*i as usize]);
+                    normalise(&mut chosen, &indices.iter().map(weight).collect::<Vec<_>>());
+                }
+                let batch = Batch {
+                    method,
+                    unique: &rollout.unique,
+                    samples: &rollout.samples,
+                    indices,
+                    advantages: &chosen,
+                    targets: &targets,
+                    policy_loss: PolicyLoss::Ppo {
+                        clip_coef: ppo.clip_coef as f32,
+                        clip_vloss: ppo.clip_vloss,
+                    },
+                    weights: LossWeights::of(&self.config),
+                };
+                let (grads, losses) = match &mut self.learner {
+                    Learner::Fused(learner) => {
+                        let parameters = self.policy.parameters();
+                        self.pool.install(|| learner.gradient(&batch, parameters))?
+                    }
+                    Learner::Candle => reference_gradient(&self.policy, &batch, &self.device)?,
+                };
+                steps.push(self.apply(grads, losses, lr, ppo.max_grad_norm)?);
+            }
+        }
+        Ok(steps)
+    }
+
+    /// Clips, checks and takes one optimiser step.
+    fn apply(
+        &mut self,
+        mut grads: candle_core::backprop::GradStore,
+        losses: Losses,
+        lr: f64,
+        max_grad_norm: f64,
+    ) -> Result<GradientStep, Error> {
+        let parameters = self.policy.parameters();
+        let grad_norm = if max_grad_norm > 0.0 {
+            clip_grad_norm(parameters, &mut grads, max_grad_norm)?
+        } else {
+            global_norm(parameters, &grads)?
+        };
+        let parts = [
+            ("the policy loss", losses.policy),
+            ("the value loss", losses.value),
+            ("the entropy", losses.entropy),
+            ("the gate loss", losses.gate),
+            ("the gradient's norm", grad_norm),
+        ];
+        if let Some((what, value)) = parts.into_iter().find(|(_, value)| !value.is_finite()) {
+            return Err(Error::NotFinite { update: self.update + 1, what: what.to_owned(), value });
+        }
+        self.adam.step(&grads, lr)?;
+        self.parameters_changed()?;
+        Ok(GradientStep { losses, grad_norm })
+    }
+}
+
+/// Steps of each environment in an evaluation.
+const EVAL_STEPS: usize = 32;
+
+/// What one gradient step reports.
+#[derive(Clone, Copy, Debug)]
+pub struct GradientStep {
+    /// The losses before the step.
+    pub losses: Losses,
+    /// The gradient's norm before clipping.
+    pub grad_norm: f64,
+}
+
+impl WholeRollout {
+    fn gather(&mut self, shards: &[Shard], memories: &[Memory]) {
+        self.samples.clear();
+        self.unique.clear();
+        for (shard, memory) in shards.iter().zip(memories) {
+            let rows = memory.unique.rows();
+            let row_map: Vec<u32> = (0..rows.len())
+                .map(|row| {
+                    let (columns, values) = rows.row(row);
+                    self.unique.insert_sparse(columns, values)
+                })
+                .collect();
+            self.samples.append(&shard.samples, &row_map);
+        }
+    }
+}
+
+impl RoutingShares {
+    fn of(shards: &[Shard], memories: &[Memory]) -> Self {
+        let mut shares = Self::default();
+        for (shard, memory) in shards.iter().zip(memories) {
+            for (label, row) in shard.samples.labels.iter().zip(&shard.samples.rows) {
+                shares.count(label.expert(), f64::from(memory.gate[*row as usize]));
+            }
+        }
+        shares
+    }
+}
+
+/// Samples that `method` keeps, as a share of all: below 1 for filtering alone.
+pub(crate) fn kept_share(shards: &[Shard], method: Method) -> f64 {
+    let labels = || shards.iter().flat_map(|shard| &shard.samples.labels);
+    let kept: f64 = labels().map(|label: &Label| f64::from(method.weight(*label))).sum();
+    kept / labels().count().max(1) as f64
+}
