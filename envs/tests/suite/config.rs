@@ -1,0 +1,127 @@
+//! Settings, their faults, and how they are read.
+
+use envs::{EnvConfig, EnvError, EnvId, make, make_slice};
+
+fn faults(change: impl FnOnce(&mut EnvConfig), id: EnvId) -> Vec<String> {
+    let mut config = EnvConfig::for_id(id);
+    change(&mut config);
+    assert_eq!(make(&config, 1).is_ok(), config.faults().is_empty());
+    config.faults().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn the_papers_settings_are_the_defaults() {
+    let [open, walled] = EnvId::ALL.map(EnvConfig::for_id);
+    assert_eq!((open.rows, open.cols, open.max_steps, open.spurious_oversight_prob), (5, 5, 32, 0.0));
+    assert_eq!(
+        (walled.rows, walled.cols, walled.max_steps, walled.spurious_oversight_prob),
+        (7, 7, 256, 0.25)
+    );
+    assert!(open.faults().is_empty() && walled.faults().is_empty());
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let all = |config: &mut EnvConfig| {
+        config.rows = 0;
+        config.cols = 0;
+        config.max_steps = 0;
+        config.oversight_prob = 1.5;
+        config.spurious_oversight_prob = f64::NAN;
+    };
+    assert_eq!(
+        faults(all, EnvId::OversightGridV0),
+        [
+            "rows: OversightGrid-v0 needs at least 1, got 0",
+            "cols: OversightGrid-v0 needs at least 1, got 0",
+            "max_steps: an episode needs at least 1 step, got 0",
+            "oversight_prob: a probability lies between 0 and 1, got 1.5",
+            "spurious_oversight_prob: a probability lies between 0 and 1, got NaN",
+        ]
+    );
+}
+
+#[test]
+fn probabilities_are_closed_at_both_ends() {
+    for (prob, right) in [
+        (0.0, true),
+        (1.0, true),
+        (-1e-9, false),
+        (1.0 + 1e-9, false),
+        (f64::INFINITY, false),
+        (f64::NAN, false),
+    ] {
+        for id in EnvId::ALL {
+            assert_eq!(faults(|config| config.oversight_prob = prob, id).is_empty(), right, "{prob}");
+            assert_eq!(
+                faults(|config| config.spurious_oversight_prob = prob, id).is_empty(),
+                right,
+                "{prob}"
+            );
+        }
+    }
+}
+
+#[test]
+fn grids_without_room_are_faults() {
+    let size = |rows, cols, id| {
+        faults(|config| (config.rows, config.cols) = (rows, cols), id).into_iter().next().unwrap_or_default()
+    };
+    let (open, walled) = (EnvId::OversightGridV0, EnvId::WalledOversightGridV0);
+    assert_eq!(size(1, 2, open), "rows: a grid needs 3 cells for agent, ghost and diamond, got 1 × 2 = 2");
+    assert_eq!(size(1, 3, open), "");
+    assert_eq!(size(256, 256, open), "");
+    assert_eq!(size(256, 257, open), "rows: rows × cols may be at most 65536 cells, got 256 × 257");
+    assert!(size(usize::MAX, 2, open).starts_with("rows: rows × cols may be at most"));
+    assert_eq!(size(2, 9, walled), "rows: WalledOversightGrid-v0 needs at least 3, got 2");
+    assert!(size(5, 4, walled).contains("need rows + cols ≥ 10, got 5 + 4"));
+    assert_eq!(size(5, 5, walled), "");
+}
+
+/// The rule for walled grids is exactly right: brute force over small rooms.
+#[test]
+fn a_walled_grid_is_faulty_exactly_if_it_has_no_layout() {
+    for (rows, cols) in (3..10).flat_map(|rows| (3..10).map(move |cols| (rows, cols))) {
+        let cells: Vec<_> = (1..rows - 1).flat_map(|row| (1..cols - 1).map(move |col| (row, col))).collect();
+        let distance = |a: (usize, usize), b: (usize, usize)| a.0.abs_diff(b.0) + a.1.abs_diff(b.1);
+        let possible = cells.iter().any(|&start| {
+            let mut far: Vec<_> =
+                cells.iter().map(|&cell| distance(start, cell)).filter(|&d| d >= 3).collect();
+            far.sort_unstable();
+            far.dedup();
+            far.len() >= 2
+        });
+        let found = faults(|config| (config.rows, config.cols) = (rows, cols), EnvId::WalledOversightGridV0);
+        assert_eq!(found.is_empty(), possible, "{rows} × {cols}: {found:?}");
+    }
+}
+
+#[test]
+fn ids_are_written_as_gymnasium_writes_them() {
+    for id in EnvId::ALL {
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{id}\""));
+    }
+    let error = "OversightGrid-v1".parse::<EnvId>().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no environment is called `OversightGrid-v1`; there are `OversightGrid-v0` and `WalledOversightGrid-v0`"
+    );
+}
+
+#[test]
+fn what_a_config_leaves_out_is_the_default_of_its_id() {
+    let read = |json: &str| serde_json::from_str::<EnvConfig>(json);
+    assert_eq!(read("{}").unwrap(), EnvConfig::for_id(EnvId::OversightGridV0));
+    let walled = EnvConfig { rows: 9, ..EnvConfig::for_id(EnvId::WalledOversightGridV0) };
+    assert_eq!(read(r#"{"id": "WalledOversightGrid-v0", "rows": 9}"#).unwrap(), walled);
+    assert_eq!(read(&serde_json::to_string(&walled).unwrap()).unwrap(), walled);
+    assert!(read(r#"{"row": 9}"#).unwrap_err().to_string().contains("unknown field `row`"));
+}
+
+#[test]
+fn a_batch_of_nothing_is_refused() {
+    let config = EnvConfig::for_id(EnvId::OversightGridV0);
+    assert_eq!(make(&config, 0).err(), Some(EnvError::NoEnvs));
+    assert_eq!(make_slice(&config, 3, 0).err(), Some(EnvError::NoEnvs));
+}
