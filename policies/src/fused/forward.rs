@@ -87,6 +87,18 @@ impl FusedPolicy {
         x.dot(row, &self.packed[value.weight.clone()]) + self.packed[value.bias.start]
     }
 
+    /// The value of an observation given in full.
+    ///
+    /// # Panics
+    /// Panics if `observation` has another length than the policy's inputs.
+    pub fn value_of(&self, observation: &[f32]) -> f32 {
+        let value = &self.layout.value;
+        let weights = self.slice(&value.weight);
+        assert_eq!(observation.len(), weights.len(), "an observation of the wrong length");
+        let entries = observation.iter().zip(weights).filter(|(x, _)| **x != 0.0);
+        entries.map(|(x, w)| x * w).sum::<f32>() + self.packed[value.bias.start]
+    }
+
     /// Computes the rows of `x` that `rows` lists under `steering` and appends them to `out`.
     ///
     /// # Errors
