@@ -10,6 +10,9 @@ use crate::{
 };
 
 /// The observation scalars per step from which a batch is spread over the rayon pool.
+///
+/// Measured on two cores, 5×5 grids: two threads lose at 50,000 scalars (39 against 50 million steps/s), are about even
+/// at 100,000 and win at 200,000 (76 against 45).
 const PARALLEL_FLOATS: usize = 1 << 17;
 
 /// A batch of environments under one set of rules.
