@@ -18,6 +18,8 @@
 //! # }
 //! ```
 
+pub mod bench;
+pub mod cli;
 mod config;
 mod error;
 mod evaluate;
@@ -25,9 +27,15 @@ pub mod learner;
 pub mod losses;
 mod method;
 mod metrics;
+pub mod pictures;
 pub mod returns;
 pub mod rollout;
+pub mod run;
 mod samples;
+mod saved;
+pub mod scoring;
+mod snapshot;
+mod summary;
 mod trainer;
 
 pub use config::{
@@ -38,4 +46,6 @@ pub use evaluate::{Evaluation, PolicyName, evaluate};
 pub use method::{Label, Method, Route};
 pub use metrics::{RoutingShares, UpdateReport};
 pub use samples::{Endings, Samples};
+pub use snapshot::{Snapshot, picture_layout};
+pub use summary::{PolicySummary, Summary};
 pub use trainer::{GradientStep, Trainer};

@@ -43,6 +43,10 @@ impl RoutingShares {
 pub struct UpdateReport {
     /// Names and values, in the order in which they are written.
     pub values: Vec<(&'static str, f64)>,
+    /// Seconds that the rollout took.
+    pub rollout_seconds: f64,
+    /// Seconds that everything after the rollout took.
+    pub learn_seconds: f64,
 }
 
 impl UpdateReport {
@@ -52,6 +56,7 @@ impl UpdateReport {
         shares: RoutingShares,
         shards: &[Shard],
         method: Method,
+        seconds: (f64, f64),
     ) -> Self {
         let n = steps.len().max(1) as f64;
         let mean = |f: fn(&GradientStep) -> f64| steps.iter().map(f).sum::<f64>() / n;
@@ -80,6 +85,6 @@ impl UpdateReport {
         } else {
             values.push(("routing/share_kept", kept_share(shards, method)));
         }
-        Self { values }
+        Self { values, rollout_seconds: seconds.0, learn_seconds: seconds.1 }
     }
 }

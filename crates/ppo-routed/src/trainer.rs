@@ -1,5 +1,7 @@
 //! Training: one update reads in the order of the paper.
 
+use std::time::Instant;
+
 use candle_core::Device;
 use experiment::SeedStreams;
 use learning::{Adam, AdamConfig, clip_grad_norm, global_norm};
@@ -164,7 +166,9 @@ impl Trainer {
     pub fn update(&mut self) -> Result<UpdateReport, Error> {
         let lr = self.learning_rate();
         let method = self.config.train.method;
+        let began = Instant::now();
         self.collect_rollout()?;
+        let rollout_seconds = began.elapsed().as_secs_f64();
         for shard in &mut self.shards {
             shard.samples.label_episodes(method);
         }
@@ -174,7 +178,8 @@ impl Trainer {
             Algo::Ppo => self.learn_ppo(lr)?,
         };
         self.update += 1;
-        Ok(UpdateReport::new(lr, &steps, shares, &self.shards, method))
+        let seconds = (rollout_seconds, began.elapsed().as_secs_f64() - rollout_seconds);
+        Ok(UpdateReport::new(lr, &steps, shares, &self.shards, method, seconds))
     }
 
     /// Scores every policy of the method on fresh environments: the same ones at the same update of every run

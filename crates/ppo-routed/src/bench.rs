@@ -1,0 +1,143 @@
+//! The verb `bench`: the speed of exactly the training step that `train` runs.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use candle_core::Device;
+use envs::{NUM_ACTIONS, StepBuffers};
+use experiment::{DeviceArg, SeedStreams};
+use learning::kernels::{Matrix, Write, matmul};
+use rand::RngExt;
+use serde_json::json;
+
+use crate::{Algo, Config, Trainer};
+
+/// Seconds that one repetition should take where the number of updates is not given.
+const REPETITION_SECONDS: f64 = 2.0;
+
+/// Updates before the first timed one.
+const WARM_UP: u64 = 3;
+
+/// Times `repetitions` × `updates` updates of a fresh run and returns one line of JSON: medians, with the
+/// smallest and largest steps a second. Beside them stand the speed of the environment alone and of the matrix
+/// product, both on the same threads, as the ceilings to compare with.
+///
+/// # Errors
+/// Fails where training does.
+pub fn bench(
+    config: &Config,
+    threads: usize,
+    device_name: &DeviceArg,
+    device: &Device,
+    repetitions: u32,
+    updates: Option<u64>,
+) -> Result<String> {
+    let mut config = config.clone();
+    // long enough that the learning rate is never annealed to nothing while timing
+    config.train.updates = u64::from(u32::MAX);
+    let mut trainer = Trainer::new(&config, 0, threads, device)?;
+    let warm_up = Instant::now();
+    for _ in 0..WARM_UP {
+        trainer.update()?;
+    }
+    let once = warm_up.elapsed().as_secs_f64() / WARM_UP as f64;
+    let updates = updates.unwrap_or_else(|| ((REPETITION_SECONDS / once).ceil() as u64).max(1));
+    let (mut sps, mut rollout, mut learn) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..repetitions {
+        let began = Instant::now();
+        for _ in 0..updates {
+            let report = trainer.update()?;
+            rollout.push(report.rollout_seconds);
+            learn.push(report.learn_seconds);
+        }
+        let steps = (updates * config.steps_per_update()) as f64;
+        sps.push(steps / began.elapsed().as_secs_f64());
+    }
+    let algo = match config.train.algo {
+        Algo::Ppo => "ppo",
+        Algo::Reinforce => "reinforce",
+    };
+    let line = json!({
+        "work": "ppo-routed training step",
+        "algo": algo,
+        "device": device_name.to_string(),
+        "threads": threads,
+        "sps_median": median(&mut sps).round(),
+        "sps_min": sps.first().copied().unwrap_or(0.0).round(),
+        "sps_max": sps.last().copied().unwrap_or(0.0).round(),
+        "rollout_s": median(&mut rollout),
+        "learn_s": median(&mut learn),
+        "env_only_sps": env_only(&config, threads)?.round(),
+        "gemm_gflops": gemm_gflops(threads).round(),
+    });
+    Ok(line.to_string())
+}
+
+/// Sorts and takes the middle.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
+    f64::midpoint(low, high)
+}
+
+/// Steps a second of the run's environments alone, with random actions, on `threads` threads.
+fn env_only(config: &Config, threads: usize) -> Result<f64> {
+    const STEPS: usize = 2000;
+    let threads = threads.min(config.env.num_envs);
+    let mut parts = Vec::new();
+    for part in 0..threads {
+        let bound = |part: usize| part * config.env.num_envs / threads;
+        let env = envs::make_slice(&config.env.config(), bound(part), bound(part + 1) - bound(part))?;
+        let rng = SeedStreams::new(0).stream(&format!("bench.{part}"));
+        parts.push((StepBuffers::for_env(env.as_ref()), vec![0u8; env.num_envs()], env, rng));
+    }
+    let began = Instant::now();
+    std::thread::scope(|scope| -> Result<()> {
+        let workers: Vec<_> = parts
+            .iter_mut()
+            .map(|(buffers, actions, env, rng)| {
+                scope.spawn(move || -> Result<(), envs::EnvError> {
+                    for _ in 0..STEPS {
+                        actions.iter_mut().for_each(|action| *action = rng.random_range(0..NUM_ACTIONS as u8));
+                        env.step(actions, buffers.slices())?;
+                    }
+                    Ok(())
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.join().map_err(|_| anyhow::anyhow!("a thread of the environment bench died"))??;
+        }
+        Ok(())
+    })?;
+    Ok((STEPS * config.env.num_envs) as f64 / began.elapsed().as_secs_f64())
+}
+
+/// GFLOP/s of the hidden layer's product, 512×256 by 256×256, on each of `threads` threads at once: the best of
+/// five tries.
+fn gemm_gflops(threads: usize) -> f64 {
+    const ROWS: usize = 512;
+    const WIDTH: usize = 256;
+    const TIMES: usize = 100;
+    let flop = (threads * TIMES * 2 * ROWS * WIDTH * WIDTH) as f64;
+    let values = |len: usize| -> Vec<f32> { (0..len).map(|i| (i % 17) as f32 * 0.1 - 0.8).collect() };
+    let (input, weight) = (values(ROWS * WIDTH), values(WIDTH * WIDTH));
+    let mut best: f64 = 0.0;
+    for _ in 0..5 {
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let mut output = vec![0.0; ROWS * WIDTH];
+                    for _ in 0..TIMES {
+                        let (a, b) = (Matrix::new(&input, ROWS, WIDTH), Matrix::new(&weight, WIDTH, WIDTH));
+                        matmul(&mut output, a, b.t(), Write::Set);
+                    }
+                    std::hint::black_box(&output);
+                });
+            }
+        });
+        best = best.max(flop / began.elapsed().as_secs_f64() / 1e9);
+    }
+    best
+}

@@ -1,0 +1,211 @@
+//! The command line: verbs, options, and what each verb prints.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use experiment::{CommonArgs, UserError};
+
+use crate::config::{Algo, Config};
+use crate::run::{Outputs, RunRequest};
+use crate::{bench, pictures, run, scoring};
+
+/// Oversight experiments with gradient routing: train a policy of which only a share of episodes is overseen,
+/// and see whether the module you keep does what was meant.
+#[derive(Parser, Debug)]
+#[command(name = "ppo-routed", bin_name = "ppo-routed", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    common: CommonArgs,
+    #[command(flatten)]
+    outputs: OutputArgs,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+/// What a training run writes beside the run folder's own files.
+#[derive(Args, Clone, Copy, Debug)]
+struct OutputArgs {
+    /// Also write metrics.csv when the run is done.
+    #[arg(long, global = true)]
+    csv: bool,
+    /// Also write event files for `TensorBoard` while training.
+    #[arg(long, global = true)]
+    tensorboard: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Train a policy (the default verb).
+    Train,
+    /// Go on with an interrupted run from its newest checkpoint.
+    Resume {
+        /// The run folder.
+        run: PathBuf,
+    },
+    /// Score a run's newest checkpoint on fresh environments.
+    Eval {
+        /// The run folder.
+        run: PathBuf,
+        /// Another checkpoint of the run.
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+        /// Evaluations to average over, each on environments of its own.
+        #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        repeats: u64,
+    },
+    /// Draw reward curves, routing shares and gate curves of one run, or of several seeds together.
+    Plot {
+        /// The run folders.
+        #[arg(required = true)]
+        runs: Vec<PathBuf>,
+    },
+    /// Draw a run's policies as arrows, a GIF over its snapshots, or play an episode as text.
+    Render {
+        /// The run folder.
+        run: PathBuf,
+        /// Print an episode of each policy to stdout in place of drawing.
+        #[arg(long)]
+        text: bool,
+    },
+    /// Time the training step and print one JSON line.
+    Bench {
+        /// The algorithm.
+        #[arg(long, value_enum, default_value = "ppo")]
+        algo: AlgoArg,
+        /// Timed repetitions.
+        #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(5..=1000))]
+        repetitions: u32,
+        /// Updates of one repetition; chosen for about two seconds if not given.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+        updates: Option<u64>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum AlgoArg {
+    Ppo,
+    Reinforce,
+}
+
+/// Parses the command line, does what it says and reports how it ended: exit code 0 done, 1 the run failed, 2
+/// bad usage or config.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    experiment::init_logging(cli.common.quiet);
+    experiment::report(dispatch(cli))
+}
+
+/// Help and version go to stdout; a wrong command line is one `error:` line with clap's advice as the hint.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let text = error.render().to_string();
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let more: Vec<&str> =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
+    let advice = more.join("; ").replace("tip: ", "");
+    let hint = if advice.is_empty() { "`ppo-routed --help` lists verbs and options".to_owned() } else { advice };
+    experiment::report(Err::<(), _>(UserError::usage(first).with_hint(hint)))
+}
+
+fn dispatch(cli: Cli) -> Result<()> {
+    let Cli { common, outputs, verb } = cli;
+    let outputs = Outputs { csv: outputs.csv, tensorboard: outputs.tensorboard };
+    match verb.unwrap_or(Verb::Train) {
+        Verb::Train => {
+            let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
+            let seed = common.seed.unwrap_or(0);
+            let folder = common.out.clone().unwrap_or_else(|| run_name(&common, &config, seed));
+            let request =
+                RunRequest { config, seed, folder, threads: threads(&common), device: common.device, outputs };
+            print(&run::train(&request, common.quiet)?)
+        }
+        Verb::Resume { run } => {
+            refuse_settings(&common, "resume goes on with the settings of the run")?;
+            print(&run::resume(&run, common.threads, outputs, common.quiet)?)
+        }
+        Verb::Eval { run, checkpoint, repeats } => {
+            print(&scoring::eval(&run, checkpoint.as_deref(), &common, threads(&common), repeats)?)
+        }
+        Verb::Plot { runs } => {
+            let folder = common.out.clone();
+            let paths = pictures::plot(&runs, folder.as_deref())?;
+            print(&lines(&paths))
+        }
+        Verb::Render { run, text } => {
+            if text {
+                return print(&scoring::play(&run, common.seed.unwrap_or(0))?);
+            }
+            let paths = pictures::render(&run, common.out.as_deref())?;
+            print(&lines(&paths))
+        }
+        Verb::Bench { algo, repetitions, updates } => {
+            let algo = match algo {
+                AlgoArg::Ppo => Algo::Ppo,
+                AlgoArg::Reinforce => Algo::Reinforce,
+            };
+            let name = match algo {
+                Algo::Ppo => "ppo",
+                Algo::Reinforce => "reinforce",
+            };
+            let mut set = vec![format!("train.algo={name}")];
+            set.extend(common.set.iter().cloned());
+            let config: Config = experiment::load(common.config.as_deref(), &set)?;
+            let device = common.device.open()?;
+            let report = bench::bench(&config, threads(&common), &common.device, &device, repetitions, updates)?;
+            print(&format!("{report}\n"))
+        }
+    }
+}
+
+/// `runs/NAME-seedN`, with the config file's name or else the method, algorithm and oversight.
+fn run_name(common: &CommonArgs, config: &Config, seed: u64) -> PathBuf {
+    let stem = common.config.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
+    let name = stem.unwrap_or_else(|| {
+        let algo = match config.train.algo {
+            Algo::Ppo => "ppo",
+            Algo::Reinforce => "reinforce",
+        };
+        format!("{}-{algo}-p{}", config.train.method.name(), config.env.oversight_prob)
+    });
+    Path::new("runs").join(format!("{name}-seed{seed}"))
+}
+
+fn threads(common: &CommonArgs) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    common.threads.unwrap_or_else(cores)
+}
+
+fn refuse_settings(common: &CommonArgs, why: &str) -> Result<()> {
+    let given = [
+        ("--config", common.config.is_some()),
+        ("--set", !common.set.is_empty()),
+        ("--seed", common.seed.is_some()),
+        ("--out", common.out.is_some()),
+    ];
+    if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
+        let error = UserError::usage(format!("{option} cannot be changed: {why}"));
+        return Err(error.with_hint("start a new run with `train` to change settings").into());
+    }
+    Ok(())
+}
+
+fn lines(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| format!("{}\n", path.display())).collect()
+}
+
+/// Data goes to stdout; a reader that went away early, such as `head`, is no failure.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("writing to stdout"),
+        _ => Ok(()),
+    }
+}

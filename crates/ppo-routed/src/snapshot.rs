@@ -1,0 +1,132 @@
+//! Snapshots of the policies in one fixed layout, for the arrow pictures: `snapshots.jsonl`.
+
+use std::fs::OpenOptions;
+use std::io::Write as _;
+use std::path::Path;
+
+use candle_core::{Device, Tensor};
+use envs::{EnvId, Layout};
+use policies::Policy;
+use serde::{Deserialize, Serialize};
+
+use crate::losses::log_softmax;
+use crate::{Config, Error, PolicyName};
+
+/// The file in a run folder.
+pub(crate) const FILE: &str = "snapshots.jsonl";
+
+/// What the policies would do in every cell of the picture's layout, at one moment of training.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Environment steps taken.
+    pub step: u64,
+    /// Updates done.
+    pub update: u64,
+    /// The policies and, for each cell, the probabilities of going north, east, south and west; nothing where
+    /// an agent cannot stand.
+    pub policies: Vec<(PolicyName, Vec<Option<[f64; 4]>>)>,
+    /// The gate's Γ for each cell, for a method with a gate.
+    pub gate: Vec<Option<f64>>,
+}
+
+/// The picture's layout: Ghost at (2, 3) and Diamond at (0, 1) of the open cells, no oversight.
+///
+/// # Source
+/// Cloud et al. 2024, figure of the gridworld policies.
+pub fn picture_layout(config: &Config) -> Layout {
+    let (rows, cols) = (config.env.rows, config.env.cols);
+    let wall = usize::from(config.env.id == EnvId::WalledOversightGridV0);
+    let (open_rows, open_cols) = (rows - 2 * wall, cols - 2 * wall);
+    let cell = |row: usize, col: usize| {
+        (row.min(open_rows - 1) + wall) * cols + col.min(open_cols - 1) + wall
+    };
+    let (diamond, mut ghost) = (cell(0, 1), cell(2, 3));
+    if ghost == diamond {
+        ghost = cell(0, 0);
+    }
+    Layout { rows, cols, agent: diamond, ghost, diamond, oversight: Vec::new(), step: 0 }
+}
+
+impl Snapshot {
+    /// Asks every policy what it would do in each cell.
+    ///
+    /// # Errors
+    /// Fails where the policy does.
+    pub fn take(config: &Config, policy: &Policy, step: u64, update: u64, device: &Device) -> Result<Self, Error> {
+        let layout = picture_layout(config);
+        let cells = layout.rows * layout.cols;
+        let inputs = policy.config().inputs();
+        let wall = |cell: usize| {
+            let (row, col) = (cell / layout.cols, cell % layout.cols);
+            config.env.id == EnvId::WalledOversightGridV0
+                && (row == 0 || col == 0 || row + 1 == layout.rows || col + 1 == layout.cols)
+        };
+        let standable = |cell: usize| cell != layout.ghost && cell != layout.diamond && !wall(cell);
+        let mut observations = vec![0.0; cells * inputs];
+        for (agent, row) in observations.chunks_exact_mut(inputs).enumerate() {
+            Layout { agent, ..layout.clone() }.write_observation(config.env.id, row);
+        }
+        let observations = Tensor::from_vec(observations, (cells, inputs), device)?;
+        let (mut policies, mut gate) = (Vec::new(), Vec::new());
+        for name in PolicyName::of(config.train.method) {
+            let output = policy.forward(&observations, name.steering())?;
+            let logits = output.logits.detach().to_vec2::<f32>()?;
+            let probabilities = logits.iter().enumerate().map(|(cell, logits)| {
+                let mut log_probs = [0.0; 4];
+                log_softmax(logits, &mut log_probs);
+                standable(cell).then(|| log_probs.map(|lp| f64::from(lp.exp())))
+            });
+            policies.push((*name, probabilities.collect()));
+            if *name == PolicyName::Full && policy.config().has_gate() {
+                let weights = output.gate.detach().to_vec2::<f32>()?;
+                let cells = weights.iter().enumerate();
+                gate = cells.map(|(cell, w)| standable(cell).then(|| f64::from(w[0]))).collect();
+            }
+        }
+        Ok(Self { step, update, policies, gate })
+    }
+
+    /// Appends a line to the run's file.
+    ///
+    /// # Errors
+    /// Fails where the file cannot be written.
+    pub fn append(&self, folder: &Path) -> Result<(), Error> {
+        let path = folder.join(FILE);
+        let mut line = serde_json::to_string(self).map_err(|e| Error::State(e.to_string()))?;
+        line.push('\n');
+        let written = OpenOptions::new().create(true).append(true).open(&path);
+        let written = written.and_then(|mut file| file.write_all(line.as_bytes()));
+        Ok(written.map_err(|source| experiment::RunError::Write { path, source })?)
+    }
+
+    /// All snapshots of a run; a last line cut short is left out.
+    ///
+    /// # Errors
+    /// Fails where the file cannot be read or another line is no snapshot.
+    pub fn read_all(folder: &Path) -> Result<Vec<Self>, Error> {
+        let path = folder.join(FILE);
+        let text = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(|source| experiment::RunError::Read { path: path.clone(), source })?,
+        };
+        let complete = text.rfind('\n').map_or("", |end| &text[..end]);
+        let parse = |(index, line): (usize, &str)| {
+            serde_json::from_str(line)
+                .map_err(|e| Error::State(format!("{} line {}: {e}", path.display(), index + 1)))
+        };
+        complete.lines().enumerate().map(parse).collect()
+    }
+
+    /// Cuts the run's file back to what was there at `update`, for a run that goes on from a checkpoint.
+    ///
+    /// # Errors
+    /// Fails where the file cannot be read or written.
+    pub fn cut_back(folder: &Path, update: u64) -> Result<(), Error> {
+        let mut text = String::new();
+        for snapshot in Self::read_all(folder)?.iter().filter(|snapshot| snapshot.update <= update) {
+            text += &serde_json::to_string(snapshot).map_err(|e| Error::State(e.to_string()))?;
+            text.push('\n');
+        }
+        Ok(experiment::write_atomic(&folder.join(FILE), text.as_bytes())?)
+    }
+}
