@@ -105,7 +105,7 @@ pub enum RunError {
     },
     /// The handler for Ctrl-C and SIGTERM could not be set.
     #[error("cannot set the handler for Ctrl-C and SIGTERM")]
-    Signals(#[from] ctrlc::Error),
+    Signals(#[source] io::Error),
 }
 
 fn holder(pid: Option<u32>) -> String {

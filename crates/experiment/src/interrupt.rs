@@ -2,6 +2,10 @@
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 
 use crate::error::RunError;
 use crate::progress::above_the_bar;
@@ -29,11 +33,8 @@ impl Interrupt {
     }
 }
 
-/// Sets the handler for Ctrl-C, SIGTERM and SIGHUP: the first signal sets the flag, a second one ends the
-/// process at once with exit code 130. Calling it again gives the same flag.
-///
-/// SIGHUP counts also where the parent had it ignored: a terminal that closes ends the run well, under `nohup`
-/// too. To outlive the terminal, start the run with `setsid`, `tmux` or a job scheduler.
+/// Sets the handler for Ctrl-C and SIGTERM: the first signal sets the flag, a second one ends the process at once
+/// with exit code 130. Calling it again gives the same flag. SIGHUP is left alone, so that `nohup` works.
 ///
 /// # Errors
 /// [`RunError::Signals`] where the system refuses the handler.
@@ -44,13 +45,17 @@ pub fn install() -> Result<Interrupt, RunError> {
     }
     let interrupt = Interrupt::default();
     let shared = interrupt.clone();
-    ctrlc::set_handler(move || {
-        if shared.requested() {
-            process::exit(130);
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(RunError::Signals)?;
+    let listener = thread::Builder::new().name("signals".into()).spawn(move || {
+        for _ in signals.forever() {
+            if shared.requested() {
+                process::exit(130);
+            }
+            shared.request();
+            above_the_bar(|| eprintln!("stopping after the update in hand; once more to stop at once"));
         }
-        shared.request();
-        above_the_bar(|| eprintln!("stopping after the update in hand; once more to stop at once"));
-    })?;
+    });
+    listener.map_err(RunError::Signals)?;
     *installed = Some(interrupt.clone());
     Ok(interrupt)
 }
