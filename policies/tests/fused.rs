@@ -1,5 +1,7 @@
 //! The fused CPU path against autograd on the same policy: forward values and every gradient.
 
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails as a test does")]
+
 use candle_core::{Device, Tensor};
 use learning::kernels::SparseRows;
 use policies::fused::{Activations, FusedPolicy, Gradient, OutputGradient, UniqueRows, Workspace};
@@ -42,7 +44,9 @@ impl Case {
         let routes = (0..rows).map(|_| rng.random_range(0..=experts)).collect::<Vec<_>>();
         let expert_masks = routes
             .iter()
-            .flat_map(|route| (0..experts).map(move |e| f32::from(u8::from(*route == experts || *route == e))))
+            .flat_map(|route| {
+                (0..experts).map(move |e| f32::from(u8::from(*route == experts || *route == e)))
+            })
             .collect();
         let gate_masks = routes.iter().map(|route| f32::from(u8::from(*route == experts))).collect();
         Self { policy, observations, head, gate, value, expert_masks, gate_masks, rows }
