@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use rand::RngExt;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
-/// A batch with a linear loss: Σ logits⊙g + Σ gate_logits⊙q + Σ value⊙v, whose output gradients are g, q and v.
+/// A batch with a linear loss: Σ l⊙g + Σ z⊙q + Σ V⊙v in logits, gate's logits and value, whose output gradients are g, q and v.
 struct Case {
     policy: Policy,
     observations: Vec<f32>,
@@ -23,7 +23,7 @@ struct Case {
 }
 
 impl Case {
-    fn new(config: PolicyConfig, rows: usize, seed: u64) -> Self {
+    fn new(config: &PolicyConfig, rows: usize, seed: u64) -> Self {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let policy = Policy::new(config.clone(), &mut rng, &Device::Cpu).unwrap();
         for (_, var) in policy.parameters().iter().filter(|(name, _)| name.ends_with("bias")) {
@@ -110,11 +110,11 @@ impl Case {
                 .map(|e| g.iter().zip(activations.expert_logits(e, slot)).map(|(g, u)| g * u).sum())
                 .collect();
             let mean: f32 = gate.iter().zip(&scores).map(|(w, s)| w * s).sum();
-            for a in 0..actions {
-                output.head[slot * actions + a] += g[a];
-                for e in 0..experts {
+            for (a, g) in g.iter().enumerate() {
+                output.head[slot * actions + a] += g;
+                for (e, weight) in gate.iter().enumerate() {
                     let mask = self.expert_masks[row * experts + e];
-                    output.experts[e][slot * actions + a] += mask * gate[e] * g[a];
+                    output.experts[e][slot * actions + a] += mask * weight * g;
                 }
             }
             for k in 0..config.gate_outputs() {
@@ -166,7 +166,7 @@ fn configs() -> Vec<PolicyConfig> {
 fn gradients_equal_those_of_autograd_for_every_shape() {
     for (index, config) in configs().into_iter().enumerate() {
         for rows in [1, 2, 600] {
-            let case = Case::new(config.clone(), rows, index as u64 * 100 + rows as u64);
+            let case = Case::new(&config, rows, index as u64 * 100 + rows as u64);
             let (logits, grads) = case.by_autograd();
             for unique in [false, true] {
                 let (fused_logits, fused_grads) = case.by_fused(unique);
@@ -181,7 +181,7 @@ fn gradients_equal_those_of_autograd_for_every_shape() {
 
 #[test]
 fn an_empty_batch_has_a_gradient_of_zero() {
-    let case = Case::new(configs().remove(0), 0, 3);
+    let case = Case::new(&configs()[0], 0, 3);
     let (logits, grads) = case.by_fused(true);
     assert!(logits.is_empty());
     assert!(grads.iter().all(|(_, grad)| grad.iter().all(|g| *g == 0.0)));
@@ -189,7 +189,7 @@ fn an_empty_batch_has_a_gradient_of_zero() {
 
 #[test]
 fn steering_agrees_with_the_reference() {
-    let case = Case::new(PolicyConfig::mixture(4, 25), 40, 9);
+    let case = Case::new(&PolicyConfig::mixture(4, 25), 40, 9);
     let config = case.policy.config();
     let fused = FusedPolicy::new(config, case.policy.parameters()).unwrap();
     let mut x = SparseRows::new(config.inputs());
@@ -220,7 +220,7 @@ proptest! {
     /// Rows appended step by step, as a rollout does, give the values of one batch.
     #[test]
     fn appending_rows_equals_one_batch(cut in 1usize..39, seed in 0u64..1000) {
-        let case = Case::new(configs().remove(0), 40, seed);
+        let case = Case::new(&configs()[0], 40, seed);
         let config = case.policy.config();
         let fused = FusedPolicy::new(config, case.policy.parameters()).unwrap();
         let mut x = SparseRows::new(config.inputs());

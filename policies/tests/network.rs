@@ -108,7 +108,7 @@ fn weights_start_uniform_within_one_over_the_root_of_the_inputs_and_biases_at_ze
     }
 }
 
-/// Against numbers worked out by another program: see golden/initial_weights.py.
+/// Against numbers worked out by another program: see `golden/initial_weights.py`.
 #[test]
 fn first_weights_are_those_of_the_golden_file() {
     let mixture = policy(PolicyConfig::mixture(4, 25), 7);
@@ -151,7 +151,7 @@ impl Naive {
         rows.zip(bias).map(|(row, b)| row.iter().zip(x).map(|(w, x)| w * x).sum::<f64>() + b).collect()
     }
 
-    /// The 1×1 convolution, cell by cell: y[d, s] = Σ_c K[d, c]·x[c, s] + b[d].
+    /// The 1×1 convolution, cell by cell: y[d, s] = Σ K[d, c]·x[c, s] + b[d] over c.
     fn conv(&self, layer: &str, x: &[f64]) -> Vec<f64> {
         let (kernel, bias) = &self.values[layer];
         let cells = x.len() / self.planes;
