@@ -1,4 +1,5 @@
 //! The options that every binary has.
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -31,9 +32,31 @@ pub struct CommonArgs {
     pub quiet: bool,
 }
 
+impl CommonArgs {
+    /// With every `--set` of the command line, in its order: of an option that stands before the verb and behind
+    /// it, clap keeps the values behind it and drops the others.
+    #[must_use]
+    pub fn with_every_set(self, command_line: impl IntoIterator<Item = OsString>) -> Self {
+        let mut arguments = command_line.into_iter().map(|text| text.to_string_lossy().into_owned());
+        let mut set = Vec::new();
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--" => break,
+                "--set" => set.extend(arguments.next()),
+                _ => set.extend(argument.strip_prefix("--set=").map(str::to_owned)),
+            }
+        }
+        Self { set, ..self }
+    }
+}
+
+/// More would be a slip of the fingers, and takes the machine minutes to start.
+const MOST_THREADS: usize = 1024;
+
 fn threads(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("at least one thread is needed".into()),
+        Ok(count) if count > MOST_THREADS => Err(format!("at most {} threads can be used", MOST_THREADS)),
         Ok(count) => Ok(count),
         Err(_) => Err("a whole number is needed".into()),
     }

@@ -93,7 +93,7 @@ impl ConfigError {
             Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 Some("give an existing TOML file with --config; configs/ has one for each figure".into())
             }
-            Self::Faults(faults) if faults.iter().any(|fault| fault.key.is_empty()) => {
+            Self::Faults(faults) if faults.iter().any(Fault::is_malformed_override) => {
                 Some("a setting is written --set section.key=value".into())
             }
             _ => None,

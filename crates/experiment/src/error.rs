@@ -158,6 +158,9 @@ fn io_hint(source: &io::Error) -> Option<String> {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "check who may write there, or choose another folder with --out"
         }
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            "a file stands where a folder is needed: choose another folder with --out"
+        }
         _ => return None,
     };
     Some(hint.into())

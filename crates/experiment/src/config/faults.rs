@@ -1,6 +1,9 @@
 //! What is wrong with a config, told so that it can be put right.
 use std::fmt::{self, Write as _};
 
+/// The origin of what was given on the command line.
+pub(super) const OVERRIDE: &str = "--set";
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -15,6 +18,11 @@ pub struct Fault {
 impl Fault {
     pub(super) fn of(key: impl Into<String>, message: impl Into<String>) -> Self {
         Self { key: key.into(), message: message.into(), origin: None }
+    }
+
+    /// Whether it is a `--set` that names no key.
+    pub(super) fn is_malformed_override(&self) -> bool {
+        self.key.is_empty() && self.origin.as_deref() == Some(OVERRIDE)
     }
 
     pub(super) fn from(mut self, origin: impl Into<String>) -> Self {

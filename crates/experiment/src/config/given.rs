@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
 use super::check::{Known, join, lookup};
-use super::faults::short;
+use super::faults::{OVERRIDE, short};
 use super::{ConfigError, Fault};
 
 /// A config is a page; whatever is longer is another file.
@@ -73,7 +73,7 @@ impl Given {
 
     /// Adds one `section.key=value`.
     pub(super) fn add_override(&mut self, text: &str, known: &Table, faults: &mut Vec<Fault>) {
-        let origin = "--set";
+        let origin = OVERRIDE;
         let Some((key, value)) = text.split_once('=') else {
             faults.push(Fault::of("", format!("{:?} has no `=`", short(text))).from(origin));
             return;
