@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use experiment::{CommonArgs, UserError};
+use experiment::{CommonArgs, DeviceArg, UserError};
 
 use crate::config::{Algo, Config};
 use crate::run::{Outputs, RunRequest};
@@ -72,9 +72,9 @@ enum Verb {
     },
     /// Time the training step and print one JSON line.
     Bench {
-        /// The algorithm.
-        #[arg(long, value_enum, default_value = "ppo")]
-        algo: AlgoArg,
+        /// The algorithm; that of the config if not given.
+        #[arg(long, value_enum)]
+        algo: Option<AlgoArg>,
         /// Timed repetitions.
         #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(5..=1000))]
         repetitions: u32,
@@ -107,60 +107,90 @@ fn usage(error: &clap::Error) -> ExitCode {
         return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let text = error.render().to_string();
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-    let more: Vec<&str> =
-        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
-    let advice = more.join("; ").replace("tip: ", "");
-    let hint = if advice.is_empty() { "`ppo-routed --help` lists verbs and options".to_owned() } else { advice };
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let mut first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let mut advice = lines.collect::<Vec<_>>().join("; ").replace("tip: ", "");
+    // what is missing stands in lines of its own
+    if first.ends_with(':') {
+        first = format!("{first} {}", std::mem::take(&mut advice));
+    }
+    let hint =
+        if advice.is_empty() { "`ppo-routed --help` lists verbs and options".to_owned() } else { advice };
     experiment::report(Err::<(), _>(UserError::usage(first).with_hint(hint)))
 }
 
 fn dispatch(cli: Cli) -> Result<()> {
     let Cli { common, outputs, verb } = cli;
+    let common = common.with_every_set(std::env::args_os());
     let outputs = Outputs { csv: outputs.csv, tensorboard: outputs.tensorboard };
     match verb.unwrap_or(Verb::Train) {
         Verb::Train => {
             let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
             let seed = common.seed.unwrap_or(0);
             let folder = common.out.clone().unwrap_or_else(|| run_name(&common, &config, seed));
-            let request =
-                RunRequest { config, seed, folder, threads: threads(&common), device: common.device, outputs };
+            let request = RunRequest {
+                config,
+                seed,
+                folder,
+                threads: threads(&common),
+                device: common.device,
+                outputs,
+            };
             print(&run::train(&request, common.quiet)?)
         }
         Verb::Resume { run } => {
-            refuse_settings(&common, "resume goes on with the settings of the run")?;
+            let advice =
+                "it goes on with the settings of the run; to change them, start a new run with `train`";
+            refuse("resume", &common, outputs, &["--csv", "--tensorboard"], advice)?;
             print(&run::resume(&run, common.threads, outputs, common.quiet)?)
         }
         Verb::Eval { run, checkpoint, repeats } => {
+            let advice = "it prints on stdout and has the config of the run, to be changed with --set";
+            refuse("eval", &common, outputs, &["--set", "--seed", "--device"], advice)?;
             print(&scoring::eval(&run, checkpoint.as_deref(), &common, threads(&common), repeats)?)
         }
         Verb::Plot { runs } => {
+            refuse("plot", &common, outputs, &["--out"], DRAWN)?;
             let folder = common.out.clone();
             let paths = pictures::plot(&runs, folder.as_deref())?;
             print(&lines(&paths))
         }
         Verb::Render { run, text } => {
             if text {
+                refuse(
+                    "render --text",
+                    &common,
+                    outputs,
+                    &["--seed"],
+                    "it prints on stdout what the run's policies do",
+                )?;
                 return print(&scoring::play(&run, common.seed.unwrap_or(0))?);
             }
+            refuse("render", &common, outputs, &["--out"], DRAWN)?;
             let paths = pictures::render(&run, common.out.as_deref())?;
             print(&lines(&paths))
         }
         Verb::Bench { algo, repetitions, updates } => {
-            let algo = match algo {
-                AlgoArg::Ppo => Algo::Ppo,
-                AlgoArg::Reinforce => Algo::Reinforce,
-            };
-            let name = match algo {
-                Algo::Ppo => "ppo",
-                Algo::Reinforce => "reinforce",
-            };
-            let mut set = vec![format!("train.algo={name}")];
-            set.extend(common.set.iter().cloned());
+            refuse(
+                "bench",
+                &common,
+                outputs,
+                &["--config", "--set", "--device"],
+                "it writes nothing, and needs no seed",
+            )?;
+            let algo = algo.map(|algo| match algo {
+                AlgoArg::Ppo => "train.algo=ppo".to_owned(),
+                AlgoArg::Reinforce => "train.algo=reinforce".to_owned(),
+            });
+            let set: Vec<String> = algo.into_iter().chain(common.set.iter().cloned()).collect();
             let config: Config = experiment::load(common.config.as_deref(), &set)?;
             let device = common.device.open()?;
-            let report = bench::bench(&config, threads(&common), &common.device, &device, repetitions, updates)?;
+            let report =
+                bench::bench(&config, threads(&common), &common.device, &device, repetitions, updates)?;
             print(&format!("{report}\n"))
         }
     }
@@ -168,7 +198,8 @@ fn dispatch(cli: Cli) -> Result<()> {
 
 /// `runs/NAME-seedN`, with the config file's name or else the method, algorithm and oversight.
 fn run_name(common: &CommonArgs, config: &Config, seed: u64) -> PathBuf {
-    let stem = common.config.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
+    let stem =
+        common.config.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
     let name = stem.unwrap_or_else(|| {
         let algo = match config.train.algo {
             Algo::Ppo => "ppo",
@@ -184,18 +215,26 @@ fn threads(common: &CommonArgs) -> usize {
     common.threads.unwrap_or_else(cores)
 }
 
-fn refuse_settings(common: &CommonArgs, why: &str) -> Result<()> {
+/// What `plot` and `render` answer to settings.
+const DRAWN: &str = "it draws what the run has written, into the run's folder or into --out";
+
+/// Refuses an option that every verb parses and `verb` would pass over in silence.
+fn refuse(verb: &str, common: &CommonArgs, outputs: Outputs, takes: &[&str], advice: &str) -> Result<()> {
     let given = [
         ("--config", common.config.is_some()),
         ("--set", !common.set.is_empty()),
         ("--seed", common.seed.is_some()),
         ("--out", common.out.is_some()),
+        ("--device", common.device != DeviceArg::default()),
+        ("--csv", outputs.csv),
+        ("--tensorboard", outputs.tensorboard),
     ];
-    if let Some((option, _)) = given.iter().find(|(_, given)| *given) {
-        let error = UserError::usage(format!("{option} cannot be changed: {why}"));
-        return Err(error.with_hint("start a new run with `train` to change settings").into());
+    match given.iter().find(|(option, given)| *given && !takes.contains(option)) {
+        Some((option, _)) => {
+            Err(UserError::usage(format!("`{verb}` does not take {option}")).with_hint(advice).into())
+        }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn lines(paths: &[PathBuf]) -> String {
@@ -205,7 +244,9 @@ fn lines(paths: &[PathBuf]) -> String {
 /// Data goes to stdout; a reader that went away early, such as `head`, is no failure.
 fn print(text: &str) -> Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).context("writing to stdout"),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("writing to stdout")
+        }
         _ => Ok(()),
     }
 }

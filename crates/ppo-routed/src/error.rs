@@ -29,9 +29,6 @@ pub enum Error {
     /// The optimiser refused.
     #[error(transparent)]
     Learning(#[from] learning::LearningError),
-    /// The run folder or a file in it refused.
-    #[error(transparent)]
-    Run(#[from] experiment::RunError),
     /// A picture could not be made.
     #[error(transparent)]
     Plot(#[from] plots::PlotError),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use envs::{EnvId, Layout};
+use experiment::RunError;
 use policies::Policy;
 use serde::{Deserialize, Serialize};
 
@@ -37,9 +38,8 @@ pub fn picture_layout(config: &Config) -> Layout {
     let (rows, cols) = (config.env.rows, config.env.cols);
     let wall = usize::from(config.env.id == EnvId::WalledOversightGridV0);
     let (open_rows, open_cols) = (rows - 2 * wall, cols - 2 * wall);
-    let cell = |row: usize, col: usize| {
-        (row.min(open_rows - 1) + wall) * cols + col.min(open_cols - 1) + wall
-    };
+    let cell =
+        |row: usize, col: usize| (row.min(open_rows - 1) + wall) * cols + col.min(open_cols - 1) + wall;
     let (diamond, mut ghost) = (cell(0, 1), cell(2, 3));
     if ghost == diamond {
         ghost = cell(0, 0);
@@ -52,7 +52,13 @@ impl Snapshot {
     ///
     /// # Errors
     /// Fails where the policy does.
-    pub fn take(config: &Config, policy: &Policy, step: u64, update: u64, device: &Device) -> Result<Self, Error> {
+    pub fn take(
+        config: &Config,
+        policy: &Policy,
+        step: u64,
+        update: u64,
+        device: &Device,
+    ) -> Result<Self, Error> {
         let layout = picture_layout(config);
         let cells = layout.rows * layout.cols;
         let inputs = policy.config().inputs();
@@ -90,29 +96,35 @@ impl Snapshot {
     ///
     /// # Errors
     /// Fails where the file cannot be written.
-    pub fn append(&self, folder: &Path) -> Result<(), Error> {
+    pub fn append(&self, folder: &Path) -> Result<(), RunError> {
         let path = folder.join(FILE);
-        let mut line = serde_json::to_string(self).map_err(|e| Error::State(e.to_string()))?;
+        let mut line = self.line(&path)?;
         line.push('\n');
         let written = OpenOptions::new().create(true).append(true).open(&path);
         let written = written.and_then(|mut file| file.write_all(line.as_bytes()));
-        Ok(written.map_err(|source| experiment::RunError::Write { path, source })?)
+        written.map_err(|source| RunError::Write { path, source })
+    }
+
+    fn line(&self, path: &Path) -> Result<String, RunError> {
+        serde_json::to_string(self).map_err(|source| RunError::Json { path: path.to_owned(), source })
     }
 
     /// All snapshots of a run; a last line cut short is left out.
     ///
     /// # Errors
     /// Fails where the file cannot be read or another line is no snapshot.
-    pub fn read_all(folder: &Path) -> Result<Vec<Self>, Error> {
+    pub fn read_all(folder: &Path) -> Result<Vec<Self>, RunError> {
         let path = folder.join(FILE);
         let text = match std::fs::read_to_string(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(|source| experiment::RunError::Read { path: path.clone(), source })?,
+            other => other.map_err(|source| RunError::Read { path: path.clone(), source })?,
         };
         let complete = text.rfind('\n').map_or("", |end| &text[..end]);
         let parse = |(index, line): (usize, &str)| {
-            serde_json::from_str(line)
-                .map_err(|e| Error::State(format!("{} line {}: {e}", path.display(), index + 1)))
+            serde_json::from_str(line).map_err(|error| {
+                let fault = format!("not a snapshot: {error}");
+                RunError::Metrics { path: path.clone(), line: index + 1, fault }
+            })
         };
         complete.lines().enumerate().map(parse).collect()
     }
@@ -121,12 +133,12 @@ impl Snapshot {
     ///
     /// # Errors
     /// Fails where the file cannot be read or written.
-    pub fn cut_back(folder: &Path, update: u64) -> Result<(), Error> {
-        let mut text = String::new();
+    pub fn cut_back(folder: &Path, update: u64) -> Result<(), RunError> {
+        let (path, mut text) = (folder.join(FILE), String::new());
         for snapshot in Self::read_all(folder)?.iter().filter(|snapshot| snapshot.update <= update) {
-            text += &serde_json::to_string(snapshot).map_err(|e| Error::State(e.to_string()))?;
+            text += &snapshot.line(&path)?;
             text.push('\n');
         }
-        Ok(experiment::write_atomic(&folder.join(FILE), text.as_bytes())?)
+        experiment::write_atomic(&path, text.as_bytes())
     }
 }
