@@ -1,1 +1,0 @@
-//! Integration tests: the promises of the README, run against the real binaries

@@ -1,0 +1,43 @@
+//! `bench`: one line of JSON.
+use serde_json::{Map, Value};
+
+use crate::place::Place;
+
+#[test]
+fn bench_prints_one_line_with_the_keys_of_the_contract() {
+    const NUMBERS: [&str; 7] =
+        ["env_only_sps", "gemm_gflops", "learn_s", "rollout_s", "sps_max", "sps_median", "sps_min"];
+    let place = Place::new();
+    for algo in ["ppo", "reinforce"] {
+        let stdout = place.done(&format!(
+            "bench --algo {algo} --threads 1 --repetitions 5 --updates 1 --set env.num_envs=8 --set train.num_steps=8"
+        ));
+        assert_eq!(stdout.lines().count(), 1);
+        let line: Map<String, Value> = serde_json::from_str(&stdout).unwrap();
+        let mut keys: Vec<&str> = line.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        let mut expected = [&["algo", "device", "threads", "work"][..], &NUMBERS].concat();
+        expected.sort_unstable();
+        assert_eq!(keys, expected);
+        assert_eq!(
+            (&line["algo"], &line["device"], &line["threads"]),
+            (&algo.into(), &"cpu".into(), &1.into())
+        );
+        let number = |key: &str| line[key].as_f64().unwrap();
+        assert!(NUMBERS.iter().all(|key| number(key) > 0.0), "{stdout}");
+        assert!(number("sps_min") <= number("sps_median") && number("sps_median") <= number("sps_max"));
+    }
+    assert!(place.tree("").is_empty(), "it writes nothing");
+}
+
+#[test]
+fn bench_takes_the_algorithm_from_the_config() {
+    let place = Place::new();
+    place.write("r.toml", "[train]\nalgo = \"reinforce\"\nnum_steps = 8\n[env]\nnum_envs = 8\n");
+    for (given, algo) in [("", "reinforce"), (" --algo ppo", "ppo"), (" --set train.algo=ppo", "ppo")] {
+        let stdout =
+            place.done(&format!("bench --config r.toml --threads 1 --repetitions 5 --updates 1{given}"));
+        let line: Value = serde_json::from_str(&stdout).unwrap();
+        assert_eq!(line["algo"], algo, "{given}");
+    }
+}

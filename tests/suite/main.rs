@@ -1,0 +1,15 @@
+//! The promises of the README and the design, kept by the real binary: each test runs it in a folder of its own
+//! and looks at what a user would see there.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic, as tests do")]
+
+mod bench;
+mod determinism;
+mod files;
+mod looking;
+mod outputs;
+mod place;
+mod refusals;
+mod repository;
+#[cfg(unix)]
+mod signals;
+mod training;

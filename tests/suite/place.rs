@@ -1,0 +1,194 @@
+//! A folder to run the binary in, and what comes of it.
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Settings with which a run takes a fraction of a second; later `--set` options go over them.
+const TINY: &str = "--set env.num_envs=8 --set train.num_steps=8 --set train.updates=2 \
+    --set eval.every=1 --set eval.num_envs=4 --set checkpoint.every=2 \
+    --set ppo.update_epochs=1 --set ppo.num_minibatches=1";
+
+/// No command of these tests takes as long, on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The files below a folder and what is in them.
+pub type Tree = BTreeMap<PathBuf, Vec<u8>>;
+
+/// A run of four updates that is done, by the method `routing`.
+pub static FINISHED: LazyLock<Tree> = LazyLock::new(|| {
+    let place = Place::new();
+    place.done("train --set train.updates=4 --set checkpoint.keep=1 --out run --seed 7");
+    place.tree("run")
+});
+
+/// A temporary folder in which commands are run.
+pub struct Place {
+    folder: TempDir,
+}
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// A place with [`FINISHED`] in the folder `run`.
+    pub fn with_finished_run() -> Self {
+        let place = Self::new();
+        place.lay("run", &FINISHED);
+        place
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path(name), content).unwrap();
+    }
+
+    /// Runs the binary; `line` is split at spaces. Whatever happens, it does not panic and colours nothing.
+    pub fn run(&self, line: &str) -> Ended {
+        let output = assert_cmd::Command::new(assert_cmd::cargo::cargo_bin!("ppo-routed-under-test"))
+            .args(arguments(line))
+            .current_dir(self.folder.path())
+            .env_remove("RUST_LOG")
+            .timeout(PATIENCE)
+            .output()
+            .unwrap();
+        ended(output.status.code(), &output.stdout, &output.stderr)
+    }
+
+    /// Runs the binary, which succeeds without a word on stderr, and returns what it printed.
+    pub fn done(&self, line: &str) -> String {
+        let ended = self.run(line);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{line}");
+        ended.stdout
+    }
+
+    /// Starts the binary and leaves it running.
+    pub fn start(&self, line: &str) -> Running {
+        let child = std::process::Command::new(assert_cmd::cargo::cargo_bin!("ppo-routed-under-test"))
+            .args(arguments(line))
+            .current_dir(self.folder.path())
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Running { child: Some(child) }
+    }
+
+    /// The files below a folder of the place, without the locks of run folders.
+    pub fn tree(&self, name: &str) -> Tree {
+        let (root, mut tree) = (self.path(name), Tree::new());
+        gather(&root, &root, &mut tree);
+        tree
+    }
+
+    /// Writes files below a folder of the place.
+    pub fn lay(&self, name: &str, tree: &Tree) {
+        for (path, content) in tree {
+            let path = self.path(name).join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+    }
+}
+
+fn gather(root: &Path, folder: &Path, tree: &mut Tree) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            gather(root, &path, tree);
+        } else if path.file_name().unwrap() != ".lock" {
+            tree.insert(path.strip_prefix(root).unwrap().to_owned(), fs::read(&path).unwrap());
+        }
+    }
+}
+
+/// `train` and no verb get the tiny settings before their own, and one thread if they ask for no number.
+fn arguments(line: &str) -> Vec<&str> {
+    let given: Vec<&str> = line.split_whitespace().collect();
+    let (verb, options) = match given.split_first() {
+        Some((&"train", options)) => (Some("train"), options),
+        Some((first, _)) if !first.starts_with("--") => return given,
+        _ => (None, given.as_slice()),
+    };
+    if options.contains(&"--help") || options.contains(&"--version") {
+        return given;
+    }
+    let threads: &[&str] = if options.contains(&"--threads") { &[] } else { &["--threads", "1"] };
+    let tiny = TINY.split_whitespace();
+    verb.into_iter().chain(tiny).chain(threads.iter().copied()).chain(options.iter().copied()).collect()
+}
+
+fn ended(code: Option<i32>, stdout: &[u8], stderr: &[u8]) -> Ended {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let ended = Ended { code, stdout: text(stdout), stderr: text(stderr) };
+    for output in [&ended.stdout, &ended.stderr] {
+        assert!(!output.contains('\u{1b}'), "an escape code where no terminal is: {output:?}");
+        assert!(!output.contains("panicked"), "{output}");
+    }
+    ended
+}
+
+/// A command that is still at work; it does not outlive its test.
+pub struct Running {
+    child: Option<Child>,
+}
+
+impl Running {
+    #[cfg(unix)]
+    pub fn id(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// Waits until `happened`, or until the command has ended.
+    pub fn wait_until(&mut self, happened: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !happened() && self.child.as_mut().unwrap().try_wait().unwrap().is_none() {
+            assert!(began.elapsed() < PATIENCE, "it never happened");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Waits for its end.
+    pub fn end(mut self) -> Ended {
+        let output = self.child.take().unwrap().wait_with_output().unwrap();
+        ended(output.status.code(), &output.stdout, &output.stderr)
+    }
+
+    /// Ends it as a power cut would; false where it had ended already.
+    pub fn kill(mut self) -> bool {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        !child.wait().unwrap().success()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().ok();
+            child.wait().ok();
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Runs that are stopped on the way, and go on as if nothing had happened.
+use std::process::Command;
+use std::sync::LazyLock;
+
+use crate::files::{assert_same_run, metrics, object};
+use crate::place::{FINISHED, Place, Running, Tree};
+
+/// Long enough to be caught in the middle.
+const TRAIN: &str = "train --seed 1 --out run --set train.updates=400 --set eval.every=40 --set checkpoint.every=20 \
+     --set env.num_envs=4 --set train.num_steps=4 --set eval.num_envs=1";
+
+/// The run when nobody stops it.
+static UNDISTURBED: LazyLock<Tree> = LazyLock::new(|| {
+    let place = Place::new();
+    place.done(TRAIN);
+    place.tree("run")
+});
+
+/// The update of the newest checkpoint, 0 without one.
+fn newest_update(place: &Place) -> u64 {
+    let Ok(entries) = std::fs::read_dir(place.path("run/checkpoints")) else { return 0 };
+    let update = |name: &str| name.strip_prefix("update-")?.strip_suffix(".safetensors")?.parse().ok();
+    entries.filter_map(|entry| update(entry.unwrap().file_name().to_str()?)).max().unwrap_or(0)
+}
+
+fn signal(running: &Running, name: &str) {
+    assert!(Command::new("kill").args(["-s", name, &running.id().to_string()]).status().unwrap().success());
+}
+
+fn stopped_and_resumed(name: &str) {
+    let place = Place::new();
+    let mut running = place.start(TRAIN);
+    running.wait_until(|| newest_update(&place) >= 60);
+    signal(&running, name);
+    let ended = running.end();
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{ended:?}");
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    assert_eq!(lines[0], "stopping after the update in hand; once more to stop at once");
+    assert_eq!(lines[2..], ["hint: go on with: ppo-routed resume run"]);
+    let update: u64 = lines[1]
+        .strip_prefix("error: interrupted after update ")
+        .and_then(|rest| rest.strip_suffix(" of 400; saved"))
+        .unwrap_or_else(|| panic!("{lines:?}"))
+        .parse()
+        .unwrap();
+    assert!((60..400).contains(&update));
+    let tree = place.tree("run");
+    assert_eq!(newest_update(&place), update);
+    assert_eq!(metrics(&tree).pop().unwrap()["update"], update);
+    assert!(object(&tree, "manifest.json")["finished"].is_null());
+    assert!(!place.path("run/summary.json").exists(), "it is not done");
+
+    let said = place.done("resume run");
+    assert!(said.contains("run/plots/reward_curve.png"), "{said}");
+    let tree = place.tree("run");
+    assert_same_run(&tree, &UNDISTURBED);
+    let summary = |tree| object(tree, "summary.json");
+    assert_eq!(summary(&tree)["policies"], summary(&UNDISTURBED)["policies"]);
+    let manifest = object(&tree, "manifest.json");
+    assert_eq!(manifest["resumed"].as_array().unwrap().len(), 1);
+    assert!(manifest["finished"].is_string());
+    assert_eq!(place.run("resume run").code, Some(2), "it is done now");
+}
+
+#[test]
+fn ctrl_c_stops_a_run_that_can_be_resumed() {
+    stopped_and_resumed("INT");
+}
+
+#[test]
+fn a_request_to_terminate_does_the_same() {
+    stopped_and_resumed("TERM");
+}
+
+#[test]
+fn a_run_that_is_killed_again_and_again_ends_as_it_should() {
+    let place = Place::new();
+    let mut running = place.start(TRAIN);
+    for (kill, pause) in [(20, 0), (140, 7), (260, 19)] {
+        running.wait_until(|| newest_update(&place) >= kill);
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        assert!(running.kill(), "killed after update {kill}");
+        running = place.start("resume run");
+    }
+    let ended = running.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    // a line may have been torn in writing, and that it was dropped is worth a word
+    assert!(ended.stderr.lines().all(|line| line.starts_with("warning: ")), "{}", ended.stderr);
+    assert_same_run(&place.tree("run"), &UNDISTURBED);
+}
+
+#[test]
+fn lines_torn_in_writing_are_written_again() {
+    let place = Place::with_finished_run();
+    std::fs::remove_file(place.path("run/summary.json")).unwrap();
+    for file in ["run/metrics.jsonl", "run/snapshots.jsonl"] {
+        place.write(file, format!("{}{{\"step\":320,\"upd", place.read(file)));
+    }
+    let ended = place.run("resume run");
+    assert_eq!(ended.code, Some(0));
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    assert_eq!(
+        lines,
+        ["warning: run/metrics.jsonl: dropped the last line, which was cut off after 16 bytes"]
+    );
+    assert_same_run(&place.tree("run"), &FINISHED);
+    assert_eq!(
+        object(&place.tree("run"), "summary.json")["policies"],
+        object(&FINISHED, "summary.json")["policies"]
+    );
+}
+
+#[test]
+fn a_folder_is_for_one_process_at_a_time() {
+    let place = Place::new();
+    let mut running = place.start(TRAIN);
+    running.wait_until(|| newest_update(&place) > 0);
+    for (line, refusal) in [
+        (
+            "resume run",
+            format!("error: the run folder run is in use by another process (id {})", running.id()),
+        ),
+        ("train --out run", "error: the run folder run already holds files".to_owned()),
+    ] {
+        let ended = place.run(line);
+        assert_eq!(ended.code, Some(2));
+        assert_eq!(ended.stderr.lines().next(), Some(refusal.as_str()));
+    }
+    // looking is allowed
+    assert_eq!(place.run("eval run --repeats 1 --threads 1").code, Some(0));
+    signal(&running, "INT");
+    assert_eq!(running.end().code, Some(1));
+}
