@@ -79,6 +79,11 @@ pub fn resume(path: &Path, threads: Option<usize>, outputs: Outputs, quiet: bool
     };
     let threads = threads.unwrap_or(manifest.threads);
     let (trainer, header) = saved::restore(&checkpoint, &file, &config, threads, &device)?;
+    if !read_metrics(&folder.metrics_path())?.iter().any(|record| record.update == header.update) {
+        let metrics = folder.metrics_path();
+        let message = format!("{} has no record of update {}, the checkpoint's", metrics.display(), header.update);
+        return Err(UserError::failed(message).with_hint("restore it from a copy, or start the run again").into());
+    }
     let metrics = MetricsWriter::resume(&folder.metrics_path(), header.update)?;
     Snapshot::cut_back(folder.path(), header.update)?;
     manifest.resume();
