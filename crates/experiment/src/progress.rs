@@ -64,9 +64,10 @@ impl Drop for Progress {
 
 fn style() -> ProgressStyle {
     let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let bar = if plain { "{bar:20}" } else { "{bar:20.cyan/dim}" };
-    // `wide_msg` is cut where the terminal ends, so that the bar never takes two lines
-    let template = format!("{bar} {{human_pos}}/{{human_len}} steps  ETA {{eta}}  {{wide_msg}}");
+    let bar = if plain { "{bar:10}" } else { "{bar:10.cyan/dim}" };
+    // `wide_msg` is cut where the terminal ends, so that the bar never takes two lines; with millions of steps the
+    // whole message still fits into 80 columns
+    let template = format!("{bar} {{human_pos}}/{{human_len}}  ETA {{eta}}  {{wide_msg}}");
     ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
