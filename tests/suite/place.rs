@@ -14,7 +14,7 @@ const TINY: &str = "--set env.num_envs=8 --set train.num_steps=8 --set train.upd
     --set ppo.update_epochs=1 --set ppo.num_minibatches=1";
 
 /// No command of these tests takes as long, on the slowest machine.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The files below a folder and what is in them.
 pub type Tree = BTreeMap<PathBuf, Vec<u8>>;

@@ -40,6 +40,9 @@ enum Run {
     EditedConfig,
     BrokenConfig,
     BrokenMetrics,
+    /// They end before the checkpoint.
+    FewerMetrics,
+    NoMetrics,
     BrokenSnapshots,
     BrokenManifest,
 }
@@ -81,6 +84,15 @@ fn prepare(place: &Place, state: Run) {
         }
         Run::BrokenConfig => place.write("run/config.toml", "[train\n"),
         Run::BrokenMetrics => place.write("run/metrics.jsonl", "{\"step\":0,\"update\":0}\nnonsense\n"),
+        Run::FewerMetrics => {
+            summary();
+            let text = place.read("run/metrics.jsonl");
+            place.write("run/metrics.jsonl", text.split_inclusive('\n').take(2).collect::<String>());
+        }
+        Run::NoMetrics => {
+            summary();
+            std::fs::remove_file(place.path("run/metrics.jsonl")).unwrap();
+        }
         Run::BrokenSnapshots => place.write("run/snapshots.jsonl", "nonsense\n"),
         Run::BrokenManifest => {
             summary();
