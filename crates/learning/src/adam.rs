@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Tensor, Var, bail};
+use rayon::prelude::*;
 
 use crate::{LearningError, Parameters, kernels};
 
@@ -44,6 +45,41 @@ struct Moments {
     second: Tensor,
 }
 
+impl Moments {
+    fn step(&mut self, var: &Var, grad: &Tensor, config: AdamConfig, lr: f64) -> Result<(), LearningError> {
+        let AdamConfig { beta1, beta2, eps, weight_decay } = config;
+        let weight = var.as_tensor();
+        let mut grad = grad.detach();
+        match weight_decay {
+            WeightDecay::None => {}
+            WeightDecay::Coupled(lambda) => grad = (grad + (weight.detach() * lambda)?)?,
+            WeightDecay::Decoupled(lambda) => var.set(&(weight.detach() * (1.0 - lr * lambda))?)?,
+        }
+        self.steps += 1;
+        let correction1 = 1.0 - beta1.powf(self.steps as f64);
+        let correction2 = 1.0 - beta2.powf(self.steps as f64);
+        let (first, second) = (&self.first, &self.second);
+        if weight.device().is_cpu() && weight.dtype() == candle_core::DType::F32 {
+            let grad = grad.contiguous()?;
+            first.inplace_op2(&grad, &Decay { beta: beta1, square: false })?;
+            second.inplace_op2(&grad, &Decay { beta: beta2, square: true })?;
+            let descend = Descend {
+                rate: (lr / correction1) as f32,
+                root_correction: correction2.sqrt() as f32,
+                eps: eps as f32,
+            };
+            weight.inplace_op3(first, second, &descend)?;
+        } else {
+            self.first = ((first * beta1)? + (&grad * (1.0 - beta1))?)?;
+            self.second = ((second * beta2)? + (grad.sqr()? * (1.0 - beta2))?)?;
+            let denominator = ((self.second.sqrt()? / correction2.sqrt())? + eps)?;
+            let change = ((&self.first / denominator)? * (lr / correction1))?;
+            var.set(&(weight.detach() - change)?)?;
+        }
+        Ok(())
+    }
+}
+
 /// Adam, with its moments in reach so that a run can be resumed exactly.
 ///
 /// For each parameter that has a gradient g, at its t-th step:
@@ -78,44 +114,21 @@ impl Adam {
         Ok(Self { parameters: parameters.clone(), config, moments })
     }
 
-    /// One step with learning rate `lr` on every parameter that has an entry in `grads`.
+    /// One step with learning rate `lr` on every parameter that has an entry in `grads`. Parameters are shared
+    /// out on the current thread pool; no result depends on how.
     ///
     /// # Errors
     /// Fails where a gradient's shape or type is not its parameter's.
     pub fn step(&mut self, grads: &GradStore, lr: f64) -> Result<(), LearningError> {
-        let AdamConfig { beta1, beta2, eps, weight_decay } = self.config;
-        for (name, var) in self.parameters.iter() {
-            let (Some(grad), Some(moments)) = (grads.get(var), self.moments.get_mut(name)) else { continue };
-            let weight = var.as_tensor();
-            let mut grad = grad.detach();
-            match weight_decay {
-                WeightDecay::None => {}
-                WeightDecay::Coupled(lambda) => grad = (grad + (weight.detach() * lambda)?)?,
-                WeightDecay::Decoupled(lambda) => var.set(&(weight.detach() * (1.0 - lr * lambda))?)?,
-            }
-            moments.steps += 1;
-            let correction1 = 1.0 - beta1.powf(moments.steps as f64);
-            let correction2 = 1.0 - beta2.powf(moments.steps as f64);
-            let (first, second) = (&moments.first, &moments.second);
-            if weight.device().is_cpu() && weight.dtype() == candle_core::DType::F32 {
-                let grad = grad.contiguous()?;
-                first.inplace_op2(&grad, &Decay { beta: beta1, square: false })?;
-                second.inplace_op2(&grad, &Decay { beta: beta2, square: true })?;
-                let descend = Descend {
-                    rate: (lr / correction1) as f32,
-                    root_correction: correction2.sqrt() as f32,
-                    eps: eps as f32,
-                };
-                weight.inplace_op3(first, second, &descend)?;
-            } else {
-                moments.first = ((first * beta1)? + (&grad * (1.0 - beta1))?)?;
-                moments.second = ((second * beta2)? + (grad.sqr()? * (1.0 - beta2))?)?;
-                let denominator = ((moments.second.sqrt()? / correction2.sqrt())? + eps)?;
-                let change = ((&moments.first / denominator)? * (lr / correction1))?;
-                var.set(&(weight.detach() - change)?)?;
-            }
-        }
-        Ok(())
+        let config = self.config;
+        let moments = self.moments.values_mut();
+        let work: Vec<_> = self
+            .parameters
+            .iter()
+            .zip(moments)
+            .filter_map(|((_, var), moments)| Some((var, moments, grads.get(var)?)))
+            .collect();
+        work.into_par_iter().try_for_each(|(var, moments, grad)| moments.step(var, grad, config, lr))
     }
 
     /// All moments as tensors `first.NAME`, `second.NAME` and step counts `steps.NAME` (shape [1], i64), to be

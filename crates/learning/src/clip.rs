@@ -1,7 +1,7 @@
 //! Gradient clipping by the global norm.
 
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Tensor};
+use candle_core::{CpuStorage, DType, Storage, Tensor};
 
 use crate::{LearningError, Parameters};
 
@@ -42,9 +42,13 @@ pub fn clip_grad_norm(
 }
 
 fn sum_of_squares(grad: &Tensor) -> Result<f64, LearningError> {
-    if grad.device().is_cpu() && grad.dtype() == DType::F32 {
-        return Ok(crate::kernels::sum_of_squares(&grad.flatten_all()?.to_vec1::<f32>()?));
+    let (storage, layout) = grad.storage_and_layout();
+    if let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) =
+        (&*storage, layout.contiguous_offsets())
+    {
+        return Ok(crate::kernels::sum_of_squares(&values[start..end]));
     }
+    drop(storage);
     Ok(f64::from(grad.to_dtype(DType::F32)?.sqr()?.sum_all()?.to_scalar::<f32>()?))
 }
 

@@ -24,8 +24,8 @@ pub fn entropy(log_probs: &[f32]) -> f32 {
     -log_probs.iter().map(|lp| lp.exp() * lp).sum::<f32>()
 }
 
-/// Adds to `out` the derivative by the logits of a loss that depends on them through log p_a and H:
-/// `by_log_prob`·∂log p_a/∂l + `by_entropy`·∂H/∂l.
+/// Adds to `out` the derivative by the logits of a loss that depends on them through `log p_a` and H:
+/// `by_log_prob · ∂log p_a/∂l + by_entropy · ∂H/∂l`.
 ///
 /// # Shapes
 /// `log_probs` and `out` (actions).
@@ -47,7 +47,7 @@ pub fn add_logit_gradient(
 /// One sample's part of PPO's policy loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ClippedPolicy {
-    /// max(−A·ρ, −A·clip(ρ, 1 − ε, 1 + ε)) with ρ = exp(log p − log p_old).
+    /// max(−A·ρ, −A·clip(ρ, 1 − ε, 1 + ε)) with ρ = `exp(log p − log p_old)`.
     pub loss: f32,
     /// The loss's derivative by log p.
     pub by_log_prob: f32,
@@ -92,11 +92,11 @@ pub fn value_loss(value: f32, target: f32, old_value: f32, clip: Option<f32>) ->
     }
 }
 
-/// The gate's cross-entropy with the expert that an overseen episode names: −log Γ_label, with derivatives
-/// Γ_k − [k = label] by the logits. For two experts this is the binary cross-entropy with target 1 for Diamond.
+/// The gate's cross-entropy with the expert that an overseen episode names: `−log Γ_label`, with derivatives
+/// `Γ_k − [k = label]` by the logits. For two experts this is the binary cross-entropy with target 1 for Diamond.
 ///
-/// The loss is computed from the logits z (the last expert's being 0) as log Σ exp(z) − z_label, which stays
-/// finite where Γ_label rounds to zero.
+/// The loss is computed from the logits z (the last expert's being 0) as `log Σ exp(z) − z_label`, which stays
+/// finite where `Γ_label` rounds to zero.
 ///
 /// # Shapes
 /// `gate_logits` (experts − 1).

@@ -275,6 +275,37 @@ impl Shard {
     }
 }
 
+/// The samples of all shards together, for minibatches.
+pub(crate) struct WholeRollout {
+    /// The samples, shard by shard.
+    pub samples: Samples,
+    /// The different observations of all shards.
+    pub unique: UniqueRows,
+}
+
+impl WholeRollout {
+    /// Nothing yet, for a policy of this configuration.
+    pub fn new(config: &PolicyConfig) -> Self {
+        Self { samples: Samples::default(), unique: UniqueRows::new(config.inputs()) }
+    }
+
+    /// Takes over what the shards saw, in their order.
+    pub fn gather(&mut self, shards: &[Shard], memories: &[Memory]) {
+        self.samples.clear();
+        self.unique.clear();
+        for (shard, memory) in shards.iter().zip(memories) {
+            let rows = memory.unique.rows();
+            let row_map: Vec<u32> = (0..rows.len())
+                .map(|row| {
+                    let (columns, values) = rows.row(row);
+                    self.unique.insert_sparse(columns, values)
+                })
+                .collect();
+            self.samples.append(&shard.samples, &row_map);
+        }
+    }
+}
+
 /// The action whose interval of the cumulated probabilities holds `u`, which is uniform on [0, 1).
 fn sample_action(log_probs: &[f32], u: f32) -> usize {
     let mut cumulated = 0.0;
@@ -292,7 +323,9 @@ fn sample_action(log_probs: &[f32], u: f32) -> usize {
 fn values_of(actor: Actor<'_>, observations: &[f32], width: usize) -> Result<Vec<f32>, Error> {
     match actor {
         _ if observations.is_empty() => Ok(Vec::new()),
-        Actor::Fused(policy) => Ok(observations.chunks_exact(width).map(|row| policy.value_of(row)).collect()),
+        Actor::Fused(policy) => {
+            Ok(observations.chunks_exact(width).map(|row| policy.value_of(row)).collect())
+        }
         Actor::Candle(policy, device) => {
             let shape = (observations.len() / width, width);
             let observations = Tensor::from_slice(observations, shape, device)?;

@@ -62,10 +62,8 @@ impl Samples {
         let steps = self.num_steps;
         for start in (0..self.len()).step_by(steps.max(1)) {
             let range = start..start + steps;
-            let ends: Vec<_> = range
-                .clone()
-                .map(|i| self.dones[i].then(|| method.label(self.outcomes[i])))
-                .collect();
+            let ends: Vec<_> =
+                range.clone().map(|i| self.dones[i].then(|| method.label(self.outcomes[i]))).collect();
             returns::carry_back_labels(&ends, &mut self.labels[range]);
         }
     }

@@ -4,21 +4,18 @@ use std::time::Instant;
 
 use candle_core::Device;
 use experiment::SeedStreams;
-use learning::{Adam, AdamConfig, clip_grad_norm, global_norm};
+use learning::{Adam, AdamConfig, Parameters, clip_grad_norm, global_norm};
 use policies::Policy;
-use policies::fused::UniqueRows;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::evaluate::{Evaluation, PolicyName, evaluate};
-use crate::learner::{
-    Batch, FusedLearner, LossWeights, Losses, PolicyLoss, RolloutLoss, reference_gradient,
-};
+use crate::learner::{Batch, FusedLearner, LossWeights, Losses, PolicyLoss, RolloutLoss, reference_gradient};
 use crate::losses::normalise;
 use crate::metrics::{RoutingShares, UpdateReport};
-use crate::rollout::{Actor, Memory, RolloutSeeds, Shard};
+use crate::rollout::{Actor, Memory, RolloutSeeds, Shard, WholeRollout};
 use crate::{Algo, Backend, Config, Error, Label, Method, Samples};
 
 /// A policy in training with everything that changes: parameters, moments, environments, random streams.
@@ -33,6 +30,7 @@ pub struct Trainer {
     memories: Vec<Memory>,
     learner: Learner,
     rollout: WholeRollout,
+    order: Vec<u32>,
     streams: SeedStreams,
     pool: ThreadPool,
     device: Device,
@@ -43,11 +41,14 @@ enum Learner {
     Candle,
 }
 
-/// The samples of all shards together, for minibatches.
-struct WholeRollout {
-    samples: Samples,
-    unique: UniqueRows,
-    order: Vec<u32>,
+impl Learner {
+    /// Takes over changed parameters.
+    fn load(&mut self, parameters: &Parameters) -> Result<(), Error> {
+        match self {
+            Self::Fused(learner) => learner.load(parameters),
+            Self::Candle => Ok(()),
+        }
+    }
 }
 
 impl Trainer {
@@ -79,14 +80,17 @@ impl Trainer {
             Backend::Auto => device.is_cpu(),
             Backend::Fused if !device.is_cpu() => {
                 return Err(Error::Setting(
-                    "train.backend = \"fused\" runs on the CPU only: use \"auto\", or --device cpu".to_owned(),
+                    "train.backend = \"fused\" runs on the CPU only: use \"auto\", or --device cpu"
+                        .to_owned(),
                 ));
             }
             Backend::Fused => true,
             Backend::Candle => false,
         };
-        let adam_config =
-            AdamConfig { eps: if config.train.algo == Algo::Ppo { 1e-5 } else { 1e-8 }, ..Default::default() };
+        let adam_config = AdamConfig {
+            eps: if config.train.algo == Algo::Ppo { 1e-5 } else { 1e-8 },
+            ..Default::default()
+        };
         let adam = Adam::new(policy.parameters(), adam_config)?;
         let parts = shards.unwrap_or(if fused { threads } else { 1 });
         let split = |num_envs: usize, steps: usize, seeds: RolloutSeeds| {
@@ -96,20 +100,18 @@ impl Trainer {
         let shards = split(config.env.num_envs, config.train.num_steps, seeds)?;
         let eval_shards = split(config.eval.num_envs, EVAL_STEPS, seeds)?;
         let lanes = shards.len().max(eval_shards.len());
+        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|e| Error::Setting(format!("cannot start {threads} threads: {e}")))?;
         let learner = if fused {
-            let learner = FusedLearner::new(policy.config(), policy.parameters(), lanes.max(threads))?;
+            let new = || FusedLearner::new(policy.config(), policy.parameters(), lanes.max(threads));
+            let learner = pool.install(new)?;
             Learner::Fused(Box::new(learner))
         } else {
             Learner::Candle
         };
-        let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(|e| Error::Setting(format!("cannot start {threads} threads: {e}")))?;
         Ok(Self {
-            rollout: WholeRollout {
-                samples: Samples::default(),
-                unique: UniqueRows::new(policy.config().inputs()),
-                order: Vec::new(),
-            },
+            rollout: WholeRollout::new(policy.config()),
+            order: Vec::new(),
             memories: (0..lanes).map(|_| Memory::new(policy.config())).collect(),
             config: config.clone(),
             shuffle: streams.stream("shuffle"),
@@ -214,10 +216,7 @@ impl Trainer {
     /// # Errors
     /// Fails where they are not those of the policy.
     pub fn parameters_changed(&mut self) -> Result<(), Error> {
-        match &mut self.learner {
-            Learner::Fused(learner) => learner.load(self.policy.parameters()),
-            Learner::Candle => Ok(()),
-        }
+        self.pool.install(|| self.learner.load(self.policy.parameters()))
     }
 
     fn collect_rollout(&mut self) -> Result<(), Error> {
@@ -286,14 +285,14 @@ impl Trainer {
             advantages.iter().zip(&self.rollout.samples.values).map(|(a, v)| a + v).collect();
         let mut steps = Vec::with_capacity(ppo.update_epochs * ppo.num_minibatches);
         let total = targets.len();
-        self.rollout.order.clear();
-        self.rollout.order.extend(0..total as u32);
+        self.order.clear();
+        self.order.extend(0..total as u32);
         for _ in 0..ppo.update_epochs {
-            self.rollout.order.shuffle(&mut self.shuffle);
+            self.order.shuffle(&mut self.shuffle);
             for minibatch in 0..ppo.num_minibatches {
                 let bound = |k: usize| k * total / ppo.num_minibatches;
                 let rollout = &self.rollout;
-                let indices = &rollout.order[bound(minibatch)..bound(minibatch + 1)];
+                let indices = &self.order[bound(minibatch)..bound(minibatch + 1)];
                 let mut chosen: Vec<f32> = indices.iter().map(|i| advantages[*i as usize]).collect();
                 if ppo.norm_adv {
                     let weight = |i: &u32| method.weight(rollout.samples.labels[*i as usize]);
@@ -333,7 +332,8 @@ impl Trainer {
         lr: f64,
         max_grad_norm: f64,
     ) -> Result<GradientStep, Error> {
-        let parameters = self.policy.parameters();
+        let Self { policy, adam, learner, pool, .. } = self;
+        let parameters = policy.parameters();
         let grad_norm = if max_grad_norm > 0.0 {
             clip_grad_norm(parameters, &mut grads, max_grad_norm)?
         } else {
@@ -349,8 +349,10 @@ impl Trainer {
         if let Some((what, value)) = parts.into_iter().find(|(_, value)| !value.is_finite()) {
             return Err(Error::NotFinite { update: self.update + 1, what: what.to_owned(), value });
         }
-        self.adam.step(&grads, lr)?;
-        self.parameters_changed()?;
+        pool.install(|| {
+            adam.step(&grads, lr)?;
+            learner.load(parameters)
+        })?;
         Ok(GradientStep { losses, grad_norm })
     }
 }
@@ -365,23 +367,6 @@ pub struct GradientStep {
     pub losses: Losses,
     /// The gradient's norm before clipping.
     pub grad_norm: f64,
-}
-
-impl WholeRollout {
-    fn gather(&mut self, shards: &[Shard], memories: &[Memory]) {
-        self.samples.clear();
-        self.unique.clear();
-        for (shard, memory) in shards.iter().zip(memories) {
-            let rows = memory.unique.rows();
-            let row_map: Vec<u32> = (0..rows.len())
-                .map(|row| {
-                    let (columns, values) = rows.row(row);
-                    self.unique.insert_sparse(columns, values)
-                })
-                .collect();
-            self.samples.append(&shard.samples, &row_map);
-        }
-    }
 }
 
 impl RoutingShares {

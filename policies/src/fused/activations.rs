@@ -7,6 +7,7 @@ use crate::PolicyConfig;
 /// A rollout appends the rows of each step as it goes; the backward pass reads them all.
 #[derive(Clone, Debug)]
 pub struct Activations {
+    /// The buffers hold as many rows or more; what follows these is left from an earlier use.
     pub(super) rows: usize,
     /// `hidden[trunk][layer]`: (rows, width), after the ReLU.
     pub(super) hidden: Vec<Vec<Vec<f32>>>,
@@ -65,28 +66,32 @@ impl Activations {
         &self.gate[row * self.experts..][..self.experts]
     }
 
-    /// The gate's logits in a row, one fewer than experts; empty without a gate network.
+    /// The gate's logits in a row, one fewer than experts; empty without a gate network. Not computed under
+    /// steering to one expert.
     pub fn gate_logits(&self, row: usize) -> &[f32] {
         &self.gate_logits[row * self.gate_outputs..][..self.gate_outputs]
     }
 
     /// The part of the logits that comes from one expert, before the gate's weight and without the bias.
+    /// Computed only for the experts that the steering needs.
     pub fn expert_logits(&self, expert: usize, row: usize) -> &[f32] {
         &self.expert_logits[expert][row * self.actions..][..self.actions]
     }
 
+    /// Makes room for `rows` rows. Buffers never shrink, so that rows taken again are not filled with zeros first.
     pub(super) fn resize(&mut self, rows: usize) {
         self.rows = rows;
-        for trunk in &mut self.hidden {
-            for (layer, width) in trunk.iter_mut().zip(&self.widths) {
-                layer.resize(rows * width, 0.0);
+        let grow = |values: &mut Vec<f32>, width: usize| {
+            if values.len() < rows * width {
+                values.resize(rows * width, 0.0);
             }
+        };
+        for trunk in &mut self.hidden {
+            trunk.iter_mut().zip(&self.widths).for_each(|(layer, width)| grow(layer, *width));
         }
-        for logits in &mut self.expert_logits {
-            logits.resize(rows * self.actions, 0.0);
-        }
-        self.gate_logits.resize(rows * self.gate_outputs, 0.0);
-        self.gate.resize(rows * self.experts, 0.0);
-        self.logits.resize(rows * self.actions, 0.0);
+        self.expert_logits.iter_mut().for_each(|logits| grow(logits, self.actions));
+        grow(&mut self.gate_logits, self.gate_outputs);
+        grow(&mut self.gate, self.experts);
+        grow(&mut self.logits, self.actions);
     }
 }

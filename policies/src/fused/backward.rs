@@ -5,12 +5,13 @@ use candle_core::{Device, Tensor};
 use learning::Parameters;
 use learning::kernels::{
     Matrix, SparseRows, Write, add_assign, add_column_sums, head_backward, head_weight_gradient, matmul,
-    relu_backward, scatter_add,
+    relu_backward, scatter_add, transpose,
 };
+use rayon::prelude::*;
 
 use super::fold::{ConvGradient, unfold_chain, unfold_unit};
 use super::forward::{with_conv, with_layer, with_value_chain};
-use super::pack::{Dense, Layout};
+use super::pack::{Dense, Layout, Trunk};
 use super::{Activations, FusedPolicy};
 use crate::PolicyError;
 
@@ -19,7 +20,7 @@ const TILE: usize = 256;
 
 /// The derivatives of the loss by the outputs of each row, already routed.
 ///
-/// With g = ∂L/∂logits: `head` is g, `experts` holds mask_e·Γ_e·g for each expert, `gate` the derivative by the
+/// With g = ∂L/∂logits: `head` is g, `experts` holds `mask_e·Γ_e·g` for each expert, `gate` the derivative by the
 /// gate's logits, `value` that by the value. Rows that stand for several samples hold the sums over them.
 #[derive(Clone, Debug, Default)]
 pub struct OutputGradient {
@@ -70,6 +71,18 @@ impl Gradient {
     pub fn add(&mut self, other: &Self) {
         add_assign(&mut self.packed, &other.packed);
     }
+
+    fn layer(&self, name: String, dense: &Dense) -> LayerGradient {
+        let weight = self.packed[dense.weight.clone()].to_vec();
+        LayerGradient { name, weight, bias: self.packed[dense.bias.clone()].to_vec() }
+    }
+}
+
+/// The gradient of one layer's parameters.
+struct LayerGradient {
+    name: String,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
 }
 
 /// Scratch memory of a backward pass, one for each thread.
@@ -168,55 +181,78 @@ impl FusedPolicy {
         scatter_add(&mut gradient.packed[value.weight.clone()], tile.x, tile.rows, output, 1);
     }
 
-    /// The gradient of the parameters from that of the packed weights, ready for an optimiser.
+    /// The gradient of the parameters from that of the packed weights, ready for an optimiser; on the current
+    /// thread pool.
     ///
     /// # Errors
     /// Fails where `parameters` are not those of this policy.
     pub fn unpack(&self, gradient: &Gradient, parameters: &Parameters) -> Result<GradStore, PolicyError> {
+        let (trunks, ends) = rayon::join(
+            || {
+                self.layout
+                    .trunks
+                    .par_iter()
+                    .map(|trunk| self.unpack_trunk(gradient, trunk, parameters))
+                    .collect()
+            },
+            || self.unpack_ends(gradient, parameters),
+        );
+        let trunks: Result<Vec<_>, PolicyError> = trunks;
         let mut grads = GradStore::default();
-        let mut insert = |name: String, values: Vec<f32>| -> Result<(), PolicyError> {
-            let var = parameters.get(&name)?;
-            grads.insert(var, Tensor::from_vec(values, var.shape(), &Device::Cpu)?);
-            Ok(())
-        };
-        let packed = &gradient.packed;
-        let Layout { trunks, head, gate, value, .. } = &self.layout;
-        let copy = |dense: &Dense| (packed[dense.weight.clone()].to_vec(), packed[dense.bias.clone()].to_vec());
-        let mut layers: Vec<(String, Vec<f32>, Vec<f32>)> = Vec::new();
-        for trunk in trunks {
-            let (weight, bias) = copy(&trunk.table);
-            let mut weight = transposed(&weight, trunk.table.outputs);
-            if trunk.prefix == "gate" {
-                let conv = self.unfold_gate(parameters, &mut weight, &bias)?;
-                layers.push(("gate.conv".to_owned(), conv.kernel, conv.bias));
-            }
-            layers.push((format!("{}.0", trunk.prefix), weight, bias));
-            for (index, dense) in trunk.dense.iter().enumerate() {
-                let (weight, bias) = copy(dense);
-                layers.push((format!("{}.{}", trunk.prefix, index + 1), weight, bias));
+        for layer in trunks?.into_iter().flatten().chain(ends?) {
+            for (kind, values) in [("weight", layer.weight), ("bias", layer.bias)] {
+                let var = parameters.get(&format!("{}.{kind}", layer.name))?;
+                grads.insert(var, Tensor::from_vec(values, var.shape(), &Device::Cpu)?);
             }
         }
-        let (weight, bias) = copy(head);
-        layers.push(("head".to_owned(), weight, bias));
+        Ok(grads)
+    }
+
+    fn unpack_trunk(
+        &self,
+        gradient: &Gradient,
+        trunk: &Trunk,
+        parameters: &Parameters,
+    ) -> Result<Vec<LayerGradient>, PolicyError> {
+        let mut layers = Vec::new();
+        let table = &gradient.packed[trunk.table.weight.clone()];
+        let mut weight = vec![0.0; table.len()];
+        transpose(&mut weight, table, trunk.table.outputs);
+        let bias = gradient.packed[trunk.table.bias.clone()].to_vec();
+        if trunk.prefix == "gate" {
+            let conv = self.unfold_gate(parameters, &mut weight, &bias)?;
+            layers.push(LayerGradient { name: "gate.conv".to_owned(), weight: conv.kernel, bias: conv.bias });
+        }
+        layers.push(LayerGradient { name: format!("{}.0", trunk.prefix), weight, bias });
+        for (index, dense) in trunk.dense.iter().enumerate() {
+            layers.push(gradient.layer(format!("{}.{}", trunk.prefix, index + 1), dense));
+        }
+        Ok(layers)
+    }
+
+    /// The gradients of the head, the gate's last layer and the value net.
+    fn unpack_ends(
+        &self,
+        gradient: &Gradient,
+        parameters: &Parameters,
+    ) -> Result<Vec<LayerGradient>, PolicyError> {
+        let Layout { head, gate, value, .. } = &self.layout;
+        let mut layers = vec![gradient.layer("head".to_owned(), head)];
         if let Some(gate) = gate {
-            let (weight, bias) = copy(gate);
-            layers.push((format!("gate.{}", self.config.hidden.len()), weight, bias));
+            layers.push(gradient.layer(format!("gate.{}", self.config.hidden.len()), gate));
         }
         if let Some(folded) = &self.value {
-            let (weight, bias) = (&packed[value.weight.clone()], packed[value.bias.start]);
+            let (weight, bias) = (&gradient.packed[value.weight.clone()], gradient.packed[value.bias.start]);
             let chain = with_value_chain(parameters, &self.config, |conv, layers| {
                 unfold_chain(conv, layers, folded, weight, bias)
             })?;
-            layers.push(("value.conv".to_owned(), chain.conv.kernel, chain.conv.bias));
+            let ConvGradient { kernel, bias } = chain.conv;
+            layers.push(LayerGradient { name: "value.conv".to_owned(), weight: kernel, bias });
             for (index, (weight, bias)) in chain.layers.into_iter().enumerate() {
-                layers.push((format!("value.{index}"), weight, bias));
+                layers.push(LayerGradient { name: format!("value.{index}"), weight, bias });
             }
         }
-        for (name, weight, bias) in layers {
-            insert(format!("{name}.weight"), weight)?;
-            insert(format!("{name}.bias"), bias)?;
-        }
-        Ok(grads)
+        Ok(layers)
     }
 
     /// Turns the gradient of the gate's folded first layer, (out, in), into that of the layer itself, in place,
@@ -262,15 +298,4 @@ impl<'a> Tile<'a> {
         let layers = &self.activations.hidden[trunk];
         self.of(&layers[layers.len() - 1], width)
     }
-}
-
-fn transposed(values: &[f32], cols: usize) -> Vec<f32> {
-    let rows = values.len() / cols;
-    let mut out = vec![0.0; values.len()];
-    for (i, row) in values.chunks_exact(cols).enumerate() {
-        for (j, value) in row.iter().enumerate() {
-            out[j * rows + i] = *value;
-        }
-    }
-    out
 }

@@ -1,19 +1,23 @@
 //! Packing and the forward pass.
 
-use candle_core::{DType, Storage, Tensor};
+use candle_core::{CpuStorage, Storage};
 use learning::Parameters;
-use learning::kernels::{Matrix, SparseRows, Write, bias_relu, gather_relu, head_forward, matmul};
+use learning::kernels::{Matrix, SparseRows, Write, bias_relu, gather_relu, head_forward, matmul, transpose};
 
 use super::Activations;
 use super::fold::{Conv, FoldedChain, LinearLayer, fold_chain, fold_unit};
-use super::pack::{Dense, Layout};
+use super::pack::{Dense, Layout, Trunk};
 use crate::{PolicyConfig, PolicyError, Steering};
+use rayon::prelude::*;
 
 /// A policy's weights, packed for the CPU. [`FusedPolicy::load`] must follow every change of the parameters.
 pub struct FusedPolicy {
     pub(super) config: PolicyConfig,
     pub(super) layout: Layout,
     pub(super) packed: Vec<f32>,
+    /// The dense layers' weights once more, transposed, in the same places: the forward product reads a weight
+    /// by columns of its inputs, the backward product by rows, and neither then rearranges it at every call.
+    turned: Vec<f32>,
     pub(super) value: Option<FoldedChain>,
 }
 
@@ -25,8 +29,8 @@ impl FusedPolicy {
     pub fn new(config: &PolicyConfig, parameters: &Parameters) -> Result<Self, PolicyError> {
         config.check()?;
         let layout = Layout::new(config);
-        let packed = vec![0.0; layout.len];
-        let mut policy = Self { config: config.clone(), layout, packed, value: None };
+        let (packed, turned) = (vec![0.0; layout.len], vec![0.0; layout.len]);
+        let mut policy = Self { config: config.clone(), layout, packed, turned, value: None };
         policy.load(parameters)?;
         Ok(policy)
     }
@@ -36,41 +40,34 @@ impl FusedPolicy {
         &self.config
     }
 
-    /// Packs the current values of `parameters`.
+    /// Packs the current values of `parameters`, on the current thread pool.
     ///
     /// # Errors
     /// Fails where a parameter is lacking or is no contiguous `f32` tensor on the CPU.
     pub fn load(&mut self, parameters: &Parameters) -> Result<(), PolicyError> {
-        let packed = &mut self.packed;
+        let (mut packed, mut turned) = (self.packed.as_mut_slice(), self.turned.as_mut_slice());
+        let mut trunks = Vec::new();
         for trunk in &self.layout.trunks {
-            let table = &trunk.table;
-            let first = format!("{}.0", trunk.prefix);
-            with_layer(parameters, &first, |weight, bias| {
-                packed[table.bias.clone()].copy_from_slice(bias);
-                if trunk.prefix == "gate" {
-                    let mut row = vec![0.0; table.inputs];
-                    with_conv(parameters, "gate", &self.config, |conv| {
-                        for (unit, weights) in weight.chunks_exact(table.inputs).enumerate() {
-                            packed[table.bias.start + unit] += fold_unit(conv, weights, &mut row);
-                            write_column(&mut packed[table.weight.clone()], &row, unit, table.outputs);
-                        }
-                    })?;
-                } else {
-                    for (unit, weights) in weight.chunks_exact(table.inputs).enumerate() {
-                        write_column(&mut packed[table.weight.clone()], weights, unit, table.outputs);
-                    }
-                }
-                Ok(())
-            })?;
-            for (index, dense) in trunk.dense.iter().enumerate() {
-                copy_layer(parameters, &format!("{}.{}", trunk.prefix, index + 1), dense, packed)?;
-            }
+            let (packed_part, packed_rest) = packed.split_at_mut(trunk.len());
+            let (turned_part, turned_rest) = turned.split_at_mut(trunk.len());
+            trunks.push((trunk, packed_part, turned_part));
+            (packed, turned) = (packed_rest, turned_rest);
         }
+        let config = &self.config;
+        let (trunks, chain) = rayon::join(
+            || {
+                let pack = |(trunk, packed, turned)| pack_trunk(parameters, config, trunk, packed, turned);
+                trunks.into_par_iter().try_for_each(pack)
+            },
+            || with_value_chain(parameters, config, fold_chain),
+        );
+        trunks?;
+        let chain = chain?;
+        let packed = &mut self.packed;
         copy_layer(parameters, "head", &self.layout.head, packed)?;
         if let Some(gate) = &self.layout.gate {
             copy_layer(parameters, &format!("gate.{}", self.config.hidden.len()), gate, packed)?;
         }
-        let chain = with_value_chain(parameters, &self.config, fold_chain)?;
         let value = &self.layout.value;
         self.packed[value.weight.clone()].copy_from_slice(&chain.weights);
         self.packed[value.bias.start] = chain.bias;
@@ -127,23 +124,23 @@ impl FusedPolicy {
             }
             let layers = &mut out.hidden[index];
             let table = &trunk.table;
-            let first = &mut layers[0][start * table.outputs..];
+            let first = &mut layers[0][start * table.outputs..][..n * table.outputs];
             gather_relu(first, x, rows, self.slice(&table.weight), self.slice(&table.bias));
             for (layer, dense) in trunk.dense.iter().enumerate() {
                 let (below, above) = layers.split_at_mut(layer + 1);
                 let input = Matrix::new(&below[layer][start * dense.inputs..], n, dense.inputs);
-                let weight = Matrix::new(self.slice(&dense.weight), dense.outputs, dense.inputs);
-                let output = &mut above[0][start * dense.outputs..];
-                matmul(output, input, weight.t(), Write::Set);
+                let weight = Matrix::new(&self.turned[dense.weight.clone()], dense.inputs, dense.outputs);
+                let output = &mut above[0][start * dense.outputs..][..n * dense.outputs];
+                matmul(output, input, weight, Write::Set);
                 bias_relu(output, self.slice(&dense.bias));
             }
             let width = self.layout.head.inputs;
-            let top = &layers[layers.len() - 1][start * width..];
+            let top = &layers[layers.len() - 1][start * width..][..n * width];
             if is_expert {
-                let logits = &mut out.expert_logits[index][start * out.actions..];
+                let logits = &mut out.expert_logits[index][start * out.actions..][..n * out.actions];
                 head_forward(logits, top, self.slice(&self.layout.head.weight), width);
             } else if let Some(gate) = &self.layout.gate {
-                let logits = &mut out.gate_logits[start * out.gate_outputs..];
+                let logits = &mut out.gate_logits[start * out.gate_outputs..][..n * out.gate_outputs];
                 head_forward(logits, top, self.slice(&gate.weight), width);
                 for row in logits.chunks_exact_mut(gate.outputs) {
                     row.iter_mut().zip(self.slice(&gate.bias)).for_each(|(z, b)| *z += b);
@@ -158,7 +155,8 @@ impl FusedPolicy {
             }
             let logits = &mut out.logits[row * out.actions..][..out.actions];
             logits.copy_from_slice(self.slice(&self.layout.head.bias));
-            for (weight, expert) in gate.iter().zip(&out.expert_logits).filter(|(weight, _)| **weight != 0.0) {
+            for (weight, expert) in gate.iter().zip(&out.expert_logits).filter(|(weight, _)| **weight != 0.0)
+            {
                 let part = &expert[row * out.actions..][..out.actions];
                 logits.iter_mut().zip(part).for_each(|(logit, u)| *logit += weight * u);
             }
@@ -180,13 +178,42 @@ fn gate_weights(logits: &[f32], gate: &mut [f32]) {
     }
     gate[last] = (-max).exp();
     let sum: f32 = gate.iter().sum();
-    gate.iter_mut().for_each(|weight| *weight /= sum);
+    for weight in gate {
+        *weight /= sum;
+    }
 }
 
-fn write_column(table: &mut [f32], values: &[f32], column: usize, width: usize) {
-    for (row, value) in table.chunks_exact_mut(width).zip(values) {
-        row[column] = *value;
+/// Packs one trunk into its part of the packed and of the transposed weights.
+fn pack_trunk(
+    parameters: &Parameters,
+    config: &PolicyConfig,
+    trunk: &Trunk,
+    packed: &mut [f32],
+    turned: &mut [f32],
+) -> Result<(), PolicyError> {
+    let within = |dense: &Dense| dense.clone().moved_back(trunk.start());
+    let table = within(&trunk.table);
+    with_layer(parameters, &format!("{}.0", trunk.prefix), |weight, bias| {
+        packed[table.bias.clone()].copy_from_slice(bias);
+        if trunk.prefix != "gate" {
+            transpose(&mut packed[table.weight.clone()], weight, table.inputs);
+            return Ok(());
+        }
+        let mut folded = vec![0.0; weight.len()];
+        with_conv(parameters, "gate", config, |conv| {
+            let units = weight.chunks_exact(table.inputs).zip(folded.chunks_exact_mut(table.inputs));
+            for ((weights, folded), bias) in units.zip(&mut packed[table.bias.clone()]) {
+                *bias += fold_unit(conv, weights, folded);
+            }
+        })?;
+        transpose(&mut packed[table.weight.clone()], &folded, table.inputs);
+        Ok(())
+    })?;
+    for (index, dense) in trunk.dense.iter().map(within).enumerate() {
+        copy_layer(parameters, &format!("{}.{}", trunk.prefix, index + 1), &dense, packed)?;
+        transpose(&mut turned[dense.weight.clone()], &packed[dense.weight.clone()], dense.inputs);
     }
+    Ok(())
 }
 
 fn copy_layer(
@@ -210,7 +237,9 @@ pub(super) fn with_layer<T>(
 ) -> Result<T, PolicyError> {
     let weight = parameters.get(&format!("{name}.weight"))?.as_tensor();
     let bias = parameters.get(&format!("{name}.bias"))?.as_tensor();
-    with_values(weight, |weight| with_values(bias, |bias| f(weight, bias)))
+    let ((weight, weight_layout), (bias, bias_layout)) =
+        (weight.storage_and_layout(), bias.storage_and_layout());
+    f(values(&weight, weight_layout)?, values(&bias, bias_layout)?)
 }
 
 /// Calls `f` with the convolution `PREFIX.conv`.
@@ -231,24 +260,22 @@ pub(super) fn with_value_chain<T>(
     config: &PolicyConfig,
     f: impl FnOnce(&Conv<'_>, &[LinearLayer<'_>]) -> T,
 ) -> Result<T, PolicyError> {
-    let mut values = Vec::new();
+    let mut held = Vec::new();
     for index in 0..=config.value_hidden.len() {
-        let copy = |weight: &[f32], bias: &[f32]| Ok((weight.to_vec(), bias.to_vec()));
-        values.push(with_layer(parameters, &format!("value.{index}"), copy)?);
+        let weight = parameters.get(&format!("value.{index}.weight"))?.as_tensor();
+        let bias = parameters.get(&format!("value.{index}.bias"))?.as_tensor();
+        held.push((weight.storage_and_layout(), bias.storage_and_layout()));
     }
-    let layers: Vec<_> = values.iter().map(|(weight, bias)| LinearLayer { weight, bias }).collect();
+    let layers = held.iter().map(|((weight, weight_layout), (bias, bias_layout))| {
+        Ok(LinearLayer { weight: values(weight, weight_layout)?, bias: values(bias, bias_layout)? })
+    });
+    let layers = layers.collect::<Result<Vec<_>, PolicyError>>()?;
     with_conv(parameters, "value", config, |conv| f(conv, &layers))
 }
 
-fn with_values<T>(
-    tensor: &Tensor,
-    f: impl FnOnce(&[f32]) -> Result<T, PolicyError>,
-) -> Result<T, PolicyError> {
-    let (storage, layout) = tensor.storage_and_layout();
-    match (&*storage, layout.contiguous_offsets()) {
-        (Storage::Cpu(values), Some((start, end))) if tensor.dtype() == DType::F32 => {
-            f(&values.as_slice::<f32>()?[start..end])
-        }
+fn values<'a>(storage: &'a Storage, layout: &candle_core::Layout) -> Result<&'a [f32], PolicyError> {
+    match (storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) => Ok(&values[start..end]),
         _ => Err(PolicyError::Config("the fused path needs contiguous f32 parameters on the CPU".to_owned())),
     }
 }

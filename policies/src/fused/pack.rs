@@ -13,6 +13,15 @@ pub(super) struct Dense {
     pub outputs: usize,
 }
 
+impl Dense {
+    /// The same layer in a buffer that begins at `start` of this one.
+    pub fn moved_back(self, start: usize) -> Self {
+        let Self { weight, bias, inputs, outputs } = self;
+        let moved = |range: Range<usize>| range.start - start..range.end - start;
+        Self { weight: moved(weight), bias: moved(bias), inputs, outputs }
+    }
+}
+
 /// An expert's or the gate's hidden layers.
 #[derive(Clone, Debug)]
 pub(super) struct Trunk {
@@ -23,7 +32,19 @@ pub(super) struct Trunk {
     pub dense: Vec<Dense>,
 }
 
-/// The layout of packed weights and of their gradient: experts' trunks, then the gate's; head; gate output;
+impl Trunk {
+    /// Where its parameters begin; they stand together.
+    pub fn start(&self) -> usize {
+        self.table.weight.start
+    }
+
+    /// The number of its parameters.
+    pub fn len(&self) -> usize {
+        self.dense.last().unwrap_or(&self.table).bias.end - self.start()
+    }
+}
+
+/// The layout of packed weights and of their gradient: experts' trunks from 0 on, then the gate's; head; gate output;
 /// the folded value net, which is one weight vector and a bias.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {

@@ -39,16 +39,27 @@ pub fn head_forward(u: &mut [f32], h: &[f32], weight: &[f32], width: usize) {
 /// Panics if `width` or the number of outputs is zero.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma"))]
 pub fn head_backward(dz: &mut [f32], du: &[f32], weight: &[f32], h: &[f32], width: usize) {
+    /// Units whose sums stay in registers until all outputs are in.
+    const BLOCK: usize = 64;
     let outputs = weight.len() / width;
     for ((dz, h), du) in dz.chunks_exact_mut(width).zip(h.chunks_exact(width)).zip(du.chunks_exact(outputs)) {
-        dz.fill(0.0);
-        for (du, w) in du.iter().zip(weight.chunks_exact(width)) {
-            for (dz, w) in dz.iter_mut().zip(w) {
-                *dz += du * w;
+        let mut blocks = dz.chunks_exact_mut(BLOCK);
+        let mut start = 0;
+        for dz in blocks.by_ref() {
+            let mut sums = [0f32; BLOCK];
+            for (du, w) in du.iter().zip(weight.chunks_exact(width)) {
+                for (sum, w) in sums.iter_mut().zip(&w[start..start + BLOCK]) {
+                    *sum += du * w;
+                }
             }
+            for ((dz, sum), h) in dz.iter_mut().zip(&sums).zip(&h[start..start + BLOCK]) {
+                *dz = if *h > 0.0 { *sum } else { 0.0 };
+            }
+            start += BLOCK;
         }
-        for (dz, h) in dz.iter_mut().zip(h) {
-            *dz = if *h > 0.0 { *dz } else { 0.0 };
+        for (i, dz) in (start..width).zip(blocks.into_remainder()) {
+            let sum = du.iter().zip(weight.chunks_exact(width)).fold(0.0, |sum, (du, w)| sum + du * w[i]);
+            *dz = if h[i] > 0.0 { sum } else { 0.0 };
         }
     }
 }

@@ -9,6 +9,7 @@ mod elementwise;
 mod head;
 mod matmul;
 mod sparse;
+mod transpose;
 
 pub use elementwise::{
     add_assign, add_column_sums, bias_relu, decay_moment, descend, relu_backward, sum_of_squares,
@@ -16,3 +17,4 @@ pub use elementwise::{
 pub use head::{head_backward, head_forward, head_weight_gradient};
 pub use matmul::{Matrix, Write, matmul};
 pub use sparse::{SparseRows, gather_relu, scatter_add};
+pub use transpose::transpose;

@@ -126,12 +126,31 @@ impl SparseRows {
 /// Panics if `bias` is empty or a row is out of range.
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma"))]
 pub fn gather_relu(h: &mut [f32], x: &SparseRows, rows: &[u32], table: &[f32], bias: &[f32]) {
+    /// Units whose sums stay in registers until all columns are in.
+    const BLOCK: usize = 64;
     let width = bias.len();
     for (row, h) in rows.iter().zip(h.chunks_exact_mut(width)) {
         let (columns, values) = x.row(*row as usize);
-        h.copy_from_slice(bias);
+        let mut blocks = h.chunks_exact_mut(BLOCK);
+        let mut start = 0;
+        for h in blocks.by_ref() {
+            let mut sums = [0f32; BLOCK];
+            sums.copy_from_slice(&bias[start..start + BLOCK]);
+            for (column, value) in columns.iter().zip(values) {
+                let weights = &table[usize::from(*column) * width + start..][..BLOCK];
+                for (sum, w) in sums.iter_mut().zip(weights) {
+                    *sum += value * w;
+                }
+            }
+            for (h, sum) in h.iter_mut().zip(&sums) {
+                *h = if *sum < 0.0 { 0.0 } else { *sum };
+            }
+            start += BLOCK;
+        }
+        let h = blocks.into_remainder();
+        h.copy_from_slice(&bias[start..]);
         for (column, value) in columns.iter().zip(values) {
-            let weights = &table[usize::from(*column) * width..][..width];
+            let weights = &table[usize::from(*column) * width + start..][..h.len()];
             for (h, w) in h.iter_mut().zip(weights) {
                 *h += value * w;
             }
@@ -169,7 +188,13 @@ mod tests {
 
     #[test]
     fn gather_and_scatter_agree_with_the_dense_product() {
-        let (rows, columns, width) = (7, 21, 5);
+        for width in [5, 64, 150] {
+            gather_and_scatter_at(width);
+        }
+    }
+
+    fn gather_and_scatter_at(width: usize) {
+        let (rows, columns) = (7, 21);
         let value = |i: usize| ((i * 7919) % 997) as f32 / 500.0 - 1.0;
         let dense: Vec<f32> = (0..rows * columns).map(|i| if i % 4 == 0 { value(i) } else { 0.0 }).collect();
         let mut x = SparseRows::new(columns);

@@ -92,10 +92,7 @@ struct Counts {
 
 impl Counts {
     fn of(batch: &Batch<'_>) -> Self {
-        Self {
-            samples: batch.indices.len().max(1) as f32,
-            supervised: batch.supervised().max(1) as f32,
-        }
+        Self { samples: batch.indices.len().max(1) as f32, supervised: batch.supervised().max(1) as f32 }
     }
 }
 
@@ -155,14 +152,14 @@ impl FusedLearner {
                 lane.activations.clear();
                 policy.forward(batch.unique.rows(), rows, Steering::Mixture, &mut lane.activations)?;
                 lane.output.reset(policy, rows.len());
-                for row in 0..rows.len() {
+                for (row, listed) in rows.iter().enumerate() {
                     lane.log_probs.resize(policy.config().actions, 0.0);
                     log_softmax(lane.activations.logits(row), &mut lane.log_probs);
                     let outputs = RowOutputs {
                         row,
                         log_probs: &lane.log_probs,
                         entropy: entropy(&lane.log_probs),
-                        value: policy.value(batch.unique.rows(), rows[row] as usize),
+                        value: policy.value(batch.unique.rows(), *listed as usize),
                         activations: &lane.activations,
                     };
                     for member in groups.members(start + row) {
@@ -209,8 +206,7 @@ impl FusedLearner {
             .iter()
             .map(|samples| samples.labels.iter().filter(|label| label.expert().is_some()).count())
             .sum();
-        let counts =
-            Counts { samples: advantages.len().max(1) as f32, supervised: supervised.max(1) as f32 };
+        let counts = Counts { samples: advantages.len().max(1) as f32, supervised: supervised.max(1) as f32 };
         let mut starts = vec![0];
         starts.extend(parts.iter().scan(0, |sum, samples| {
             *sum += samples.len();
