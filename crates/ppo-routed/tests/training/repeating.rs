@@ -1,6 +1,10 @@
 //! That runs repeat, whatever else is done meanwhile, and agree across threads and backends.
 
-use ppo_routed::{Algo, Backend, Config, Evaluation, Method, Trainer, UpdateReport};
+use experiment::SeedStreams;
+use policies::Steering;
+use policies::fused::FusedPolicy;
+use ppo_routed::rollout::{Actor, Memory, RolloutSeeds, Shard};
+use ppo_routed::{Algo, Backend, Config, Evaluation, Method, PolicyName, Trainer, UpdateReport, evaluate};
 
 use crate::{largest_difference, parameters, small, trainer, with_backend};
 
@@ -47,6 +51,47 @@ fn evaluating_changes_nothing_and_repeats() {
             assert_ne!(first, evaluations(&mut evaluated), "fresh environments at each update");
         }
         assert_eq!(parameters(&plain), parameters(&evaluated));
+    }
+}
+
+/// Each policy of the method by its own steering, for 32 steps in environments that belong to the update alone.
+#[test]
+fn an_evaluation_is_that_of_the_seeds_of_its_update() {
+    for method in Method::ALL {
+        let mut config = small(Algo::Reinforce);
+        config.train.method = method;
+        let mut trainer = trainer(&config, 9, 2);
+        for update in 0..2 {
+            let streams = SeedStreams::new(9);
+            let seeds = RolloutSeeds {
+                env: streams.seed_of(&format!("eval.env.{update}")),
+                action: streams.seed_of(&format!("eval.action.{update}")),
+            };
+            let policy = trainer.policy().clone();
+            let fused = FusedPolicy::new(policy.config(), policy.parameters()).unwrap();
+            let mut shards = Shard::split(&config.env.config(), 16, 32, 2, seeds).unwrap();
+            let mut memories = [(); 2].map(|()| Memory::new(policy.config()));
+            let steerings: &[(PolicyName, Steering)] = if method.is_mixture() {
+                &[
+                    (PolicyName::Diamond, Steering::Expert(0)),
+                    (PolicyName::Ghost, Steering::Expert(1)),
+                    (PolicyName::Full, Steering::Mixture),
+                ]
+            } else {
+                &[(PolicyName::Full, Steering::Mixture)]
+            };
+            let got = trainer.evaluate().unwrap();
+            assert_eq!(got.len(), steerings.len(), "{method:?}");
+            for ((name, steering), (got_name, got)) in steerings.iter().zip(got) {
+                let actor = Actor::Fused(&fused);
+                let want = evaluate(&mut shards, &mut memories, actor, *steering, seeds, 0.97).unwrap();
+                assert_eq!(got_name, *name);
+                for ((key, got), (_, want)) in got.named().into_iter().zip(want.named()) {
+                    assert!((got - want).abs() < 1e-9, "{method:?}, {name:?}, {key}: {got} is not {want}");
+                }
+            }
+            trainer.update().unwrap();
+        }
     }
 }
 

@@ -281,6 +281,14 @@ fn an_evaluation_equals_a_naive_recomputation() {
                     shards.iter().flat_map(|shard| shard.samples.actions.clone()).collect();
                 let steps = replay::play(&env(), NUM_ENVS, SEEDS.env, &actions);
 
+                // it was the steered policy that acted
+                let before: Vec<&[f32]> = each(&steps).map(|(_, _, s)| &s.observation[..]).collect();
+                let log_probs = replay::log_probs(&policy, steering, &before);
+                let taken = shards.iter().flat_map(|shard| &shard.samples.log_probs);
+                for ((_, _, step), (got, want)) in each(&steps).zip(taken.zip(&log_probs)) {
+                    assert!((f64::from(*got) - want[step.action]).abs() < 1e-5, "{name}, {steering:?}");
+                }
+
                 let returns = each(&steps).map(|(i, t, _)| {
                     replay::return_from(&steps[i / NUM_STEPS], t, 0.97, replay::true_reward)
                 });
