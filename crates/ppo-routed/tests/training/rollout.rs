@@ -236,7 +236,6 @@ fn a_split_batch_gives_the_samples_of_the_whole() {
 /// Also where a part computes one observation alone that the whole computes among others: with one environment in
 /// each part, and in a grid so small that soon almost every observation is known.
 #[test]
-#[ignore = "fails until `FusedPolicy::forward` sums one row as it sums many"]
 fn so_it_does_where_single_observations_are_computed() {
     assert_splits_agree(&env(), NUM_ENVS, &[NUM_ENVS]);
     let tiny = EnvConfig { rows: 2, cols: 3, oversight_prob: 0.0, ..env() };
