@@ -146,20 +146,17 @@ impl Policy {
         self.check_observations(observations)?;
         let (rows, experts) = (observations.dim(0)?, self.config.experts.len());
         let mut gate_logits = None;
-        let gate = match self.config.fixed_gate(steering)? {
-            Some(weights) => {
-                let weights = Tensor::from_vec(weights, (1, experts), observations.device())?;
-                weights.to_dtype(observations.dtype())?.broadcast_as((rows, experts))?.contiguous()?
-            }
-            None => {
-                let logits = self.gate_logits(observations)?;
-                let routed = match masks {
-                    Some(masks) => route(&logits, &masks.gate)?,
-                    None => logits.clone(),
-                };
-                gate_logits = Some(logits);
-                gate_weights(&routed)?
-            }
+        let gate = if let Some(weights) = self.config.fixed_gate(steering)? {
+            let weights = Tensor::from_vec(weights, (1, experts), observations.device())?;
+            weights.to_dtype(observations.dtype())?.broadcast_as((rows, experts))?.contiguous()?
+        } else {
+            let logits = self.gate_logits(observations)?;
+            let routed = match masks {
+                Some(masks) => route(&logits, &masks.gate)?,
+                None => logits.clone(),
+            };
+            gate_logits = Some(logits);
+            gate_weights(&routed)?
         };
         let mut mixed: Option<Tensor> = None;
         for (e, name) in self.config.experts.iter().enumerate() {

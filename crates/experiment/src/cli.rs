@@ -56,7 +56,7 @@ const MOST_THREADS: usize = 1024;
 fn threads(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(0) => Err("at least one thread is needed".into()),
-        Ok(count) if count > MOST_THREADS => Err(format!("at most {} threads can be used", MOST_THREADS)),
+        Ok(count) if count > MOST_THREADS => Err(format!("at most {MOST_THREADS} threads can be used")),
         Ok(count) => Ok(count),
         Err(_) => Err("a whole number is needed".into()),
     }

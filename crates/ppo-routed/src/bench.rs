@@ -98,7 +98,9 @@ fn env_only(config: &Config, threads: usize) -> Result<f64> {
             .map(|(buffers, actions, env, rng)| {
                 scope.spawn(move || -> Result<(), envs::EnvError> {
                     for _ in 0..STEPS {
-                        actions.iter_mut().for_each(|action| *action = rng.random_range(0..NUM_ACTIONS as u8));
+                        for action in actions.iter_mut() {
+                            *action = rng.random_range(0..NUM_ACTIONS as u8);
+                        }
                         env.step(actions, buffers.slices())?;
                     }
                     Ok(())

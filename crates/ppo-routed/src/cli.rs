@@ -238,7 +238,8 @@ fn refuse(verb: &str, common: &CommonArgs, outputs: Outputs, takes: &[&str], adv
 }
 
 fn lines(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| format!("{}\n", path.display())).collect()
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    paths.join("\n") + "\n"
 }
 
 /// Data goes to stdout; a reader that went away early, such as `head`, is no failure.

@@ -154,7 +154,9 @@ impl Config {
             EnvConfig::for_id(id);
         let (updates, learning_rate, loss, every) = match algo {
             Algo::Ppo => (180, 2.5e-4, LossSection { ent_coef: 0.05, vf_coef: 0.5, gate_coef: 0.3 }, 5),
-            Algo::Reinforce => (20_000, 5e-5, LossSection { ent_coef: 0.1, vf_coef: 0.5, gate_coef: 0.01 }, 100),
+            Algo::Reinforce => {
+                (20_000, 5e-5, LossSection { ent_coef: 0.1, vf_coef: 0.5, gate_coef: 0.01 }, 100)
+            }
         };
         Self {
             env: EnvSection {
@@ -214,7 +216,7 @@ impl Settings for Config {
     fn faults(&self, faults: &mut Faults) {
         let Self { env, train, ppo, loss, eval, checkpoint } = self;
         for fault in env.config().faults() {
-            faults.add(&format!("env.{}", fault.key), fault.message);
+            faults.add(format!("env.{}", fault.key), fault.message);
         }
         for (key, value) in [
             ("env.num_envs", env.num_envs),
@@ -229,9 +231,11 @@ impl Settings for Config {
                 faults.add(key, format!("must be at most 1,048,576, got {value}"));
             }
         }
-        for (key, value) in
-            [("train.updates", train.updates), ("eval.every", eval.every), ("checkpoint.every", checkpoint.every)]
-        {
+        for (key, value) in [
+            ("train.updates", train.updates),
+            ("eval.every", eval.every),
+            ("checkpoint.every", checkpoint.every),
+        ] {
             if value == 0 {
                 faults.add(key, "must be at least 1, got 0");
             }
@@ -263,8 +267,10 @@ impl Settings for Config {
                 format!("a rollout of {samples} samples is too large; use at most 16,777,216"),
             );
         }
-        if train.algo == Algo::Ppo && ppo.num_minibatches > 0 && samples > 0 && ppo.num_minibatches > samples {
-            let message = format!("must be at most the {samples} samples of a rollout, got {}", ppo.num_minibatches);
+        if train.algo == Algo::Ppo && ppo.num_minibatches > 0 && samples > 0 && ppo.num_minibatches > samples
+        {
+            let message =
+                format!("must be at most the {samples} samples of a rollout, got {}", ppo.num_minibatches);
             faults.add("ppo.num_minibatches", message);
         }
     }

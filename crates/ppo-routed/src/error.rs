@@ -5,7 +5,9 @@
 #[non_exhaustive]
 pub enum Error {
     /// A loss or gradient that is not a number.
-    #[error("update {update}: {what} is {value}: lower train.learning_rate, or raise ppo.max_grad_norm from 0")]
+    #[error(
+        "update {update}: {what} is {value}: lower train.learning_rate, or raise ppo.max_grad_norm from 0"
+    )]
     NotFinite {
         /// The update in hand.
         update: u64,

@@ -113,8 +113,7 @@ pub fn evaluate(
         steps += shard.samples.len();
         let endings = shard.samples.endings();
         episodes += endings.episodes();
-        let counts =
-            [endings.diamond_seen, endings.diamond_unseen, endings.ghost_seen, endings.ghost_unseen];
+        let counts = [endings.diamond_seen, endings.diamond_unseen, endings.ghost_seen, endings.ghost_unseen];
         ends.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
         lengths += shard.samples.completed_steps();
     }

@@ -1,8 +1,8 @@
 //! What an update reports, by the names of CleanRL.
 
-use crate::trainer::{GradientStep, kept_share};
-use crate::rollout::Shard;
 use crate::Method;
+use crate::rollout::Shard;
+use crate::trainer::{GradientStep, kept_share};
 
 /// The shares of samples by route and the mean of the gate's Γ on each.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -36,7 +36,16 @@ pub fn plot(runs: &[PathBuf], folder: Option<&Path>) -> Result<Vec<PathBuf>> {
     let Some((config, _)) = loaded.first().cloned() else { bail!("no run to plot") };
     if let Some((other, _)) = runs.iter().zip(&loaded).find(|(_, (other, _))| *other != config) {
         let message = format!("{} has other settings than {}", other.display(), runs[0].display());
-        return Err(UserError::usage(message).with_hint("plot draws seeds of one experiment together").into());
+        return Err(UserError::usage(message)
+            .with_hint("plot draws seeds of one experiment together")
+            .into());
+    }
+    let evaluated = |records: &[Record]| {
+        records.iter().any(|record| record.values.keys().any(|key| key.starts_with("eval/")))
+    };
+    if let Some((run, _)) = runs.iter().zip(&loaded).find(|(_, (_, records))| !evaluated(records)) {
+        let message = format!("{} has no evaluation to plot yet", run.display());
+        return Err(UserError::failed(message).with_hint("wait for its first update, or resume it").into());
     }
     let records: Vec<Vec<Record>> = loaded.into_iter().map(|(_, records)| records).collect();
     let folder = match folder {
@@ -47,10 +56,10 @@ pub fn plot(runs: &[PathBuf], folder: Option<&Path>) -> Result<Vec<PathBuf>> {
         None => RunFolder::view(&runs[0])?.plots(),
     };
     let mut paths = vec![folder.join("reward_curve.png")];
-    reward_curve(&config, &records)?.write_png(&paths[0])?;
+    reward_curve(&config, &records).write_png(&paths[0])?;
     if config.train.method.is_mixture() {
         paths.push(folder.join("routing.png"));
-        routing_figure(&config, &records)?.write_png(&paths[1])?;
+        routing_figure(&config, &records).write_png(&paths[1])?;
     }
     Ok(paths)
 }
@@ -82,7 +91,7 @@ pub fn render(run: &Path, folder: Option<&Path>) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn reward_curve(config: &Config, runs: &[Vec<Record>]) -> Result<Figure> {
+fn reward_curve(config: &Config, runs: &[Vec<Record>]) -> Figure {
     let style = |name: PolicyName| match name {
         PolicyName::Diamond => ("diamond policy", Colour::Blue),
         PolicyName::Ghost => ("ghost policy", Colour::Vermillion),
@@ -96,13 +105,14 @@ fn reward_curve(config: &Config, runs: &[Vec<Record>]) -> Result<Figure> {
             curve(runs, &format!("eval/{}/return", name.as_str()), label, colour)
         })
         .collect();
-    let on_the_paper_grid = config.env.id == EnvId::OversightGridV0 && (config.env.rows, config.env.cols) == (5, 5);
+    let on_the_paper_grid =
+        config.env.id == EnvId::OversightGridV0 && (config.env.rows, config.env.cols) == (5, 5);
     let reference_lines = CEILINGS
         .iter()
         .filter(|_| on_the_paper_grid)
         .map(|(y, label)| ReferenceLine { label: (*label).to_owned(), y: *y })
         .collect();
-    Ok(Figure {
+    Figure {
         title: "What each policy does by the ground truth".to_owned(),
         subtitle: subtitle(config, runs.len()),
         x_label: "environment steps".to_owned(),
@@ -114,10 +124,10 @@ fn reward_curve(config: &Config, runs: &[Vec<Record>]) -> Result<Figure> {
             reference_lines,
             y_range: Some((-1.0, 1.0)),
         }],
-    })
+    }
 }
 
-fn routing_figure(config: &Config, runs: &[Vec<Record>]) -> Result<Figure> {
+fn routing_figure(config: &Config, runs: &[Vec<Record>]) -> Figure {
     const ROUTES: [(&str, &str, Colour); 3] = [
         ("diamond", "overseen, Diamond", Colour::Blue),
         ("ghost", "overseen, Ghost", Colour::Vermillion),
@@ -137,13 +147,13 @@ fn routing_figure(config: &Config, runs: &[Vec<Record>]) -> Result<Figure> {
     if config.train.method != crate::Method::NoGate {
         panels.push(panel("gate", "The gate's weight Γ of the diamond expert on these steps", "mean Γ"));
     }
-    Ok(Figure {
+    Figure {
         title: "Routes and gate".to_owned(),
         subtitle: subtitle(config, runs.len()),
         x_label: "environment steps".to_owned(),
         x_scale: Scale::Linear,
         panels,
-    })
+    }
 }
 
 fn subtitle(config: &Config, seeds: usize) -> String {

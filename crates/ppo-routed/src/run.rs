@@ -1,13 +1,14 @@
 //! The life of a training run: from the first line of the config to the pictures.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
 use experiment::{
-    CheckpointStore, DeviceArg, EventWriter, Interrupt, Manifest, MetricsWriter, Progress, RunFolder, UserError,
-    read_metrics, write_csv,
+    CheckpointStore, DeviceArg, EventWriter, Interrupt, Manifest, MetricsWriter, Progress, RunFolder,
+    UserError, read_metrics, write_csv,
 };
 
 use crate::snapshot::Snapshot;
@@ -68,7 +69,9 @@ pub fn resume(path: &Path, threads: Option<usize>, outputs: Outputs, quiet: bool
     let mut manifest = Manifest::read(&folder.manifest_path())?;
     if folder.summary_path().exists() {
         let message = format!("the run in {} is finished", path.display());
-        return Err(UserError::usage(message).with_hint("`plot`, `eval` and `render` work on a finished run").into());
+        return Err(UserError::usage(message)
+            .with_hint("`plot`, `eval` and `render` work on a finished run")
+            .into());
     }
     let arg: DeviceArg = manifest.device.parse().context("the device in manifest.json")?;
     let device = arg.open()?;
@@ -81,8 +84,11 @@ pub fn resume(path: &Path, threads: Option<usize>, outputs: Outputs, quiet: bool
     let (trainer, header) = saved::restore(&checkpoint, &file, &config, threads, &device)?;
     if !read_metrics(&folder.metrics_path())?.iter().any(|record| record.update == header.update) {
         let metrics = folder.metrics_path();
-        let message = format!("{} has no record of update {}, the checkpoint's", metrics.display(), header.update);
-        return Err(UserError::failed(message).with_hint("restore it from a copy, or start the run again").into());
+        let message =
+            format!("{} has no record of update {}, the checkpoint's", metrics.display(), header.update);
+        return Err(UserError::failed(message)
+            .with_hint("restore it from a copy, or start the run again")
+            .into());
     }
     let metrics = MetricsWriter::resume(&folder.metrics_path(), header.update)?;
     Snapshot::cut_back(folder.path(), header.update)?;
@@ -120,9 +126,10 @@ impl Session {
         quiet: bool,
         device: Device,
     ) -> Result<Self> {
-        let events = match outputs.tensorboard {
-            true => Some(EventWriter::create(&folder.path().join("tensorboard"))?),
-            false => None,
+        let events = if outputs.tensorboard {
+            Some(EventWriter::create(&folder.path().join("tensorboard"))?)
+        } else {
+            None
         };
         let config: Config = experiment::load(Some(&folder.config_path()), &[])?;
         Ok(Self {
@@ -162,21 +169,24 @@ impl Session {
         let mut message = String::new();
         while trainer.updates_done() < total {
             let began = Instant::now();
-            let UpdateReport { values, .. } =
-                trainer.update().with_context(|| self.last_checkpoint())?;
+            let UpdateReport { values, .. } = trainer.update().with_context(|| self.last_checkpoint())?;
             let sps = steps_per_update as f64 / began.elapsed().as_secs_f64();
             let mut values: Vec<(String, f64)> =
                 values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             values.push(("charts/SPS".to_owned(), sps));
             let done = trainer.updates_done();
             let last = done == total;
-            if done % every == 0 || last {
+            if done.is_multiple_of(every) || last {
                 message = self.evaluate(&mut trainer, &mut values)?;
             }
             self.log(&trainer, &values)?;
+            if done.is_multiple_of(every) {
+                // so that `plot` draws a run that is still going on
+                self.metrics.flush()?;
+            }
             progress.update(trainer.env_steps(), sps, &message);
             let interrupted = self.interrupt.requested();
-            if done % save_every == 0 || last || interrupted {
+            if done.is_multiple_of(save_every) || last || interrupted {
                 self.save(&trainer)?;
             }
             if interrupted && !last {
@@ -250,12 +260,10 @@ impl Session {
         self.folder.write_json("manifest.json", &self.manifest)?;
         self.folder.write_json("summary.json", &summary)?;
         let mut text = summary.table();
-        text += &format!(
-            "\n{} steps in {:.0} s, {:.0} steps/s\n",
-            summary.env_steps, summary.seconds, summary.sps
-        );
+        let Summary { env_steps, seconds, sps, .. } = summary;
+        writeln!(text, "\n{env_steps} steps in {seconds:.0} s, {sps:.0} steps/s")?;
         for path in paths {
-            text += &format!("{}\n", path.display());
+            writeln!(text, "{}", path.display())?;
         }
         Ok(text)
     }

@@ -30,7 +30,8 @@ pub fn eval(
     let (path, checkpoint) = open_checkpoint(&view, checkpoint)?;
     let mut scores: Vec<(PolicyName, Vec<Evaluation>)> = Vec::new();
     for repeat in 0..repeats {
-        let mut trainer = Trainer::new(&config, common.seed.unwrap_or(0).wrapping_add(repeat), threads, &device)?;
+        let mut trainer =
+            Trainer::new(&config, common.seed.unwrap_or(0).wrapping_add(repeat), threads, &device)?;
         saved::load_policy(&trainer, &checkpoint, &path)?;
         trainer.parameters_changed()?;
         for (name, evaluation) in trainer.evaluate()? {
@@ -87,7 +88,8 @@ pub fn play(run: &Path, seed: u64) -> Result<String> {
             let logits = trainer.policy().forward(&observation, name.steering())?.logits.to_vec2::<f32>()?;
             let mut log_probs = [0.0; envs::NUM_ACTIONS];
             log_softmax(&logits[0], &mut log_probs);
-            let best = (0..log_probs.len()).max_by(|a, b| log_probs[*a].total_cmp(&log_probs[*b])).unwrap_or(0);
+            let best =
+                (0..log_probs.len()).max_by(|a, b| log_probs[*a].total_cmp(&log_probs[*b])).unwrap_or(0);
             env.step(&[best as u8], buffers.slices())?;
             let end = match buffers.outcomes[0].reached {
                 envs::Reached::Diamond => Some("reached the Diamond"),

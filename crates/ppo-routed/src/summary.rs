@@ -66,7 +66,8 @@ impl Summary {
                 };
                 let returns = series("return");
                 let share = |kind: &str| {
-                    end(&series(&format!("share_{kind}_seen"))) + end(&series(&format!("share_{kind}_unseen")))
+                    end(&series(&format!("share_{kind}_seen")))
+                        + end(&series(&format!("share_{kind}_unseen")))
                 };
                 let summary = PolicySummary {
                     last: end(&returns),

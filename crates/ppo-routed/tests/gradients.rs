@@ -413,7 +413,6 @@ fn every_method_and_mix_of_routes_equals_three_detached_passes() {
 }
 
 #[test]
-#[ignore = "fails until `losses::value_loss` keeps its derivative where the value's change is not cut off"]
 fn so_they_do_with_the_change_of_the_value_clipped() {
     for (index, method) in Method::ALL.into_iter().enumerate() {
         check_every_mix(method, small(method), &[PPO_CLIPPED_VALUE], 100 + index as u64);
@@ -502,7 +501,6 @@ fn an_empty_batch_has_no_gradient_and_no_loss_on_the_fused_path() {
 }
 
 #[test]
-#[ignore = "fails until `reference_gradient` takes an empty batch"]
 fn an_empty_batch_has_no_gradient_and_no_loss_by_autograd() {
     for method in Method::ALL {
         let case = Case::new(small(method), 1, 500);

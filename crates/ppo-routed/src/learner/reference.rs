@@ -19,6 +19,9 @@ pub fn reference_gradient(
     device: &Device,
 ) -> Result<(GradStore, Losses), Error> {
     let n = batch.indices.len();
+    if n == 0 {
+        return Ok((GradStore::default(), Losses::default()));
+    }
     let column = |f: &dyn Fn(usize) -> f32| -> Result<Tensor, Error> {
         Ok(Tensor::from_vec(batch.indices.iter().map(|i| f(*i as usize)).collect::<Vec<_>>(), n, device)?)
     };

@@ -98,7 +98,6 @@ fn an_evaluation_is_that_of_the_seeds_of_its_update() {
 /// Sums over samples are grouped by thread, so that they differ in rounding. A step of Adam turns the gradient's
 /// rounding into at most a step's length where the gradient is nothing but rounding; elsewhere it stays small.
 #[test]
-#[ignore = "fails until `losses::value_loss` keeps its derivative where the value's change is not cut off"]
 fn one_thread_and_two_agree() {
     for algo in [Algo::Ppo, Algo::Reinforce] {
         let config = small(algo);
@@ -119,7 +118,6 @@ fn one_thread_and_two_agree() {
 }
 
 #[test]
-#[ignore = "fails until `losses::value_loss` keeps its derivative where the value's change is not cut off"]
 fn the_fused_path_and_candle_agree_after_a_few_updates() {
     for algo in [Algo::Ppo, Algo::Reinforce] {
         for method in Method::ALL {
