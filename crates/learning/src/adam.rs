@@ -131,7 +131,7 @@ impl Adam {
         work.into_par_iter().try_for_each(|(var, moments, grad)| moments.step(var, grad, config, lr))
     }
 
-    /// All moments as tensors `first.NAME`, `second.NAME` and step counts `steps.NAME` (shape [1], i64), to be
+    /// All moments as tensors `first.NAME`, `second.NAME` and step counts `steps.NAME` (shape `[1]`, i64), to be
     /// saved in a checkpoint. Copies: later steps do not change them.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ pub fn head_forward(u: &mut [f32], h: &[f32], weight: &[f32], width: usize) {
     }
 }
 
-/// dz = (du·W) ⊙ [h > 0]: back through the narrow layer and the ReLU before it.
+/// `dz = (du·W) ⊙ [h > 0]`: back through the narrow layer and the ReLU before it.
 ///
 /// # Shapes
 /// `du` (rows, outputs), `weight` (outputs, width), `h` and `dz` (rows, width).
