@@ -48,13 +48,7 @@ pub fn plot(runs: &[PathBuf], folder: Option<&Path>) -> Result<Vec<PathBuf>> {
         return Err(UserError::failed(message).with_hint("wait for its first update, or resume it").into());
     }
     let records: Vec<Vec<Record>> = loaded.into_iter().map(|(_, records)| records).collect();
-    let folder = match folder {
-        Some(folder) => {
-            std::fs::create_dir_all(folder)?;
-            folder.to_owned()
-        }
-        None => RunFolder::view(&runs[0])?.plots(),
-    };
+    let folder = picture_folder(&RunFolder::view(&runs[0])?, folder)?;
     let mut paths = vec![folder.join("reward_curve.png")];
     reward_curve(&config, &records).write_png(&paths[0])?;
     if config.train.method.is_mixture() {
@@ -76,19 +70,20 @@ pub fn render(run: &Path, folder: Option<&Path>) -> Result<Vec<PathBuf>> {
         let message = format!("{} has no snapshot to draw", run.display());
         return Err(UserError::failed(message).with_hint("train takes one at every evaluation").into());
     };
-    let folder = match folder {
-        Some(folder) => {
-            std::fs::create_dir_all(folder)?;
-            folder.to_owned()
-        }
-        None => view.plots(),
-    };
+    let folder = picture_folder(&view, folder)?;
     let paths = vec![folder.join("policy.png"), folder.join("policy.gif")];
     policy_picture(&config, last).write_png(&paths[0])?;
     let frames: Result<Vec<_>, _> =
         snapshots.iter().map(|snapshot| policy_picture(&config, snapshot).draw()).collect();
     write_gif(&paths[1], &frames?, FRAME_MS.0, FRAME_MS.1)?;
     Ok(paths)
+}
+
+/// The folder asked for, made where it is not there, or else the run's own `plots/`.
+fn picture_folder(run: &RunFolder, asked: Option<&Path>) -> Result<PathBuf> {
+    let Some(folder) = asked else { return Ok(run.plots()) };
+    std::fs::create_dir_all(folder)?;
+    Ok(folder.to_owned())
 }
 
 fn reward_curve(config: &Config, runs: &[Vec<Record>]) -> Figure {

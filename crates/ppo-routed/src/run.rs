@@ -55,7 +55,8 @@ pub fn train(request: &RunRequest, quiet: bool) -> Result<String> {
     let manifest = Manifest::new("ppo-routed", version, request.seed, request.threads, &request.device);
     folder.write_json("manifest.json", &manifest)?;
     let metrics = MetricsWriter::create(&folder.metrics_path())?;
-    let session = Session::new(folder, manifest, metrics, request.seed, 0.0, request.outputs, quiet, device)?;
+    let store = CheckpointStore::new(folder.checkpoints(), request.config.checkpoint.keep);
+    let session = Session::new(folder, manifest, metrics, store, 0.0, request.outputs, quiet, device)?;
     session.first_evaluation(&mut trainer)?.go_on(trainer)
 }
 
@@ -94,8 +95,7 @@ pub fn resume(path: &Path, threads: Option<usize>, outputs: Outputs, quiet: bool
     Snapshot::cut_back(folder.path(), header.update)?;
     manifest.resume();
     folder.write_json("manifest.json", &manifest)?;
-    let (seed, seconds) = (header.seed, header.seconds);
-    Session::new(folder, manifest, metrics, seed, seconds, outputs, quiet, device)?.go_on(trainer)
+    Session::new(folder, manifest, metrics, store, header.seconds, outputs, quiet, device)?.go_on(trainer)
 }
 
 /// A process at work on a run.
@@ -106,7 +106,6 @@ struct Session {
     events: Option<EventWriter>,
     store: CheckpointStore,
     interrupt: Interrupt,
-    seed: u64,
     seconds_before: f64,
     started: Instant,
     outputs: Outputs,
@@ -120,7 +119,7 @@ impl Session {
         folder: RunFolder,
         manifest: Manifest,
         metrics: MetricsWriter,
-        seed: u64,
+        store: CheckpointStore,
         seconds_before: f64,
         outputs: Outputs,
         quiet: bool,
@@ -131,15 +130,13 @@ impl Session {
         } else {
             None
         };
-        let config: Config = experiment::load(Some(&folder.config_path()), &[])?;
         Ok(Self {
-            store: CheckpointStore::new(folder.checkpoints(), config.checkpoint.keep),
+            store,
             interrupt: experiment::install()?,
             folder,
             manifest,
             metrics,
             events,
-            seed,
             seconds_before,
             started: Instant::now(),
             outputs,
@@ -234,7 +231,8 @@ impl Session {
         if let Some(events) = &mut self.events {
             events.flush()?;
         }
-        self.store.save(trainer.updates_done(), &saved::checkpoint(trainer, self.seed, self.seconds())?)?;
+        self.store
+            .save(trainer.updates_done(), &saved::checkpoint(trainer, self.manifest.seed, self.seconds())?)?;
         Ok(())
     }
 
@@ -248,7 +246,7 @@ impl Session {
 
     fn finish(mut self, trainer: &Trainer) -> Result<String> {
         let records = read_metrics(&self.folder.metrics_path())?;
-        let summary = Summary::new(trainer.config(), self.seed, self.seconds(), &records);
+        let summary = Summary::new(trainer.config(), self.manifest.seed, self.seconds(), &records);
         if self.outputs.csv {
             write_csv(&records, &self.folder.path().join("metrics.csv"))?;
         }
