@@ -31,6 +31,17 @@ impl<'a> Matrix<'a> {
             ..self
         }
     }
+
+    /// The view of the columns `from` to `to`, the last not included.
+    ///
+    /// # Panics
+    /// Panics if `from` lies behind `to`, or `to` behind the last column.
+    pub fn columns(self, from: usize, to: usize) -> Self {
+        assert!(from <= to && to <= self.cols, "columns {from} to {to} of a matrix with {}", self.cols);
+        // a view without elements may begin behind the end of its slice
+        let data = self.data.get(from * self.col_stride..).unwrap_or_default();
+        Self { data, cols: to - from, ..self }
+    }
 }
 
 /// What a product does with what already stands in its destination.
@@ -125,6 +136,26 @@ mod tests {
                 prop_assert!((f64::from(transposed[i]) - want).abs() < 1e-4);
             }
         }
+    }
+
+    #[test]
+    fn a_view_of_columns_multiplies_as_a_copy_of_them_does() {
+        let a: Vec<f32> = (0..12u8).map(f32::from).collect();
+        let copy = [1.0, 2.0, 5.0, 6.0, 9.0, 10.0];
+        let identity = [1.0, 0.0, 0.0, 1.0];
+        let (view, mut product) = (Matrix::new(&a, 3, 4).columns(1, 3), vec![0.0; 6]);
+        matmul(&mut product, view, Matrix::new(&identity, 2, 2), Write::Set);
+        assert_eq!(product, copy);
+        matmul(&mut product, Matrix::new(&identity, 2, 2), view.t(), Write::Set);
+        assert_eq!(product, [1.0, 5.0, 9.0, 2.0, 6.0, 10.0]);
+        matmul(&mut product, Matrix::new(&a, 3, 4).columns(4, 4), Matrix::new(&[], 0, 2), Write::Set);
+        assert_eq!(product, [0.0; 6]);
+    }
+
+    #[test]
+    #[should_panic(expected = "columns 1 to 4")]
+    fn refuses_columns_that_are_not_there() {
+        let _ = Matrix::new(&[0.0; 6], 2, 3).columns(1, 4);
     }
 
     #[test]
