@@ -3,6 +3,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ppo_routed::Config;
+use ppo_routed::sweep::SweepConfig;
 
 use crate::place::Place;
 
@@ -25,11 +26,6 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Configs of the other binaries have sections of their own.
-fn is_for_ppo_routed(config: &str) -> bool {
-    toml::from_str::<toml::Table>(config).unwrap().contains_key("env")
-}
-
 #[test]
 fn every_config_loads_and_says_what_it_shows_and_how_long_it_takes() {
     let configs = files(&root().join("configs"), "toml");
@@ -46,7 +42,10 @@ fn every_config_loads_and_says_what_it_shows_and_how_long_it_takes() {
             ["second", "minute", "hour"].iter().any(|unit| comment.contains(unit)),
             "{name} does not say how long it takes"
         );
-        if is_for_ppo_routed(&text) {
+        let table: toml::Table = text.parse().unwrap();
+        if table.contains_key("sweep") {
+            experiment::load::<SweepConfig>(Some(&path), &[]).unwrap_or_else(|error| panic!("{error}"));
+        } else if table.contains_key("env") {
             experiment::load::<Config>(Some(&path), &[]).unwrap_or_else(|error| panic!("{error}"));
         }
     }
@@ -125,7 +124,11 @@ fn the_commands_of_the_readme_are_understood() {
         let config = values("--config").last().map(|path| root().join(path));
         let set: Vec<String> =
             values("--set").iter().map(|text| text.trim_matches('\'').to_owned()).collect();
-        experiment::load::<Config>(config.as_deref(), &set).unwrap_or_else(|error| panic!("{line}: {error}"));
+        let loaded = match words.first() {
+            Some(&"sweep") => experiment::load::<SweepConfig>(config.as_deref(), &set).map(drop),
+            _ => experiment::load::<Config>(config.as_deref(), &set).map(drop),
+        };
+        loaded.unwrap_or_else(|error| panic!("{line}: {error}"));
     }
 }
 

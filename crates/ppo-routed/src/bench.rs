@@ -10,7 +10,7 @@ use learning::kernels::{Matrix, Write, matmul};
 use rand::RngExt;
 use serde_json::json;
 
-use crate::{Algo, Config, Trainer};
+use crate::{Config, Trainer};
 
 /// Seconds that one repetition should take where the number of updates is not given.
 const REPETITION_SECONDS: f64 = 2.0;
@@ -53,13 +53,9 @@ pub fn bench(
         let steps = (updates * config.steps_per_update()) as f64;
         sps.push(steps / began.elapsed().as_secs_f64());
     }
-    let algo = match config.train.algo {
-        Algo::Ppo => "ppo",
-        Algo::Reinforce => "reinforce",
-    };
     let line = json!({
         "work": "ppo-routed training step",
-        "algo": algo,
+        "algo": config.train.algo.name(),
         "device": device_name.to_string(),
         "threads": threads,
         "sps_median": median(&mut sps).round(),

@@ -10,6 +10,8 @@ use experiment::{CommonArgs, DeviceArg, UserError};
 
 use crate::config::{Algo, Config};
 use crate::run::{Outputs, RunRequest};
+use crate::sweep::{SweepArgs, sweep};
+use crate::watch::Bar;
 use crate::{bench, pictures, run, scoring};
 
 /// Oversight experiments with gradient routing: train a policy of which only a share of episodes is overseen,
@@ -70,6 +72,8 @@ enum Verb {
         #[arg(long)]
         text: bool,
     },
+    /// Compare methods, levels of oversight, seeds and settings: many runs, tables and figures.
+    Sweep(SweepArgs),
     /// Time the training step and print one JSON line.
     Bench {
         /// The algorithm; that of the config if not given.
@@ -126,7 +130,8 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn dispatch(cli: Cli) -> Result<()> {
     let Cli { common, outputs, verb } = cli;
     let common = common.with_every_set(std::env::args_os());
-    let outputs = Outputs { csv: outputs.csv, tensorboard: outputs.tensorboard };
+    let outputs = Outputs { csv: outputs.csv, tensorboard: outputs.tensorboard, pictures: true };
+    let mut bar = Bar::new(common.quiet);
     match verb.unwrap_or(Verb::Train) {
         Verb::Train => {
             let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
@@ -140,13 +145,13 @@ fn dispatch(cli: Cli) -> Result<()> {
                 device: common.device,
                 outputs,
             };
-            print(&run::train(&request, common.quiet)?)
+            print(&run::train(&request, &mut bar)?)
         }
         Verb::Resume { run } => {
             let advice =
                 "it goes on with the settings of the run; to change them, start a new run with `train`";
             refuse("resume", &common, outputs, &["--csv", "--tensorboard"], advice)?;
-            print(&run::resume(&run, common.threads, outputs, common.quiet)?)
+            print(&run::resume(&run, common.threads, outputs, &mut bar)?)
         }
         Verb::Eval { run, checkpoint, repeats } => {
             let advice = "it prints on stdout and has the config of the run, to be changed with --set";
@@ -174,6 +179,14 @@ fn dispatch(cli: Cli) -> Result<()> {
             let paths = pictures::render(&run, common.out.as_deref())?;
             print(&lines(&paths))
         }
+        Verb::Sweep(args) => {
+            let advice = "seeds stand in sweep.seeds; each run has a folder in the sweep's";
+            let takes = args.takes();
+            refuse(args.name(), &common, outputs, takes, advice)?;
+            let report = sweep(args, &common)?;
+            print(&report.text)?;
+            report.fault.map_or(Ok(()), |fault| Err(fault.into()))
+        }
         Verb::Bench { algo, repetitions, updates } => {
             refuse(
                 "bench",
@@ -183,9 +196,10 @@ fn dispatch(cli: Cli) -> Result<()> {
                 "it writes nothing, and needs no seed",
             )?;
             let algo = algo.map(|algo| match algo {
-                AlgoArg::Ppo => "train.algo=ppo".to_owned(),
-                AlgoArg::Reinforce => "train.algo=reinforce".to_owned(),
+                AlgoArg::Ppo => Algo::Ppo,
+                AlgoArg::Reinforce => Algo::Reinforce,
             });
+            let algo = algo.map(|algo| format!("train.algo={}", algo.name()));
             let set: Vec<String> = algo.into_iter().chain(common.set.iter().cloned()).collect();
             let config: Config = experiment::load(common.config.as_deref(), &set)?;
             let device = common.device.open()?;
@@ -201,11 +215,8 @@ fn run_name(common: &CommonArgs, config: &Config, seed: u64) -> PathBuf {
     let stem =
         common.config.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
     let name = stem.unwrap_or_else(|| {
-        let algo = match config.train.algo {
-            Algo::Ppo => "ppo",
-            Algo::Reinforce => "reinforce",
-        };
-        format!("{}-{algo}-p{}", config.train.method.name(), config.env.oversight_prob)
+        let (method, algo) = (config.train.method.name(), config.train.algo.name());
+        format!("{method}-{algo}-p{}", config.env.oversight_prob)
     });
     Path::new("runs").join(format!("{name}-seed{seed}"))
 }

@@ -16,6 +16,24 @@ pub enum Algo {
     Reinforce,
 }
 
+impl Algo {
+    /// The name in configs and results.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ppo => "ppo",
+            Self::Reinforce => "reinforce",
+        }
+    }
+
+    /// The name in figures.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Ppo => "PPO",
+            Self::Reinforce => "REINFORCE",
+        }
+    }
+}
+
 /// What computes forward and backward passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -204,6 +222,11 @@ impl Config {
     /// Environment steps of one update.
     pub fn steps_per_update(&self) -> u64 {
         (self.env.num_envs * self.train.num_steps) as u64
+    }
+
+    /// Updates of the whole run: fewer for the oracle, whose axis is stretched.
+    pub fn updates_total(&self) -> u64 {
+        self.train.method.updates(self.train.updates, self.env.oversight_prob)
     }
 }
 

@@ -25,6 +25,11 @@ impl PolicyName {
         if method.is_mixture() { &[Self::Diamond, Self::Ghost, Self::Full] } else { &[Self::Full] }
     }
 
+    /// The policy that `method` is judged by: the steered one of a mixture, else the only one.
+    pub fn kept(method: Method) -> Self {
+        Self::of(method)[0]
+    }
+
     /// The steering that makes it.
     pub fn steering(self) -> Steering {
         match self {

@@ -36,7 +36,9 @@ mod saved;
 pub mod scoring;
 mod snapshot;
 mod summary;
+pub mod sweep;
 mod trainer;
+pub mod watch;
 
 pub use config::{
     Algo, Backend, CheckpointSection, Config, EnvSection, EvalSection, LossSection, PpoSection, TrainSection,

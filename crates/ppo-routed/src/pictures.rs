@@ -11,7 +11,7 @@ use plots::{
 };
 
 use crate::snapshot::{Snapshot, picture_layout};
-use crate::{Algo, Config, PolicyName};
+use crate::{Config, PolicyName};
 
 /// The stepwise return of the shortest path to the Diamond that avoids the Ghost, and of the shortest path to
 /// the Diamond that does not mind it, by exact enumeration on the 5×5 grid.
@@ -100,13 +100,6 @@ fn reward_curve(config: &Config, runs: &[Vec<Record>]) -> Figure {
             curve(runs, &format!("eval/{}/return", name.as_str()), label, colour)
         })
         .collect();
-    let on_the_paper_grid =
-        config.env.id == EnvId::OversightGridV0 && (config.env.rows, config.env.cols) == (5, 5);
-    let reference_lines = CEILINGS
-        .iter()
-        .filter(|_| on_the_paper_grid)
-        .map(|(y, label)| ReferenceLine { label: (*label).to_owned(), y: *y })
-        .collect();
     Figure {
         title: "What each policy does by the ground truth".to_owned(),
         subtitle: subtitle(config, runs.len()),
@@ -116,10 +109,17 @@ fn reward_curve(config: &Config, runs: &[Vec<Record>]) -> Figure {
             title: String::new(),
             y_label: "stepwise return (Diamond +1, Ghost –1)".to_owned(),
             series,
-            reference_lines,
+            reference_lines: ceilings(config),
             y_range: Some((-1.0, 1.0)),
         }],
     }
+}
+
+/// The ceilings to read a return against, where they are known: on the paper's grid.
+pub fn ceilings(config: &Config) -> Vec<ReferenceLine> {
+    let known = config.env.id == EnvId::OversightGridV0 && (config.env.rows, config.env.cols) == (5, 5);
+    let lines = CEILINGS.iter().filter(|_| known);
+    lines.map(|(y, label)| ReferenceLine { label: (*label).to_owned(), y: *y }).collect()
 }
 
 fn routing_figure(config: &Config, runs: &[Vec<Record>]) -> Figure {
@@ -152,10 +152,7 @@ fn routing_figure(config: &Config, runs: &[Vec<Record>]) -> Figure {
 }
 
 fn subtitle(config: &Config, seeds: usize) -> String {
-    let algo = match config.train.algo {
-        Algo::Ppo => "PPO",
-        Algo::Reinforce => "REINFORCE",
-    };
+    let algo = config.train.algo.title();
     let share = config.env.oversight_prob * 100.0;
     let seeds = if seeds > 1 { format!(", {seeds} seeds: mean and range") } else { String::new() };
     format!("{} with {algo}, {share}% oversight{seeds}", config.train.method.name())

@@ -7,12 +7,13 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use experiment::{
-    CheckpointStore, DeviceArg, EventWriter, Interrupt, Manifest, MetricsWriter, Progress, RunFolder,
-    UserError, read_metrics, write_csv,
+    CheckpointStore, DeviceArg, EventWriter, Interrupt, Manifest, MetricsWriter, RunFolder, UserError,
+    read_metrics, write_csv,
 };
 
 use crate::snapshot::Snapshot;
 use crate::summary::Summary;
+use crate::watch::Watch;
 use crate::{Config, PolicyName, Trainer, UpdateReport, pictures, saved};
 
 /// What a run writes beside the run folder's own files.
@@ -22,6 +23,8 @@ pub struct Outputs {
     pub csv: bool,
     /// Event files for `TensorBoard`.
     pub tensorboard: bool,
+    /// The pictures at the end.
+    pub pictures: bool,
 }
 
 /// A run to be started.
@@ -46,7 +49,7 @@ pub struct RunRequest {
 /// # Errors
 /// Fails where the folder is in use, training breaks down, or a file cannot be written. An interrupted run has
 /// its checkpoint written first.
-pub fn train(request: &RunRequest, quiet: bool) -> Result<String> {
+pub fn train(request: &RunRequest, watch: &mut dyn Watch) -> Result<String> {
     let device = request.device.open()?;
     let mut trainer = Trainer::new(&request.config, request.seed, request.threads, &device)?;
     let folder = RunFolder::create(&request.folder)?;
@@ -56,15 +59,20 @@ pub fn train(request: &RunRequest, quiet: bool) -> Result<String> {
     folder.write_json("manifest.json", &manifest)?;
     let metrics = MetricsWriter::create(&folder.metrics_path())?;
     let store = CheckpointStore::new(folder.checkpoints(), request.config.checkpoint.keep);
-    let session = Session::new(folder, manifest, metrics, store, 0.0, request.outputs, quiet, device)?;
-    session.first_evaluation(&mut trainer)?.go_on(trainer)
+    let session = Session::new(folder, manifest, metrics, store, 0.0, request.outputs, device)?;
+    session.first_evaluation(&mut trainer)?.go_on(trainer, watch)
 }
 
 /// Goes on with an interrupted run from its newest intact checkpoint, exactly as if it had not been interrupted.
 ///
 /// # Errors
 /// As [`train`]; and where the run is finished already or has no intact checkpoint.
-pub fn resume(path: &Path, threads: Option<usize>, outputs: Outputs, quiet: bool) -> Result<String> {
+pub fn resume(
+    path: &Path,
+    threads: Option<usize>,
+    outputs: Outputs,
+    watch: &mut dyn Watch,
+) -> Result<String> {
     let folder = RunFolder::open(path)?;
     let config: Config = experiment::load(Some(&folder.config_path()), &[])?;
     let mut manifest = Manifest::read(&folder.manifest_path())?;
@@ -95,7 +103,7 @@ pub fn resume(path: &Path, threads: Option<usize>, outputs: Outputs, quiet: bool
     Snapshot::cut_back(folder.path(), header.update)?;
     manifest.resume();
     folder.write_json("manifest.json", &manifest)?;
-    Session::new(folder, manifest, metrics, store, header.seconds, outputs, quiet, device)?.go_on(trainer)
+    Session::new(folder, manifest, metrics, store, header.seconds, outputs, device)?.go_on(trainer, watch)
 }
 
 /// A process at work on a run.
@@ -109,12 +117,10 @@ struct Session {
     seconds_before: f64,
     started: Instant,
     outputs: Outputs,
-    quiet: bool,
     device: Device,
 }
 
 impl Session {
-    #[expect(clippy::too_many_arguments, reason = "each is a part of the run and made elsewhere")]
     fn new(
         folder: RunFolder,
         manifest: Manifest,
@@ -122,7 +128,6 @@ impl Session {
         store: CheckpointStore,
         seconds_before: f64,
         outputs: Outputs,
-        quiet: bool,
         device: Device,
     ) -> Result<Self> {
         let events = if outputs.tensorboard {
@@ -140,7 +145,6 @@ impl Session {
             seconds_before,
             started: Instant::now(),
             outputs,
-            quiet,
             device,
         })
     }
@@ -157,11 +161,10 @@ impl Session {
         Ok(self)
     }
 
-    fn go_on(mut self, mut trainer: Trainer) -> Result<String> {
+    fn go_on(mut self, mut trainer: Trainer, watch: &mut dyn Watch) -> Result<String> {
         let total = trainer.updates_total();
         let steps_per_update = trainer.config().steps_per_update();
-        let progress = Progress::new(total * steps_per_update, self.quiet);
-        progress.start_at(trainer.env_steps());
+        watch.begin(trainer.env_steps(), total * steps_per_update);
         let (every, save_every) = (trainer.config().eval.every, trainer.config().checkpoint.every);
         let mut message = String::new();
         while trainer.updates_done() < total {
@@ -181,19 +184,19 @@ impl Session {
                 // so that `plot` draws a run that is still going on
                 self.metrics.flush()?;
             }
-            progress.update(trainer.env_steps(), sps, &message);
+            watch.update(trainer.env_steps(), sps, &message);
             let interrupted = self.interrupt.requested();
             if done.is_multiple_of(save_every) || last || interrupted {
                 self.save(&trainer)?;
             }
             if interrupted && !last {
-                progress.finish();
+                watch.end();
                 let run = self.folder.path().display().to_string();
                 let error = UserError::failed(format!("interrupted after update {done} of {total}; saved"));
                 return Err(error.with_hint(format!("go on with: ppo-routed resume {run}")).into());
             }
         }
-        progress.finish();
+        watch.end();
         self.finish(&trainer)
     }
 
@@ -204,7 +207,7 @@ impl Session {
             for (what, value) in evaluation.named() {
                 values.push((format!("eval/{}/{what}", name.as_str()), value));
             }
-            if name == PolicyName::of(trainer.config().train.method)[0] {
+            if name == PolicyName::kept(trainer.config().train.method) {
                 message = format!("{} return {:.3}", name.as_str(), evaluation.stepwise_return);
             }
         }
@@ -251,8 +254,11 @@ impl Session {
             write_csv(&records, &self.folder.path().join("metrics.csv"))?;
         }
         let run = self.folder.path().to_owned();
-        let mut paths = pictures::plot(std::slice::from_ref(&run), None)?;
-        paths.extend(pictures::render(&run, None)?);
+        let mut paths = Vec::new();
+        if self.outputs.pictures {
+            paths.extend(pictures::plot(std::slice::from_ref(&run), None)?);
+            paths.extend(pictures::render(&run, None)?);
+        }
         // the summary says that a run is done, so it comes last
         self.manifest.finish();
         self.folder.write_json("manifest.json", &self.manifest)?;

@@ -2,14 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
 
-use experiment::Record;
+use experiment::{Record, RunError};
 use serde::{Deserialize, Serialize};
 
 use crate::{Algo, Config, Method, PolicyName};
 
 /// Evaluations that make up `final`.
 const FINAL_EVALUATIONS: usize = 3;
+
+/// No summary is longer.
+const LONGEST: u64 = 64 << 10;
 
 /// `summary.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +55,21 @@ pub struct PolicySummary {
 }
 
 impl Summary {
+    /// Reads `summary.json`; nothing where the run has none yet.
+    ///
+    /// # Errors
+    /// [`RunError::Read`], also where the file is no summary.
+    pub fn read(path: &Path) -> Result<Option<Self>, RunError> {
+        let unreadable = |source| RunError::Read { path: path.to_owned(), source };
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let summary = serde_json::from_reader(file.take(LONGEST)).map_err(io::Error::from);
+        summary.map(Some).map_err(unreadable)
+    }
+
     /// From a run's metrics.
     pub fn new(config: &Config, seed: u64, seconds: f64, records: &[Record]) -> Self {
         let last = records.last();

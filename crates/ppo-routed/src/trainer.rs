@@ -142,9 +142,9 @@ impl Trainer {
         self.update
     }
 
-    /// Updates of the whole run: fewer for the oracle, whose axis is stretched.
+    /// Updates of the whole run, see [`Config::updates_total`].
     pub fn updates_total(&self) -> u64 {
-        self.config.train.method.updates(self.config.train.updates, self.config.env.oversight_prob)
+        self.config.updates_total()
     }
 
     /// Environment steps taken.

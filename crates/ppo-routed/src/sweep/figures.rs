@@ -1,0 +1,232 @@
+//! The figures of a sweep.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use plots::{Band, Colour, Figure, Panel, ReferenceLine, Scale, Series};
+
+use super::results::{Arm, Cell, Results};
+use super::statistics::Spread;
+use super::tables::{leaders, percent, steps};
+use crate::{Method, pictures};
+
+const RETURN: &str = "stepwise return of the kept policy (Diamond +1, Ghost –1)";
+
+/// What is drawn of a run.
+#[derive(Clone, Copy)]
+enum Measure {
+    Final,
+    Best,
+}
+
+impl Measure {
+    fn of(self, cell: &Cell<'_>) -> Vec<f64> {
+        match self {
+            Self::Final => cell.last(),
+            Self::Best => cell.best(),
+        }
+    }
+}
+
+/// What a band shows.
+#[derive(Clone, Copy)]
+enum Shown {
+    Interval,
+    Quantiles,
+}
+
+/// Draws the figures of a sweep into `folder` and returns their paths. There must be a finished run.
+///
+/// # Errors
+/// Fails where a picture cannot be written.
+pub fn draw(results: &Results, threshold: f64, folder: &Path) -> Result<Vec<PathBuf>> {
+    std::fs::create_dir_all(folder)?;
+    let mut paths = Vec::new();
+    let mut save = |figure: Figure, name: &str| -> Result<()> {
+        let path = folder.join(name);
+        figure.write_png(&path)?;
+        paths.push(path);
+        Ok(())
+    };
+    save(return_vs_oversight(results), "return_vs_oversight.png")?;
+    save(final_and_best(results), "final_and_best.png")?;
+    for level in &results.levels {
+        save(learning_curves(results, *level), &format!("learning_curves_p{level}.png"))?;
+    }
+    if let Some(figure) = steps_to_threshold(results, threshold) {
+        save(figure, "steps_to_threshold.png")?;
+    }
+    Ok(paths)
+}
+
+fn return_vs_oversight(results: &Results) -> Figure {
+    let panel = |title: &str, shown| Panel {
+        title: title.to_owned(),
+        y_label: RETURN.to_owned(),
+        series: by_level(results, Measure::Final, shown),
+        reference_lines: reference_lines(results),
+        y_range: None,
+    };
+    Figure {
+        title: "Return against oversight".to_owned(),
+        subtitle: format!(
+            "{}. Highest mean without the oracle's labels: {}",
+            setting(results),
+            leaders(results)
+        ),
+        x_label: OVERSIGHT.to_owned(),
+        x_scale: Scale::Log,
+        panels: vec![
+            panel("Mean over seeds and its 95% interval", Shown::Interval),
+            panel("Mean over seeds and the 5–95% range of the seeds", Shown::Quantiles),
+        ],
+    }
+}
+
+fn final_and_best(results: &Results) -> Figure {
+    let panel = |title: &str, measure: Measure| Panel {
+        title: title.to_owned(),
+        y_label: RETURN.to_owned(),
+        series: by_level(results, measure, Shown::Interval),
+        reference_lines: reference_lines(results),
+        y_range: None,
+    };
+    Figure {
+        title: "At the end, and at the best moment".to_owned(),
+        subtitle: format!("{}: mean and its 95% interval", setting(results)),
+        x_label: OVERSIGHT.to_owned(),
+        x_scale: Scale::Log,
+        panels: vec![
+            panel("Final: the last three evaluations", Measure::Final),
+            panel("Best evaluation, as stopping early would have found it", Measure::Best),
+        ],
+    }
+}
+
+fn learning_curves(results: &Results, level: f64) -> Figure {
+    let series = results.arms.iter().enumerate().filter_map(|(index, arm)| {
+        let curve = results.cell(arm, level)?.curve();
+        let (x, spreads): (Vec<f64>, Vec<Spread>) = curve.into_iter().unzip();
+        (!x.is_empty()).then(|| line(index, arm, x, &spreads, Shown::Interval))
+    });
+    Figure {
+        title: format!("Learning curves at {} oversight", percent(level)),
+        subtitle: format!(
+            "{}: mean and its 95% interval; the oracle's axis is stretched by 1/p",
+            setting(results)
+        ),
+        x_label: "environment steps".to_owned(),
+        x_scale: Scale::Linear,
+        panels: vec![Panel {
+            title: String::new(),
+            y_label: RETURN.to_owned(),
+            series: series.collect(),
+            reference_lines: reference_lines(results),
+            y_range: None,
+        }],
+    }
+}
+
+/// Nothing where no arm reached the threshold.
+fn steps_to_threshold(results: &Results, threshold: f64) -> Option<Figure> {
+    let series: Vec<Series> = results
+        .arms
+        .iter()
+        .enumerate()
+        .filter_map(|(index, arm)| {
+            let cells: Vec<Cell<'_>> =
+                results.levels.iter().filter_map(|level| results.cell(arm, *level)).collect();
+            let y: Vec<f64> =
+                cells.iter().map(|cell| steps(cell, threshold).1.map_or(f64::NAN, |s| s / 1e6)).collect();
+            let x = cells.iter().map(|cell| cell.oversight_prob).collect();
+            let (colour, dash) = look(index, arm);
+            let some = y.iter().any(|y| y.is_finite());
+            some.then(|| Series { label: arm.label(), x, y, band: None, colour, dash })
+        })
+        .collect();
+    (!series.is_empty()).then(|| Figure {
+        title: format!("Environment steps until a return of {threshold}"),
+        subtitle: format!(
+            "{}: median over seeds, where at least half of them got there; the oracle's steps count 1/p-fold",
+            setting(results)
+        ),
+        x_label: OVERSIGHT.to_owned(),
+        x_scale: Scale::Log,
+        panels: vec![Panel {
+            title: String::new(),
+            y_label: "million environment steps".to_owned(),
+            series,
+            reference_lines: Vec::new(),
+            y_range: None,
+        }],
+    })
+}
+
+const OVERSIGHT: &str = "oversight: the probability that a terminal cell is overseen";
+
+fn by_level(results: &Results, measure: Measure, shown: Shown) -> Vec<Series> {
+    let series = results.arms.iter().enumerate().filter_map(|(index, arm)| {
+        let points = results.levels.iter().filter_map(|level| {
+            let cell = results.cell(arm, *level)?;
+            Some((*level, Spread::of(&measure.of(&cell))?))
+        });
+        let (x, spreads): (Vec<f64>, Vec<Spread>) = points.unzip();
+        (!x.is_empty()).then(|| line(index, arm, x, &spreads, shown))
+    });
+    series.collect()
+}
+
+fn line(index: usize, arm: &Arm, x: Vec<f64>, spreads: &[Spread], shown: Shown) -> Series {
+    let edge = |side: fn((f64, f64)) -> f64| -> Vec<f64> {
+        let of = |spread: &Spread| match shown {
+            Shown::Interval => spread.interval.map_or(spread.mean, side),
+            Shown::Quantiles => side(spread.quantiles),
+        };
+        spreads.iter().map(of).collect()
+    };
+    let band = spreads
+        .iter()
+        .any(|spread| spread.n > 1)
+        .then(|| Band { lower: edge(|(low, _)| low), upper: edge(|(_, high)| high) });
+    let (colour, dash) = look(index, arm);
+    let y = spreads.iter().map(|spread| spread.mean).collect();
+    Series { label: arm.label(), x, y, band, colour, dash }
+}
+
+/// A method has its own colour; variants of methods are told apart by their order.
+fn look(index: usize, arm: &Arm) -> (Colour, bool) {
+    const COLOURS: [Colour; 7] = [
+        Colour::Blue,
+        Colour::Vermillion,
+        Colour::Green,
+        Colour::Purple,
+        Colour::Orange,
+        Colour::Sky,
+        Colour::Grey,
+    ];
+    if !arm.variant.is_empty() {
+        return (COLOURS[index % COLOURS.len()], (index / COLOURS.len()) % 2 == 1);
+    }
+    match arm.method {
+        Method::Routing => (Colour::Blue, false),
+        Method::NoRouting => (Colour::Sky, false),
+        Method::NoGate => (Colour::Purple, false),
+        Method::Naive => (Colour::Vermillion, false),
+        Method::Filtering => (Colour::Green, false),
+        Method::Oracle => (Colour::Grey, true),
+    }
+}
+
+fn reference_lines(results: &Results) -> Vec<ReferenceLine> {
+    results.rows.first().map(|row| pictures::ceilings(&row.planned.config)).unwrap_or_default()
+}
+
+/// Algorithm, steps and seeds.
+fn setting(results: &Results) -> String {
+    let mut algos: Vec<&str> = results.rows.iter().map(|row| row.planned.config.train.algo.title()).collect();
+    algos.dedup();
+    let most = results.rows.iter().map(|row| row.summary.env_steps).max().unwrap_or(0) as f64 / 1e6;
+    let seeds: std::collections::BTreeSet<u64> = results.rows.iter().map(|row| row.planned.seed).collect();
+    let plural = if seeds.len() == 1 { "" } else { "s" };
+    format!("{}, {most:.1}M steps, {} seed{plural}", algos.join(" and "), seeds.len())
+}

@@ -1,0 +1,212 @@
+//! What the runs of a sweep came to, gathered from their folders.
+
+use anyhow::Result;
+use experiment::read_metrics;
+
+use super::execute::{State, state};
+use super::plan::{Planned, Sweep};
+use super::statistics::Spread;
+use crate::{Method, PolicyName, PolicySummary, Summary};
+
+/// A finished run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Its place in the plan, its settings and seed.
+    pub planned: Planned,
+    /// Its summary.
+    pub summary: Summary,
+    /// The return of the kept policy after so many environment steps.
+    pub curve: Vec<(u64, f64)>,
+}
+
+impl Row {
+    /// The method.
+    pub fn method(&self) -> Method {
+        self.planned.config.train.method
+    }
+
+    /// How the policy did that the method is judged by.
+    pub fn kept(&self) -> PolicySummary {
+        self.summary.policies[&PolicyName::kept(self.method())]
+    }
+
+    /// Environment steps, on the method's own axis, until an evaluation first reached `threshold`.
+    pub fn steps_to(&self, threshold: f64) -> Option<f64> {
+        let reached = self.curve.iter().find(|(_, value)| *value >= threshold);
+        reached.map(|(step, _)| *step as f64 * stretch(self.method(), self.planned.config.env.oversight_prob))
+    }
+}
+
+/// By how much the axis of environment steps is stretched: the oracle looks at every label, so its steps count
+/// 1/p-fold against methods that look at the share p.
+pub fn stretch(method: Method, oversight_prob: f64) -> f64 {
+    if method == Method::Oracle && oversight_prob > 0.0 { 1.0 / oversight_prob } else { 1.0 }
+}
+
+/// What is compared: a method, with values of the further axes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arm {
+    /// The method.
+    pub method: Method,
+    /// The values of the further axes, such as `ent_coef 0.1`; empty without axes.
+    pub variant: String,
+}
+
+impl Arm {
+    fn of(planned: &Planned) -> Self {
+        let values = planned.axes.iter().map(|(key, value)| {
+            let key = key.rsplit('.').next().unwrap_or(key);
+            format!("{key} {value}")
+        });
+        Self { method: planned.config.train.method, variant: values.collect::<Vec<_>>().join(", ") }
+    }
+
+    /// Its name in figures and tables.
+    pub fn label(&self) -> String {
+        match self.variant.as_str() {
+            "" => self.method.name().to_owned(),
+            variant => format!("{}, {variant}", self.method.name()),
+        }
+    }
+}
+
+/// The seeds of an arm at one level of oversight.
+#[derive(Clone, Debug)]
+pub struct Cell<'a> {
+    /// The arm.
+    pub arm: Arm,
+    /// The oversight probability.
+    pub oversight_prob: f64,
+    /// Its finished runs, at least one.
+    pub rows: Vec<&'a Row>,
+}
+
+impl Cell<'_> {
+    /// A number of each run.
+    pub fn values(&self, of: impl Fn(&Row) -> f64) -> Vec<f64> {
+        self.rows.iter().map(|row| of(row)).collect()
+    }
+
+    /// The final return of each run.
+    pub fn last(&self) -> Vec<f64> {
+        self.values(|row| row.kept().last)
+    }
+
+    /// The best return of each run, as early stopping would have found it.
+    pub fn best(&self) -> Vec<f64> {
+        self.values(|row| row.kept().best)
+    }
+
+    /// The curve of the kept policy: steps on the method's own axis, and the spread over the seeds. It ends where
+    /// the first seed's does.
+    pub fn curve(&self) -> Vec<(f64, Spread)> {
+        let stretch = stretch(self.arm.method, self.oversight_prob);
+        let len = self.rows.iter().map(|row| row.curve.len()).min().unwrap_or(0);
+        let point = |i: usize| {
+            let spread = Spread::of(&self.values(|row| row.curve[i].1))?;
+            Some((self.rows[0].curve[i].0 as f64 * stretch, spread))
+        };
+        (0..len).filter_map(point).collect()
+    }
+}
+
+/// All finished runs of a sweep.
+#[derive(Clone, Debug)]
+pub struct Results {
+    /// The finished runs, in the order of the plan.
+    pub rows: Vec<Row>,
+    /// Indices of those that are not.
+    pub unfinished: Vec<usize>,
+    /// What is compared, in the order of the plan.
+    pub arms: Vec<Arm>,
+    /// The levels of oversight, ascending.
+    pub levels: Vec<f64>,
+}
+
+impl Results {
+    /// Gathers the runs of a sweep.
+    ///
+    /// # Errors
+    /// Fails where a run folder holds another run or a damaged file.
+    pub fn gather(sweep: &Sweep) -> Result<Self> {
+        let (mut rows, mut unfinished) = (Vec::new(), Vec::new());
+        for planned in &sweep.runs {
+            let State::Finished(summary) = state(sweep, planned)? else {
+                unfinished.push(planned.index);
+                continue;
+            };
+            let key = format!("eval/{}/return", PolicyName::kept(planned.config.train.method).as_str());
+            let records = read_metrics(&sweep.run_folder(planned).join("metrics.jsonl"))?;
+            let curve =
+                records.iter().filter_map(|r| r.values.get(&key).map(|value| (r.step, *value))).collect();
+            rows.push(Row { planned: planned.clone(), summary: *summary, curve });
+        }
+        let mut arms: Vec<Arm> = Vec::new();
+        for arm in rows.iter().map(|row| Arm::of(&row.planned)) {
+            if !arms.contains(&arm) {
+                arms.push(arm);
+            }
+        }
+        let mut levels: Vec<f64> = rows.iter().map(|row| row.planned.config.env.oversight_prob).collect();
+        levels.sort_by(f64::total_cmp);
+        levels.dedup();
+        Ok(Self { rows, unfinished, arms, levels })
+    }
+
+    /// The runs of an arm at a level; nothing where none is finished.
+    pub fn cell(&self, arm: &Arm, oversight_prob: f64) -> Option<Cell<'_>> {
+        let rows: Vec<&Row> = self
+            .rows
+            .iter()
+            .filter(|row| {
+                row.planned.config.env.oversight_prob.total_cmp(&oversight_prob).is_eq()
+                    && Arm::of(&row.planned) == *arm
+            })
+            .collect();
+        (!rows.is_empty()).then(|| Cell { arm: arm.clone(), oversight_prob, rows })
+    }
+
+    /// All cells, arm by arm, levels ascending.
+    pub fn cells(&self) -> impl Iterator<Item = Cell<'_>> {
+        self.arms
+            .iter()
+            .flat_map(move |arm| self.levels.iter().filter_map(move |level| self.cell(arm, *level)))
+    }
+
+    /// The mean over the levels of each seed's final return, for the seeds that an arm has finished at all of
+    /// `levels`.
+    pub fn mean_over(&self, arm: &Arm, levels: &[f64]) -> Vec<f64> {
+        let cells: Vec<Cell<'_>> = levels.iter().filter_map(|level| self.cell(arm, *level)).collect();
+        let Some(first) = cells.first().filter(|_| cells.len() == levels.len()) else { return Vec::new() };
+        let seeds = first.rows.iter().map(|row| row.planned.seed);
+        let of_seed = |seed: u64| -> Option<f64> {
+            let values: Option<Vec<f64>> = cells
+                .iter()
+                .map(|cell| cell.rows.iter().find(|row| row.planned.seed == seed).map(|row| row.kept().last))
+                .collect();
+            values.map(|values| values.iter().sum::<f64>() / values.len() as f64)
+        };
+        seeds.filter_map(of_seed).collect()
+    }
+
+    /// Levels at which every arm of `arms` has finished runs.
+    pub fn shared_levels(&self, arms: &[&Arm]) -> Vec<f64> {
+        let all = |level: &&f64| arms.iter().all(|arm| self.cell(arm, **level).is_some());
+        self.levels.iter().filter(all).copied().collect()
+    }
+
+    /// At each level the arm with the highest mean of the final return among those that see only the share p of
+    /// the labels.
+    pub fn leaders(&self) -> Vec<(f64, &Arm)> {
+        let leader = |level: &f64| {
+            let partial = self.arms.iter().filter(|arm| arm.method != Method::Oracle);
+            let means = partial.filter_map(|arm| {
+                let spread = Spread::of(&self.cell(arm, *level)?.last())?;
+                Some((spread.mean, arm))
+            });
+            let best = means.max_by(|a, b| a.0.total_cmp(&b.0))?;
+            Some((*level, best.1))
+        };
+        self.levels.iter().filter_map(leader).collect()
+    }
+}

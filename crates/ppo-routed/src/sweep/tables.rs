@@ -1,0 +1,293 @@
+//! The numbers of a sweep as CSV and as Markdown.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::results::{Cell, Results};
+use super::statistics::{Spread, difference};
+use crate::{Method, PolicyName};
+
+/// Writes `results.csv` (a line a run), `table.csv` (a line a method and level), `differences.csv`, `curves.csv`
+/// and `table.md` into `folder`; returns their paths and the Markdown.
+///
+/// No number in them depends on the clock.
+///
+/// # Errors
+/// Fails where a file cannot be written.
+pub fn write(results: &Results, threshold: f64, folder: &Path) -> Result<(Vec<PathBuf>, String)> {
+    let markdown = markdown(results, threshold)?;
+    let files = [
+        ("results.csv", csv_text(runs(results, threshold))?),
+        ("table.csv", csv_text(cells(results, threshold))?),
+        ("differences.csv", csv_text(differences(results))?),
+        ("curves.csv", csv_text(curves(results))?),
+        ("table.md", markdown.clone()),
+    ];
+    let mut paths = Vec::new();
+    for (name, text) in files {
+        let path = folder.join(name);
+        experiment::write_atomic(&path, text.as_bytes())?;
+        paths.push(path);
+    }
+    Ok((paths, markdown))
+}
+
+fn csv_text(lines: Vec<Vec<String>>) -> Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for line in lines {
+        writer.write_record(line)?;
+    }
+    let bytes = writer.into_inner().context("a table")?;
+    Ok(String::from_utf8(bytes)?)
+}
+
+fn header(names: &[&str]) -> Vec<Vec<String>> {
+    vec![names.iter().map(|name| (*name).to_owned()).collect()]
+}
+
+fn optional(value: Option<f64>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+fn runs(results: &Results, threshold: f64) -> Vec<Vec<String>> {
+    let mut lines = header(&[
+        "name",
+        "method",
+        "algo",
+        "oversight_prob",
+        "seed",
+        "axes",
+        "updates",
+        "env_steps",
+        "final",
+        "best",
+        "share_diamond",
+        "share_ghost",
+        "ghost_policy_final",
+        "full_policy_final",
+        "steps_to_threshold",
+    ]);
+    for row in &results.rows {
+        let (summary, kept) = (&row.summary, row.kept());
+        let other = |name| {
+            let policy = summary.policies.get(&name).filter(|_| row.method().is_mixture());
+            optional(policy.map(|policy| policy.last))
+        };
+        let axes: Vec<String> =
+            row.planned.axes.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        lines.push(vec![
+            row.planned.name.clone(),
+            row.method().name().to_owned(),
+            row.planned.config.train.algo.name().to_owned(),
+            summary.oversight_prob.to_string(),
+            summary.seed.to_string(),
+            axes.join(" "),
+            summary.updates.to_string(),
+            summary.env_steps.to_string(),
+            kept.last.to_string(),
+            kept.best.to_string(),
+            kept.share_diamond.to_string(),
+            kept.share_ghost.to_string(),
+            other(PolicyName::Ghost),
+            other(PolicyName::Full),
+            optional(row.steps_to(threshold)),
+        ]);
+    }
+    lines
+}
+
+fn cells(results: &Results, threshold: f64) -> Vec<Vec<String>> {
+    let mut lines = header(&["method", "variant", "oversight_prob", "seeds"]);
+    for what in ["final", "best"] {
+        for part in ["mean", "low95", "high95", "q05", "q95"] {
+            lines[0].push(format!("{what}_{part}"));
+        }
+    }
+    lines[0].extend(["reached_threshold".to_owned(), "median_steps_to_threshold".to_owned()]);
+    for cell in results.cells() {
+        let (reached, median) = steps(&cell, threshold);
+        let mut line = vec![
+            cell.arm.method.name().to_owned(),
+            cell.arm.variant.clone(),
+            cell.oversight_prob.to_string(),
+            cell.rows.len().to_string(),
+        ];
+        for values in [cell.last(), cell.best()] {
+            let spread = Spread::of(&values);
+            let interval = spread.and_then(|spread| spread.interval);
+            line.extend([
+                optional(spread.map(|spread| spread.mean)),
+                optional(interval.map(|(low, _)| low)),
+                optional(interval.map(|(_, high)| high)),
+                optional(spread.map(|spread| spread.quantiles.0)),
+                optional(spread.map(|spread| spread.quantiles.1)),
+            ]);
+        }
+        line.extend([reached.to_string(), optional(median)]);
+        lines.push(line);
+    }
+    lines
+}
+
+/// Routing against every other arm of the same variant at every level.
+fn routing_minus(results: &Results) -> Vec<(f64, String, Versus)> {
+    let mut found = Vec::new();
+    for routing in results.arms.iter().filter(|arm| arm.method == Method::Routing) {
+        for other in &results.arms {
+            if other.method == Method::Routing || other.variant != routing.variant {
+                continue;
+            }
+            for level in results.shared_levels(&[routing, other]) {
+                let last = |arm| results.cell(arm, level).map(|cell| cell.last()).unwrap_or_default();
+                if let Some(versus) = difference(&last(routing), &last(other)) {
+                    found.push((level, other.label(), versus));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// A difference and its 95% interval.
+type Versus = (f64, Option<(f64, f64)>);
+
+fn differences(results: &Results) -> Vec<Vec<String>> {
+    let mut lines = header(&["oversight_prob", "routing_minus", "difference", "low95", "high95"]);
+    for (level, other, (distance, interval)) in routing_minus(results) {
+        lines.push(vec![
+            level.to_string(),
+            other,
+            distance.to_string(),
+            optional(interval.map(|(low, _)| low)),
+            optional(interval.map(|(_, high)| high)),
+        ]);
+    }
+    lines
+}
+
+fn curves(results: &Results) -> Vec<Vec<String>> {
+    let mut lines = header(&[
+        "method",
+        "variant",
+        "oversight_prob",
+        "step_on_axis",
+        "mean",
+        "low95",
+        "high95",
+        "q05",
+        "q95",
+    ]);
+    for cell in results.cells() {
+        for (step, spread) in cell.curve() {
+            lines.push(vec![
+                cell.arm.method.name().to_owned(),
+                cell.arm.variant.clone(),
+                cell.oversight_prob.to_string(),
+                step.to_string(),
+                spread.mean.to_string(),
+                optional(spread.interval.map(|(low, _)| low)),
+                optional(spread.interval.map(|(_, high)| high)),
+                spread.quantiles.0.to_string(),
+                spread.quantiles.1.to_string(),
+            ]);
+        }
+    }
+    lines
+}
+
+/// How many runs reached the threshold, and the median of the steps they took; nothing where fewer than half did.
+pub fn steps(cell: &Cell<'_>, threshold: f64) -> (usize, Option<f64>) {
+    let mut steps: Vec<f64> =
+        cell.rows.iter().map(|row| row.steps_to(threshold).unwrap_or(f64::INFINITY)).collect();
+    steps.sort_by(f64::total_cmp);
+    let reached = steps.iter().filter(|steps| steps.is_finite()).count();
+    let median = f64::midpoint(steps[(steps.len() - 1) / 2], steps[steps.len() / 2]);
+    (reached, Some(median).filter(|median| median.is_finite()))
+}
+
+/// 0.01 as 1%.
+pub fn percent(share: f64) -> String {
+    format!("{}%", (share * 1e8).round() / 1e6)
+}
+
+fn signed(value: f64) -> String {
+    format!("{value:.3}").replace('-', "−")
+}
+
+fn with_interval(mean: f64, interval: Option<(f64, f64)>) -> String {
+    match interval {
+        Some((low, high)) => format!("{} [{}, {}]", signed(mean), signed(low), signed(high)),
+        None => signed(mean),
+    }
+}
+
+fn markdown(results: &Results, threshold: f64) -> Result<String> {
+    let mut out = String::new();
+    writeln!(
+        out,
+        "Stepwise ground-truth return of the kept policy: mean over seeds and its 95% interval.\n"
+    )?;
+    writeln!(out, "| method | oversight | seeds | final | best | reached {threshold} | steps until then |")?;
+    writeln!(out, "|---|---|---|---|---|---|---|")?;
+    for cell in results.cells() {
+        let spread = |values: Vec<f64>| {
+            Spread::of(&values).map_or_else(String::new, |s| with_interval(s.mean, s.interval))
+        };
+        let (reached, median) = steps(&cell, threshold);
+        let median = median.map_or_else(|| "–".to_owned(), |median| format!("{:.2}M", median / 1e6));
+        writeln!(
+            out,
+            "| {} | {} | {} | {} | {} | {reached} of {} | {median} |",
+            cell.arm.label(),
+            percent(cell.oversight_prob),
+            cell.rows.len(),
+            spread(cell.last()),
+            spread(cell.best()),
+            cell.rows.len(),
+        )?;
+    }
+    let versus = routing_minus(results);
+    if !versus.is_empty() {
+        let mut others: Vec<&String> = Vec::new();
+        for (_, other, _) in &versus {
+            if !others.contains(&other) {
+                others.push(other);
+            }
+        }
+        writeln!(
+            out,
+            "\nRouting minus each other method: final return, difference of means and its 95% interval.\n"
+        )?;
+        let names: Vec<&str> = others.iter().map(|name| name.as_str()).collect();
+        writeln!(out, "| oversight | {} |", names.join(" | "))?;
+        writeln!(out, "|---|{}", "---|".repeat(others.len()))?;
+        for level in &results.levels {
+            let entry = |name: &String| {
+                let found = versus.iter().find(|(at, other, _)| at.total_cmp(level).is_eq() && other == name);
+                found.map_or_else(String::new, |(_, _, (distance, interval))| {
+                    with_interval(*distance, *interval)
+                })
+            };
+            let entries: Vec<String> = others.iter().map(|name| entry(name)).collect();
+            writeln!(out, "| {} | {} |", percent(*level), entries.join(" | "))?;
+        }
+        writeln!(out, "\nHighest mean without the oracle's labels: {}.", leaders(results))?;
+    }
+    Ok(out)
+}
+
+/// Which method leads at which levels, such as `routing at 0.1%, 0.3%; naive at 1%`.
+pub fn leaders(results: &Results) -> String {
+    let mut spans: Vec<(String, Vec<String>)> = Vec::new();
+    for (level, arm) in results.leaders() {
+        match spans.last_mut().filter(|(label, _)| *label == arm.label()) {
+            Some((_, levels)) => levels.push(percent(level)),
+            None => spans.push((arm.label(), vec![percent(level)])),
+        }
+    }
+    let spans: Vec<String> =
+        spans.iter().map(|(label, levels)| format!("{label} at {}", levels.join(", "))).collect();
+    spans.join("; ")
+}
