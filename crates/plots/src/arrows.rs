@@ -1,13 +1,13 @@
 //! Drawing of policy pictures: grids, arrows, markers and the colour bar.
 
 use crate::canvas::{Canvas, DARK, Ink, MUTED, Point, Rect, WHITE};
-use crate::curves::write_lines;
+use crate::colour_bar::{self, BAR_WIDTH};
+use crate::sheet::{FRAME, TEXT, UNKNOWN, write_lines};
 use crate::text::{Anchor, Font};
 use crate::{Colour, Image, Marker, MarkerKind, PlotError, PolicyGrid, PolicyPicture};
 
 const MARGIN: f64 = 28.0;
 const GRID_GAP: f64 = 44.0;
-const BAR_WIDTH: f64 = 26.0;
 /// Room for the numbers at the colour bar.
 const BAR_NUMBERS: f64 = 46.0;
 /// Widest and narrowest picture, by which the cells are made larger or smaller.
@@ -16,13 +16,10 @@ const CELL: (f64, f64) = (44.0, 104.0);
 
 const CAPTION: Font = Font::bold(28.0);
 const TITLE: Font = Font::bold(23.0);
-const TEXT: Font = Font::regular(21.0);
 
 /// Tints of 0 and of 1; both are light enough for dark arrows.
 const LOW: [f64; 3] = [255.0, 255.0, 255.0];
 const HIGH: [f64; 3] = [104.0, 178.0, 232.0];
-const UNKNOWN: Ink = Ink([214, 214, 214], 1.0);
-const LINES: Ink = Ink([150, 154, 160], 1.0);
 
 pub(crate) fn draw(picture: &PolicyPicture) -> Result<Image, PlotError> {
     let cell = cell_size(picture);
@@ -60,7 +57,8 @@ pub(crate) fn draw(picture: &PolicyPicture) -> Result<Image, PlotError> {
     if has_bar {
         let top = grids_top - 10.0 - bar_label.len() as f64 * TEXT.line_height();
         write_lines(&mut canvas, &bar_label, (left, top), TEXT, Anchor::Left, MUTED);
-        draw_bar(&mut canvas, (left, grids_top), tallest);
+        let bar = Rect { left, top: grids_top, right: left + BAR_WIDTH, bottom: grids_top + tallest };
+        colour_bar::draw(&mut canvas, &bar, tint, &[(0.0, "0"), (0.5, "0.5"), (1.0, "1")]);
     }
     Ok(canvas.finish())
 }
@@ -92,11 +90,11 @@ fn draw_grid(canvas: &mut Canvas, grid: &PolicyGrid, (left, top): Point, cell: f
     let (right, bottom) = (left + grid.cols as f64 * cell, top + grid.rows as f64 * cell);
     for row in 0..=grid.rows {
         let y = top + row as f64 * cell;
-        canvas.line(&[(left, y), (right, y)], 1.6, LINES);
+        canvas.line(&[(left, y), (right, y)], 1.6, FRAME);
     }
     for col in 0..=grid.cols {
         let x = left + col as f64 * cell;
-        canvas.line(&[(x, top), (x, bottom)], 1.6, LINES);
+        canvas.line(&[(x, top), (x, bottom)], 1.6, FRAME);
     }
     for (index, marker) in grid.markers.iter().enumerate() {
         // corners are free of arrows; several markers of one cell take one corner after the other
@@ -169,27 +167,6 @@ fn ghost((x, y): Point, radius: f64, grow: f64) -> Vec<Point> {
         (x + wide * (1.0 - f64::from(step) / 3.0), hem - lift)
     }));
     outline
-}
-
-fn draw_bar(canvas: &mut Canvas, (left, top): Point, height: f64) {
-    const STEPS: usize = 64;
-    for step in 0..STEPS {
-        let share = |step: usize| step as f64 / STEPS as f64;
-        let slice = Rect {
-            left,
-            top: top + share(step) * height,
-            right: left + BAR_WIDTH,
-            bottom: top + share(step + 1) * height,
-        };
-        canvas.rect(&slice, tint(1.0 - (step as f64 + 0.5) / STEPS as f64));
-    }
-    let (right, bottom) = (left + BAR_WIDTH, top + height);
-    canvas.line(&[(left, top), (right, top), (right, bottom), (left, bottom), (left, top)], 1.6, LINES);
-    for (value, label) in [(0.0, "0"), (0.5, "0.5"), (1.0, "1")] {
-        // the numbers at the ends stay between the ends
-        let y = bottom - value * height + (value - 0.5) * 0.8 * TEXT.size;
-        canvas.text(label, (right + 10.0, y + 0.36 * TEXT.size), TEXT, Anchor::Left, DARK);
-    }
 }
 
 fn tint(value: f64) -> Ink {

@@ -151,6 +151,12 @@ impl Canvas {
         }
     }
 
+    /// The outline of a rectangle.
+    pub fn frame(&mut self, rect: &Rect, thickness: f64, ink: Ink) {
+        let Rect { left, top, right, bottom } = *rect;
+        self.line(&[(left, top), (right, top), (right, bottom), (left, bottom), (left, top)], thickness, ink);
+    }
+
     /// A line broken into dashes of equal length along its way.
     pub fn dashed_line(&mut self, points: &[Point], thickness: f64, ink: Ink) {
         const DASH: f64 = 11.0;

@@ -1,41 +1,24 @@
 //! Drawing of figures: header, panels, labels at the right ends of the lines.
 
 use crate::canvas::{Canvas, DARK, Ink, MUTED, Point, Rect, WHITE};
+use crate::end_labels::{self, EndLabel, block_height};
 use crate::figure::drawable;
-use crate::placing::{place_on_line, spread};
-use crate::text::{Anchor, Font};
+use crate::placing::place_on_line;
+use crate::sheet::{
+    AXIS, GRID, HEIGHT, Header, Heading, LABEL, MARGIN, PANEL_GAP, REFERENCE, TEXT, WIDTH, axes_left,
+    draw_y_grid, panel_height, write_lines, write_no_data,
+};
+use crate::text::Anchor;
 use crate::ticks::{Axis, Tick};
 use crate::{Figure, Image, Panel, PlotError, Scale, Series};
 
-const WIDTH: f64 = 1200.0;
-/// Least height of a figure.
-const HEIGHT: f64 = 720.0;
-const MARGIN: f64 = 30.0;
-/// Heights of the axes of one panel, at least, and of each of several.
-const SINGLE_PANEL: f64 = 360.0;
-const STACKED_PANEL: f64 = 240.0;
-const PANEL_GAP: f64 = 26.0;
 /// Widest label at the end of a line, before it wraps.
 const LABEL_WIDTH: f64 = 260.0;
-/// From the axes to the labels at their right: room for a piece of the line.
-const CONNECTOR: f64 = 46.0;
-const LABEL_GAP: f64 = 4.0;
 /// Up to so many points are marked with a dot each.
 const FEW_POINTS: usize = 40;
 const LINE: f64 = 3.2;
 /// Radius of a point.
 const DOT: f64 = 5.0;
-
-const TITLE: Font = Font::bold(30.0);
-const HEADING: Font = Font::bold(23.0);
-const TEXT: Font = Font::regular(21.0);
-const LABEL: Font = Font::regular(22.0);
-
-const GRID: Ink = Ink([226, 228, 231], 1.0);
-const ZERO: Ink = Ink([176, 180, 186], 1.0);
-const AXIS: Ink = Ink([110, 114, 120], 1.0);
-/// The colour of reference lines.
-pub(crate) const REFERENCE: Ink = Ink([84, 88, 94], 1.0);
 
 /// What is known of a panel before anything is drawn.
 struct Plan<'a> {
@@ -52,55 +35,37 @@ impl Plan<'_> {
     fn height_of_labels(&self) -> f64 {
         self.labels.iter().map(|lines| block_height(lines)).sum()
     }
-
-    /// The height of title and label of the y-axis, above the axes.
-    fn heading_height(&self, width: f64) -> f64 {
-        let title = HEADING.wrap(&self.panel.title, width).len() as f64 * HEADING.line_height();
-        let y_label = TEXT.wrap(&self.panel.y_label, width).len() as f64 * TEXT.line_height();
-        title + y_label + 12.0
-    }
 }
 
 pub(crate) fn draw(figure: &Figure) -> Result<Image, PlotError> {
     let x_axis = shared_x_axis(figure);
     let mut plans: Vec<Plan> = figure.panels.iter().map(plan).collect();
-    let tick_width = plans.iter().flat_map(|plan| &plan.y_ticks).map(|tick| TEXT.width(&tick.label));
-    let left = MARGIN + tick_width.fold(0.0, f64::max) + 14.0;
-    let label_width = plans.iter().flat_map(|plan| &plan.labels).flatten().map(|line| LABEL.width(line));
-    let label_width = label_width.fold(0.0, f64::max);
-    let right = WIDTH - MARGIN - if label_width > 0.0 { label_width + CONNECTOR } else { 0.0 };
+    let left = axes_left(plans.iter().flat_map(|plan| &plan.y_ticks));
+    let right = WIDTH - MARGIN - end_labels::room(plans.iter().flat_map(|plan| &plan.labels).flatten());
 
-    let text_width = WIDTH - 2.0 * MARGIN;
-    let header = [
-        (TITLE, DARK, TITLE.wrap(&figure.title, text_width)),
-        (TEXT, MUTED, TEXT.wrap(&figure.subtitle, text_width)),
-    ];
-    let header_height: f64 =
-        header.iter().map(|(font, _, lines)| lines.len() as f64 * font.line_height()).sum();
+    let header = Header::new(&figure.title, &figure.subtitle, WIDTH);
     let x_label = TEXT.wrap(&figure.x_label, right - left);
     let footer_height = (1 + x_label.len()) as f64 * TEXT.line_height() + 14.0;
 
-    let mut y = 0.8 * MARGIN + header_height + 14.0;
-    let heading = |plan: &Plan| plan.heading_height(WIDTH - MARGIN - left);
+    let mut y = header.bottom();
+    let heading = |plan: &Plan| Heading::new(&plan.panel.title, &plan.panel.y_label, WIDTH - MARGIN - left);
+    let headings: Vec<Heading> = plans.iter().map(heading).collect();
     let count = plans.len() as f64;
-    let taken = y + plans.iter().map(heading).sum::<f64>() + PANEL_GAP * (count - 1.0);
+    let taken = y + headings.iter().map(Heading::height).sum::<f64>() + PANEL_GAP * (count - 1.0);
     let share = (HEIGHT - taken - footer_height - 0.6 * MARGIN) / count;
-    let least = if plans.len() == 1 { SINGLE_PANEL } else { STACKED_PANEL };
-    for plan in &mut plans {
-        let heading = heading(plan);
-        let height = share.max(least).max(plan.height_of_labels());
-        plan.area = Rect { left, top: y + heading, right, bottom: y + heading + height };
+    let height = panel_height(plans.len(), share);
+    for (plan, heading) in plans.iter_mut().zip(&headings) {
+        let (top, height) = (y + heading.height(), height.max(plan.height_of_labels()));
+        plan.area = Rect { left, top, right, bottom: top + height };
         y = plan.area.bottom + PANEL_GAP;
     }
     let bottom = y - PANEL_GAP;
 
     let mut canvas = Canvas::new(WIDTH, bottom + footer_height + 0.6 * MARGIN)?;
-    let mut top = 0.8 * MARGIN;
-    for (font, ink, lines) in &header {
-        top = write_lines(&mut canvas, lines, (MARGIN, top), *font, Anchor::Left, *ink);
-    }
+    header.draw(&mut canvas);
     let x_ticks = x_ticks(&x_axis, left, right);
-    for plan in &plans {
+    for (plan, heading) in plans.iter().zip(&headings) {
+        heading.draw(&mut canvas, (left, plan.area.top - heading.height()));
         draw_panel(&mut canvas, plan, &x_axis, &x_ticks);
     }
     for tick in &x_ticks {
@@ -153,25 +118,11 @@ fn plan(panel: &Panel) -> Plan<'_> {
 
 fn draw_panel(canvas: &mut Canvas, plan: &Plan, x_axis: &Axis, x_ticks: &[Tick]) {
     let (panel, area) = (plan.panel, &plan.area);
-    let text_width = WIDTH - MARGIN - area.left;
-    let start = (area.left, area.top - plan.heading_height(text_width));
-    let title = HEADING.wrap(&panel.title, text_width);
-    let below = write_lines(canvas, &title, start, HEADING, Anchor::Left, DARK);
-    let y_label = TEXT.wrap(&panel.y_label, text_width);
-    write_lines(canvas, &y_label, (area.left, below), TEXT, Anchor::Left, MUTED);
-
-    let height_at = |at: f64| area.bottom - at * area.height();
     for tick in x_ticks {
         let x = area.left + tick.at * area.width();
         canvas.line(&[(x, area.top), (x, area.bottom)], 1.0, GRID);
     }
-    for tick in &plan.y_ticks {
-        let y = height_at(tick.at);
-        let ink = if tick.zero { ZERO } else { GRID };
-        canvas.line(&[(area.left, y), (area.right, y)], 1.0, ink);
-        let baseline = y + 0.36 * TEXT.size;
-        canvas.text(&tick.label, (area.left - 12.0, baseline), TEXT, Anchor::Right, MUTED);
-    }
+    draw_y_grid(canvas, area, &plan.y_ticks);
     canvas.line(&[(area.left, area.bottom), (area.right, area.bottom)], 1.4, AXIS);
 
     let runs: Vec<Vec<Vec<Point>>> =
@@ -199,11 +150,7 @@ fn draw_panel(canvas: &mut Canvas, plan: &Plan, x_axis: &Axis, x_ticks: &[Tick])
         write_lines(canvas, lines, (place.left + 4.0, place.top), TEXT, Anchor::Left, REFERENCE);
     }
     if runs.iter().all(Vec::is_empty) {
-        let middle = (f64::midpoint(area.left, area.right), f64::midpoint(area.top, area.bottom));
-        let half = LABEL.width("no data") / 2.0 + 8.0;
-        let (top, bottom) = (middle.1 - LABEL.size, middle.1 + 0.5 * LABEL.size);
-        canvas.rect(&Rect { left: middle.0 - half, top, right: middle.0 + half, bottom }, WHITE);
-        canvas.text("no data", middle, LABEL, Anchor::Centre, MUTED);
+        write_no_data(canvas, area);
     }
     draw_labels(canvas, plan, &runs);
 }
@@ -304,51 +251,23 @@ fn reference_lines(plan: &Plan, points: &[Point]) -> Vec<(f64, Rect, Vec<String>
     placed
 }
 
-/// Names the lines at their right ends, each joined to its name by a piece of the line.
+/// Names the lines at their right ends.
 fn draw_labels(canvas: &mut Canvas, plan: &Plan, runs: &[Vec<Vec<Point>>]) {
     let area = &plan.area;
-    let named: Vec<usize> = (0..runs.len()).filter(|index| !plan.labels[*index].is_empty()).collect();
-    let wishes: Vec<(f64, f64)> = named
-        .iter()
-        .map(|&index| {
-            let y = end_of(&runs[index]).map_or(area.bottom, |(_, y)| y.clamp(area.top, area.bottom));
-            (y, block_height(&plan.labels[index]))
+    let named =
+        plan.panel.series.iter().zip(&plan.labels).zip(runs).filter(|((_, lines), _)| !lines.is_empty());
+    let labels: Vec<EndLabel> = named
+        .map(|((series, lines), runs)| {
+            let end = end_of(runs);
+            EndLabel {
+                lines,
+                y: end.map_or(area.bottom, |(_, y)| y),
+                reaches: end.is_some_and(|end| reaches_end(area, end)),
+                ink: Ink(series.colour.rgb(), 1.0),
+                thickness: LINE,
+                dash: series.dash,
+            }
         })
         .collect();
-    let centres = spread(&wishes, area.top - 10.0, area.bottom + 10.0);
-    for ((&index, (y, height)), centre) in named.iter().zip(wishes).zip(centres) {
-        let series = &plan.panel.series[index];
-        let reaches = end_of(&runs[index]).is_some_and(|end| reaches_end(area, end));
-        let from = if reaches { y } else { centre };
-        let piece = [(area.right + 8.0, from), (area.right + CONNECTOR - 8.0, centre)];
-        let ink = Ink(series.colour.rgb(), 1.0);
-        if series.dash {
-            canvas.dashed_line(&piece, LINE, ink);
-        } else {
-            canvas.line(&piece, LINE, ink);
-        }
-        let start = (area.right + CONNECTOR, centre - (height - LABEL_GAP) / 2.0);
-        write_lines(canvas, &plan.labels[index], start, LABEL, Anchor::Left, DARK);
-    }
-}
-
-fn block_height(lines: &[String]) -> f64 {
-    if lines.is_empty() { 0.0 } else { lines.len() as f64 * LABEL.line_height() + LABEL_GAP }
-}
-
-/// Writes lines below each other from the upper end `at.1`; returns the lower end.
-pub(crate) fn write_lines(
-    canvas: &mut Canvas,
-    lines: &[String],
-    at: Point,
-    font: Font,
-    anchor: Anchor,
-    ink: Ink,
-) -> f64 {
-    let mut top = at.1;
-    for line in lines {
-        canvas.text(line, (at.0, top + font.ascent()), font, anchor, ink);
-        top += font.line_height();
-    }
-    top
+    end_labels::draw(canvas, area, &labels);
 }

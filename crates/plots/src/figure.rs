@@ -115,22 +115,10 @@ impl Figure {
 
 impl Panel {
     fn check(&self) -> Result<(), PlotError> {
-        if let Some((bottom, top)) = self.y_range
-            && !(drawable(bottom) && drawable(top) && top - bottom > 1e-300)
-        {
-            return Err(PlotError::OutOfRange {
-                what: format!("the y-range of panel `{}`", self.title),
-                value: format!("({bottom}, {top})"),
-                allowed: "pairs of finite numbers of which the second is larger".to_owned(),
-            });
+        if let Some(range) = self.y_range {
+            check_range(range, || format!("the y-range of panel `{}`", self.title))?;
         }
-        if let Some(line) = self.reference_lines.iter().find(|line| !drawable(line.y)) {
-            return Err(PlotError::OutOfRange {
-                what: format!("the height of reference line `{}`", line.label),
-                value: line.y.to_string(),
-                allowed: "the finite numbers up to 1e300".to_owned(),
-            });
-        }
+        check_reference_lines(&self.reference_lines)?;
         self.series.iter().try_for_each(Series::check)
     }
 }
@@ -165,4 +153,28 @@ impl Series {
 /// Whether a number has a place on an axis. The limit keeps the length of an axis finite.
 pub(crate) fn drawable(value: f64) -> bool {
     value.abs() <= 1e300
+}
+
+/// Refuses ends of an axis, or of a range of colours, that do not rise.
+pub(crate) fn check_range((low, high): (f64, f64), what: impl Fn() -> String) -> Result<(), PlotError> {
+    if drawable(low) && drawable(high) && high - low > 1e-300 {
+        return Ok(());
+    }
+    Err(PlotError::OutOfRange {
+        what: what(),
+        value: format!("({low}, {high})"),
+        allowed: "pairs of finite numbers of which the second is larger".to_owned(),
+    })
+}
+
+/// Refuses reference lines that have no place on an axis.
+pub(crate) fn check_reference_lines(lines: &[ReferenceLine]) -> Result<(), PlotError> {
+    match lines.iter().find(|line| !drawable(line.y)) {
+        Some(line) => Err(PlotError::OutOfRange {
+            what: format!("the height of reference line `{}`", line.label),
+            value: line.y.to_string(),
+            allowed: "the finite numbers up to 1e300".to_owned(),
+        }),
+        None => Ok(()),
+    }
 }

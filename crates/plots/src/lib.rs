@@ -37,20 +37,34 @@
 
 mod animation;
 mod arrows;
+mod bar_chart;
+mod bars;
 mod canvas;
+mod cells;
 mod colour;
+mod colour_bar;
 mod curves;
+mod end_labels;
 mod error;
 mod figure;
+mod heatmap;
 mod image;
+mod image_grid;
+mod legend;
+mod numbers;
 mod placing;
 mod policy;
+mod sheet;
 mod text;
 mod ticks;
+mod tiles;
 
 pub use animation::write_gif;
+pub use bar_chart::{BarChart, BarPanel, BarSeries};
 pub use colour::Colour;
 pub use error::PlotError;
 pub use figure::{Band, Figure, Panel, ReferenceLine, Scale, Series};
+pub use heatmap::Heatmap;
 pub use image::Image;
+pub use image_grid::{ImageGrid, ImageRow};
 pub use policy::{Marker, MarkerKind, PolicyGrid, PolicyPicture};

@@ -71,8 +71,8 @@ impl Font {
         self.description(8.0).box_size(text).map_or(0.0, |(width, _)| f64::from(width) / 8.0)
     }
 
-    /// Breaks text into lines no wider than `width`: at spaces, or inside a word that is wider than a line.
-    /// Line breaks in the text stay; empty text has no lines.
+    /// Breaks text into lines no wider than `width`: at spaces, or inside a word that is wider than a line,
+    /// there after a hyphen, underscore or slash if it has one. Line breaks in the text stay; empty text has no lines.
     pub fn wrap(self, text: &str, width: f64) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
         for paragraph in text.lines() {
@@ -86,11 +86,20 @@ impl Font {
                 if !line.is_empty() {
                     lines.push(std::mem::take(&mut line));
                 }
-                for letter in word.chars() {
-                    line.push(letter);
-                    if line.chars().count() > 1 && self.width(&line) > width {
-                        line.pop();
-                        lines.push(std::mem::replace(&mut line, letter.to_string()));
+                for piece in pieces(word) {
+                    if self.width(&format!("{line}{piece}")) <= width {
+                        line.push_str(piece);
+                        continue;
+                    }
+                    if !line.is_empty() {
+                        lines.push(std::mem::take(&mut line));
+                    }
+                    for letter in piece.chars() {
+                        line.push(letter);
+                        if line.chars().count() > 1 && self.width(&line) > width {
+                            line.pop();
+                            lines.push(std::mem::replace(&mut line, letter.to_string()));
+                        }
                     }
                 }
             }
@@ -98,6 +107,34 @@ impl Font {
         }
         lines
     }
+}
+
+/// Cuts a word after its hyphens, underscores and slashes, except in numbers such as 1e-4 and 1/2.
+fn pieces(word: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    for (at, sign) in word.match_indices(['-', '_', '/']) {
+        let end = at + sign.len();
+        if word[end..].starts_with(char::is_alphabetic) {
+            pieces.push(&word[start..end]);
+            start = end;
+        }
+    }
+    pieces.push(&word[start..]);
+    pieces
+}
+
+/// Wraps each text to its own width, all in the first of the `sizes` in which no piece of a word is wider than
+/// its line; in the last size where there is none.
+pub(crate) fn wrap_all(texts: &[(&str, f64)], sizes: &[f64]) -> (Font, Vec<Vec<String>>) {
+    let fits = |font: &Font| {
+        texts.iter().all(|(text, width)| {
+            text.split_whitespace().flat_map(pieces).all(|piece| font.width(piece) <= *width)
+        })
+    };
+    let fonts = || sizes.iter().copied().map(Font::regular);
+    let font = fonts().find(fits).or_else(|| fonts().next_back()).unwrap_or(Font::regular(20.0));
+    (font, texts.iter().map(|(text, width)| font.wrap(text, *width)).collect())
 }
 
 #[cfg(test)]
@@ -134,5 +171,23 @@ mod tests {
         let letters = |text: &str| text.chars().filter(|letter| !letter.is_whitespace()).collect::<String>();
         assert_eq!(letters(&lines.concat()), letters(text));
         assert!(font.wrap("", 120.0).is_empty());
+    }
+
+    #[test]
+    fn words_break_at_their_joints() {
+        assert_eq!(Font::regular(20.0).wrap("one_two-three", 60.0), ["one_", "two-", "three"]);
+        assert_eq!(pieces("steps/update_rate-1e-4"), ["steps/", "update_", "rate-1e-4"]);
+    }
+
+    #[test]
+    fn texts_side_by_side_share_the_largest_size_that_breaks_no_word() {
+        let font = |text, width| wrap_all(&[("a", 100.0), (text, width)], &[20.0, 15.0, 10.0]).0;
+        assert!(font("wide", 100.0).size > 19.0);
+        let enough = Font::regular(15.0).width("several") + 1.0;
+        assert!((font("several wide", enough).size - 15.0).abs() < 1e-9);
+        assert!((font("internationalisation", 30.0).size - 10.0).abs() < 1e-9);
+        let (font, lines) = wrap_all(&[("internationalisation", 30.0)], &[20.0, 10.0]);
+        assert_eq!(lines[0].concat(), "internationalisation");
+        assert!(lines[0].iter().all(|line| font.width(line) <= 30.0));
     }
 }

@@ -1,7 +1,8 @@
-//! Axes: their range, the places of their ticks, and numbers as people write them.
+//! Axes: their range and the places of their ticks.
 
 use crate::Scale;
 use crate::figure::drawable;
+use crate::numbers::{format_alone, format_numbers};
 
 /// A mark on an axis.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,6 +52,24 @@ impl Axis {
             1.0
         };
         Self { scale, low: low - margin, high: high + margin }
+    }
+
+    /// A linear axis that holds zero and all values that it can show, with a margin of `padding` times its
+    /// length at an end that is not zero; from 0 to 1 when there are none but zero.
+    pub fn fit_from_zero(values: impl Iterator<Item = f64>, padding: f64) -> Self {
+        let (mut low, mut high) = (0.0_f64, 0.0_f64);
+        for value in values.filter_map(|value| transform(Scale::Linear, value)) {
+            low = low.min(value);
+            high = high.max(value);
+        }
+        if high <= low {
+            return Self::linear(0.0, 1.0);
+        }
+        let margin = padding * (high - low);
+        Self::linear(
+            if low < 0.0 { low - margin } else { low },
+            if high > 0.0 { high + margin } else { high },
+        )
     }
 
     /// Where a value stands, from 0 at the low end to 1 at the high end; `None` if the axis cannot show it.
@@ -123,97 +142,12 @@ fn round_values(low: f64, high: f64, count: usize) -> Vec<f64> {
     (0..=(last - first).max(0.0) as usize).map(|i| (first + i as f64) * step).collect()
 }
 
-/// The numbers of one axis, with one unit for all of them.
-pub(crate) fn format_numbers(values: &[f64]) -> Vec<String> {
-    let largest = values.iter().fold(0.0_f64, |largest, value| largest.max(value.abs()));
-    let unit = unit(largest, 1e4);
-    values.iter().map(|value| format_in(*value, unit, largest)).collect()
-}
-
-/// A number in the unit that suits it best.
-fn format_alone(value: f64) -> String {
-    format_in(value, unit(value.abs(), 1e3), value.abs())
-}
-
-/// A power of ten and its sign; `None` where only the power can be written.
-fn unit(magnitude: f64, kilo_from: f64) -> Option<(f64, &'static str)> {
-    match magnitude {
-        _ if magnitude >= 1e15 => None,
-        _ if magnitude >= 1e12 => Some((1e12, "T")),
-        _ if magnitude >= 1e9 => Some((1e9, "B")),
-        _ if magnitude >= 1e6 => Some((1e6, "M")),
-        _ if magnitude >= kilo_from => Some((1e3, "k")),
-        _ if magnitude >= 0.999e-3 || magnitude == 0.0 => Some((1.0, "")),
-        _ => None,
-    }
-}
-
-/// `largest` is the largest number on the axis: what is a billionth of it is rounding.
-fn format_in(value: f64, unit: Option<(f64, &str)>, largest: f64) -> String {
-    if value.abs() <= 1e-12 * largest {
-        return "0".to_owned();
-    }
-    let sign = if value < 0.0 { "−" } else { "" };
-    let size = value.abs();
-    let Some((unit, letter)) = unit else {
-        let mut exponent = size.log10().floor() as i32;
-        let mut mantissa = significant(size / 10_f64.powi(exponent));
-        if mantissa == "10" {
-            (mantissa, exponent) = ("1".to_owned(), exponent + 1);
-        }
-        let power = format!("10{}", superscript(exponent));
-        return if mantissa == "1" { format!("{sign}{power}") } else { format!("{sign}{mantissa}×{power}") };
-    };
-    format!("{sign}{}{letter}", significant(size / unit))
-}
-
-/// A number from 0 to 10,000 with up to ten significant digits after the point and no zeros at the end.
-fn significant(value: f64) -> String {
-    let text = format!("{value:.10}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-fn superscript(exponent: i32) -> String {
-    let raise = |letter| match letter {
-        '-' => '⁻',
-        '1' => '¹',
-        '2' => '²',
-        '3' => '³',
-        '4' => '⁴',
-        '5' => '⁵',
-        '6' => '⁶',
-        '7' => '⁷',
-        '8' => '⁸',
-        '9' => '⁹',
-        _ => '⁰',
-    };
-    exponent.to_string().chars().map(raise).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn labels(axis: Axis, count: usize) -> Vec<String> {
         axis.ticks(count).into_iter().map(|tick| tick.label).collect()
-    }
-
-    #[test]
-    fn numbers_are_written_as_people_write_them() {
-        let cases: [(&[f64], &[&str]); 9] = [
-            (&[0.0, 5e5, 1e6, 1.5e6, 2e6], &["0", "0.5M", "1M", "1.5M", "2M"]),
-            (&[0.0, 0.1, 0.2, 0.1 + 0.2], &["0", "0.1", "0.2", "0.3"]),
-            (&[-0.5, -0.0, 0.5, 1.0], &["−0.5", "0", "0.5", "1"]),
-            (&[0.0, 1000.0, 9000.0], &["0", "1000", "9000"]),
-            (&[0.0, 5000.0, 10_000.0], &["0", "5k", "10k"]),
-            (&[0.0, 2.5e9], &["0", "2.5B"]),
-            (&[0.0, 2e-5, 4e-5], &["0", "2×10⁻⁵", "4×10⁻⁵"]),
-            (&[-1e20, 1e20], &["−10²⁰", "10²⁰"]),
-            (&[0.001, 0.002], &["0.001", "0.002"]),
-        ];
-        for (values, expected) in cases {
-            assert_eq!(format_numbers(values), expected);
-        }
     }
 
     #[test]

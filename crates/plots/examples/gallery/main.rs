@@ -1,5 +1,7 @@
 //! Draws one picture of every kind from made-up data: `cargo run -p plots --example gallery -- FOLDER`.
 
+mod tables;
+
 use std::path::{Path, PathBuf};
 
 use plots::{
@@ -16,6 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     sweep().write_png(&folder.join("sweep.png"))?;
     awkward().write_png(&folder.join("awkward.png"))?;
     policies(&folder)?;
+    tables::draw(&folder)?;
     Ok(())
 }
 
