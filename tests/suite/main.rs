@@ -12,4 +12,5 @@ mod refusals;
 mod repository;
 #[cfg(unix)]
 mod signals;
+mod sweep;
 mod training;

@@ -1,4 +1,5 @@
 //! Files that are either the old ones or the new ones, never half of each.
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
@@ -39,11 +40,16 @@ fn write_atomic_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>
     Ok(())
 }
 
+/// Whether a file is what a write of a killed process left.
+pub(crate) fn is_unfinished(name: &OsStr) -> bool {
+    name.to_string_lossy().starts_with(PREFIX)
+}
+
 /// Removes what writes of a killed process left in `folder`. Only for a folder whose lock is held.
 pub(crate) fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
-        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+        if is_unfinished(&entry.file_name()) {
             // a leftover that cannot be removed is in nobody's way
             fs::remove_file(entry.path()).ok();
         }

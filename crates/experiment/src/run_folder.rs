@@ -6,7 +6,7 @@ use std::process;
 
 use serde::Serialize;
 
-use crate::atomic::{sweep, write_atomic};
+use crate::atomic::{is_unfinished, sweep, write_atomic};
 use crate::error::RunError;
 
 const LOCK: &str = ".lock";
@@ -44,6 +44,7 @@ impl RunFolder {
         let lock = lock(path)?;
         // another process may have come and gone between the look and the lock
         refuse_content(path)?;
+        sweep(path);
         let run = Self { path: path.to_owned(), _lock: lock };
         for folder in [run.checkpoints(), run.plots()] {
             fs::create_dir_all(&folder).map_err(|source| RunError::Write { path: folder, source })?;
@@ -139,14 +140,15 @@ impl RunFolder {
     }
 }
 
-/// Refuses a folder that holds anything but what a process leaves that died before it wrote anything: its lock
-/// and empty folders.
+/// Refuses a folder that holds anything but what a process leaves that died before it had written anything: its
+/// lock, an unfinished file and empty folders.
 fn refuse_content(path: &Path) -> Result<(), RunError> {
     let unreadable = |source| RunError::Read { path: path.to_owned(), source };
     for entry in fs::read_dir(path).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
         let empty_folder = || fs::read_dir(entry.path()).is_ok_and(|mut entries| entries.next().is_none());
-        if entry.file_name() != LOCK && !empty_folder() {
+        let name = entry.file_name();
+        if name != LOCK && !is_unfinished(&name) && !empty_folder() {
             return Err(RunError::FolderExists { path: path.to_owned() });
         }
     }

@@ -10,7 +10,7 @@ use crate::sheet::{
 };
 use crate::text::Anchor;
 use crate::ticks::{Axis, Tick};
-use crate::{Figure, Image, Panel, PlotError, Scale, Series};
+use crate::{Band, Figure, Image, Panel, PlotError, Scale, Series};
 
 /// Widest label at the end of a line, before it wraps.
 const LABEL_WIDTH: f64 = 260.0;
@@ -103,7 +103,7 @@ fn plan(panel: &Panel) -> Plan<'_> {
     let y_axis = if let Some((low, high)) = panel.y_range {
         Axis::linear(low, high)
     } else {
-        let bands = panel.series.iter().filter_map(|series| series.band.as_ref());
+        let bands = panel.series.iter().flat_map(|series| series.band.iter().chain(&series.whiskers));
         let bands = bands.flat_map(|band| band.lower.iter().chain(&band.upper));
         let lines = panel.series.iter().flat_map(|series| &series.y);
         let references = panel.reference_lines.iter().map(|line| &line.y);
@@ -136,6 +136,7 @@ fn draw_panel(canvas: &mut Canvas, plan: &Plan, x_axis: &Axis, x_ticks: &[Tick])
             canvas.line(&[(area.left, *y), (area.right, *y)], 2.0, REFERENCE);
         }
         for (series, runs) in panel.series.iter().zip(&runs) {
+            draw_whiskers(canvas, series, x_axis, plan);
             draw_series(canvas, series, runs);
         }
         // a line that ends early should be seen to end, whatever crosses it there
@@ -167,18 +168,34 @@ fn runs(x: &[f64], y: &[f64], x_axis: &Axis, y_axis: &Axis, area: &Rect) -> Vec<
     stretches.map(|stretch| stretch.iter().copied().flatten().collect()).collect()
 }
 
-fn draw_band(canvas: &mut Canvas, series: &Series, x_axis: &Axis, plan: &Plan) {
-    let Some(band) = &series.band else { return };
+/// Where each point lies on the sheet, and the two ends of its uncertainty.
+fn edges(x: &[f64], band: &Band, x_axis: &Axis, plan: &Plan) -> Vec<Option<(f64, f64, f64)>> {
     let area = &plan.area;
     let height_at = |y: f64| Some(area.bottom - plan.y_axis.position(y)? * area.height());
-    let edges = series.x.iter().zip(band.lower.iter().zip(&band.upper));
-    let edges: Vec<Option<(f64, f64, f64)>> = edges
-        .map(|(x, (lower, upper))| {
-            let x = area.left + x_axis.position(*x)? * area.width();
-            Some((x, height_at(*lower)?, height_at(*upper)?))
-        })
-        .collect();
-    for pair in edges.windows(2) {
+    let ends = x.iter().zip(band.lower.iter().zip(&band.upper));
+    ends.map(|(x, (lower, upper))| {
+        let x = area.left + x_axis.position(*x)? * area.width();
+        Some((x, height_at(*lower)?, height_at(*upper)?))
+    })
+    .collect()
+}
+
+fn draw_whiskers(canvas: &mut Canvas, series: &Series, x_axis: &Axis, plan: &Plan) {
+    const END: f64 = 6.0;
+    const THICK: f64 = 2.0;
+    let Some(band) = &series.whiskers else { return };
+    let ink = Ink(series.colour.rgb(), 0.8);
+    for (x, lower, upper) in edges(&series.x, band, x_axis, plan).into_iter().flatten() {
+        canvas.line(&[(x, lower), (x, upper)], THICK, ink);
+        for y in [lower, upper] {
+            canvas.line(&[(x - END, y), (x + END, y)], THICK, ink);
+        }
+    }
+}
+
+fn draw_band(canvas: &mut Canvas, series: &Series, x_axis: &Axis, plan: &Plan) {
+    let Some(band) = &series.band else { return };
+    for pair in edges(&series.x, band, x_axis, plan).windows(2) {
         if let [Some(from), Some(to)] = *pair {
             canvas.strip(from, to, Ink(series.colour.rgb(), 0.2));
         }

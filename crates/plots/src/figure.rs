@@ -16,13 +16,16 @@ pub struct Series {
     pub y: Vec<f64>,
     /// The uncertainty around the line, if it is known.
     pub band: Option<Band>,
+    /// The uncertainty of each point, drawn as a bar with ends: for few points, where bands of several lines would
+    /// cover each other.
+    pub whiskers: Option<Band>,
     /// The colour of line and band.
     pub colour: Colour,
     /// Whether the line is dashed.
     pub dash: bool,
 }
 
-/// The uncertainty around a line, drawn as a tinted strip: an interval, quantiles or extremes.
+/// The uncertainty around a line: an interval, quantiles or extremes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Band {
     /// The lower edge, one value for each point of the series.
@@ -132,10 +135,13 @@ impl Series {
             });
         }
         self.check_length("y", &self.y)?;
-        self.band.as_ref().map_or(Ok(()), |band| {
-            self.check_length("band.lower", &band.lower)?;
-            self.check_length("band.upper", &band.upper)
-        })
+        for (field, band) in [("band", &self.band), ("whiskers", &self.whiskers)] {
+            if let Some(band) = band {
+                self.check_length(&format!("{field}.lower"), &band.lower)?;
+                self.check_length(&format!("{field}.upper"), &band.upper)?;
+            }
+        }
+        Ok(())
     }
 
     fn check_length(&self, field: &str, values: &[f64]) -> Result<(), PlotError> {

@@ -20,6 +20,7 @@
 //!             y: steps.iter().map(|step| 1.0 - (-step / 4e5).exp()).collect(),
 //!             x: steps,
 //!             band: None,
+//!             whiskers: None,
 //!             colour: Colour::Blue,
 //!             dash: false,
 //!         }],

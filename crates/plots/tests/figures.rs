@@ -10,6 +10,7 @@ fn series(x: &[f64], y: &[f64]) -> Series {
         x: x.to_vec(),
         y: y.to_vec(),
         band: None,
+        whiskers: None,
         colour: Colour::Blue,
         dash: false,
     }
@@ -205,6 +206,7 @@ fn any_series() -> impl Strategy<Value = Series> {
             x,
             y,
             band: band.map(|(lower, upper)| Band { lower, upper }),
+            whiskers: None,
             colour: Colour::Orange,
             dash,
         })

@@ -173,7 +173,7 @@ fn curve(runs: &[Vec<Record>], key: &str, label: &str, colour: Colour) -> Series
         lower: (0..len).map(|i| column(i).fold(f64::INFINITY, f64::min)).collect(),
         upper: (0..len).map(|i| column(i).fold(f64::NEG_INFINITY, f64::max)).collect(),
     });
-    Series { label: label.to_owned(), x, y, band, colour, dash: false }
+    Series { label: label.to_owned(), x, y, band, whiskers: None, colour, dash: false }
 }
 
 fn policy_picture(config: &Config, snapshot: &Snapshot) -> PolicyPicture {

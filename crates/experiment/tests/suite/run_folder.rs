@@ -102,3 +102,13 @@ fn opening_clears_away_unfinished_writes() {
     RunFolder::open(scratch.path()).unwrap();
     assert!(!left.iter().any(|path| path.exists()));
 }
+
+#[test]
+fn a_run_that_was_cut_off_while_it_wrote_its_first_file_can_be_started_again() {
+    let scratch = tempfile::tempdir().unwrap();
+    drop(RunFolder::create(scratch.path()).unwrap());
+    let left = scratch.path().join(".unfinished-a1b2");
+    fs::write(&left, "half").unwrap();
+    RunFolder::create(scratch.path()).unwrap();
+    assert!(!left.exists());
+}

@@ -33,7 +33,7 @@ fn reward_curve() -> Figure {
             lower: y.iter().zip(&width).map(|(y, w)| y - w).collect(),
             upper: y.iter().zip(&width).map(|(y, w)| y + w).collect(),
         };
-        Series { label: label.into(), x, y, band: Some(band), colour, dash }
+        Series { label: label.into(), x, y, band: Some(band), whiskers: None, colour, dash }
     };
     Figure {
         title: "Routing with 10% oversight: what each policy earns".into(),
@@ -67,7 +67,7 @@ fn routing_shares() -> Figure {
     let series = |label: &str, colour, y: &dyn Fn(f64) -> f64, seed| {
         let x = steps(180, 2.9e6);
         let y = x.iter().zip(noise(seed, 0.012)).map(|(x, e)| (y(*x) + e).clamp(0.0, 1.0)).collect();
-        Series { label: label.into(), x, y, band: None, colour, dash: false }
+        Series { label: label.into(), x, y, band: None, whiskers: None, colour, dash: false }
     };
     let panel = |title: &str, y_label: &str, series| Panel {
         title: title.into(),
@@ -120,7 +120,15 @@ fn methods() -> Figure {
             let x = steps(150, if i == 2 { 1.9e6 } else { 2.9e6 });
             let errors = noise(10 + i as u64, 0.02);
             let y = x.iter().zip(errors).map(|(x, e)| ends[i] * rise(*x, 3e5 + 6e4 * i as f64) + e).collect();
-            Series { label: names[i].into(), x, y, band: None, colour: colours[i], dash: i == 4 }
+            Series {
+                label: names[i].into(),
+                x,
+                y,
+                band: None,
+                whiskers: None,
+                colour: colours[i],
+                dash: i == 4,
+            }
         })
         .collect();
     series[1].y[60..75].fill(f64::NAN);
@@ -146,6 +154,7 @@ fn sweep() -> Figure {
         label: label.into(),
         x: p.clone(),
         band: Some(Band { lower: y.map(|y| y - 0.05).to_vec(), upper: y.map(|y| y + 0.05).to_vec() }),
+        whiskers: None,
         y: y.to_vec(),
         colour,
         dash: false,
@@ -176,6 +185,7 @@ fn awkward() -> Figure {
         x,
         y,
         band: None,
+        whiskers: None,
         colour,
         dash: false,
     };

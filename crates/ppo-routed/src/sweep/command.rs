@@ -184,7 +184,13 @@ fn plan(common: &CommonArgs, axes: &[String]) -> Result<Sweep> {
             given.sweep.axes.iter().chain(axes).map(|axis| toml::Value::String(axis.clone())).collect();
         set.push(format!("sweep.axes={}", toml::Value::Array(all)));
     }
-    Sweep::plan(&folder, file, &set)
+    let sweep = Sweep::plan(&folder, file, &set)?;
+    for planned in &sweep.runs {
+        // refuses a folder that holds another run, before a plan that stands there is replaced
+        state(&sweep, planned)?;
+    }
+    sweep.write()?;
+    Ok(sweep)
 }
 
 /// Gathers what is finished into tables and figures.

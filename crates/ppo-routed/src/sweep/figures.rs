@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use plots::{Band, Colour, Figure, Panel, ReferenceLine, Scale, Series};
+use plots::{Band, BarChart, BarPanel, BarSeries, Colour, Figure, Panel, ReferenceLine, Scale, Series};
 
 use super::results::{Arm, Cell, Results};
 use super::statistics::Spread;
@@ -56,6 +56,11 @@ pub fn draw(results: &Results, threshold: f64, folder: &Path) -> Result<Vec<Path
     if let Some(figure) = steps_to_threshold(results, threshold) {
         save(figure, "steps_to_threshold.png")?;
     }
+    if let Some(chart) = ablation(results) {
+        let path = folder.join("ablation.png");
+        chart.write_png(&path)?;
+        paths.push(path);
+    }
     Ok(paths)
 }
 
@@ -65,7 +70,7 @@ fn return_vs_oversight(results: &Results) -> Figure {
         y_label: RETURN.to_owned(),
         series: by_level(results, Measure::Final, shown),
         reference_lines: reference_lines(results),
-        y_range: None,
+        y_range: Some(y_range(results)),
     };
     Figure {
         title: "Return against oversight".to_owned(),
@@ -89,7 +94,7 @@ fn final_and_best(results: &Results) -> Figure {
         y_label: RETURN.to_owned(),
         series: by_level(results, measure, Shown::Interval),
         reference_lines: reference_lines(results),
-        y_range: None,
+        y_range: Some(y_range(results)),
     };
     Figure {
         title: "At the end, and at the best moment".to_owned(),
@@ -107,12 +112,12 @@ fn learning_curves(results: &Results, level: f64) -> Figure {
     let series = results.arms.iter().enumerate().filter_map(|(index, arm)| {
         let curve = results.cell(arm, level)?.curve();
         let (x, spreads): (Vec<f64>, Vec<Spread>) = curve.into_iter().unzip();
-        (!x.is_empty()).then(|| line(index, arm, x, &spreads, Shown::Interval))
+        (!x.is_empty()).then(|| line(index, arm, x, &spreads, Shown::Quantiles))
     });
     Figure {
         title: format!("Learning curves at {} oversight", percent(level)),
         subtitle: format!(
-            "{}: mean and its 95% interval; the oracle's axis is stretched by 1/p",
+            "{}: mean and 5–95% range; the oracle's axis is stretched by 1/p",
             setting(results)
         ),
         x_label: "environment steps".to_owned(),
@@ -122,7 +127,7 @@ fn learning_curves(results: &Results, level: f64) -> Figure {
             y_label: RETURN.to_owned(),
             series: series.collect(),
             reference_lines: reference_lines(results),
-            y_range: None,
+            y_range: Some(y_range(results)),
         }],
     }
 }
@@ -141,7 +146,7 @@ fn steps_to_threshold(results: &Results, threshold: f64) -> Option<Figure> {
             let x = cells.iter().map(|cell| cell.oversight_prob).collect();
             let (colour, dash) = look(index, arm);
             let some = y.iter().any(|y| y.is_finite());
-            some.then(|| Series { label: arm.label(), x, y, band: None, colour, dash })
+            some.then(|| Series { label: arm.label(), x, y, band: None, whiskers: None, colour, dash })
         })
         .collect();
     (!series.is_empty()).then(|| Figure {
@@ -162,6 +167,47 @@ fn steps_to_threshold(results: &Results, threshold: f64) -> Option<Figure> {
     })
 }
 
+/// Nothing where fewer than two of the ablation's methods have finished runs.
+fn ablation(results: &Results) -> Option<BarChart> {
+    const METHODS: [Method; 3] = [Method::Routing, Method::NoRouting, Method::NoGate];
+    let arms: Vec<&Arm> = results.arms.iter().filter(|arm| METHODS.contains(&arm.method)).collect();
+    let levels = results.shared_levels(&arms);
+    if arms.len() < 2 || levels.is_empty() {
+        return None;
+    }
+    let mut groups: Vec<String> = levels.iter().map(|level| percent(*level)).collect();
+    groups.push("mean of all levels".to_owned());
+    let series = arms.iter().enumerate().map(|(index, arm)| {
+        let each = levels.iter().filter_map(|level| results.cell(arm, *level).map(|cell| cell.last()));
+        let spreads: Vec<Option<Spread>> =
+            each.chain([results.mean_over(arm, &levels)]).map(|values| Spread::of(&values)).collect();
+        let edge = |side: fn((f64, f64)) -> f64| -> Vec<f64> {
+            spreads.iter().map(|s| s.and_then(|s| s.interval).map_or(f64::NAN, side)).collect()
+        };
+        BarSeries {
+            label: arm.label(),
+            colour: look(index, arm).0,
+            values: spreads.iter().map(|s| s.map_or(f64::NAN, |s| s.mean)).collect(),
+            interval: Some(Band { lower: edge(|i| i.0), upper: edge(|i| i.1) }),
+        }
+    });
+    Some(BarChart {
+        title: "What routes and gate are worth".to_owned(),
+        subtitle: format!("{}: final return, mean and its 95% interval", setting(results)),
+        panels: vec![BarPanel {
+            title: String::new(),
+            y_label: RETURN.to_owned(),
+            groups,
+            series: series.collect(),
+            reference_lines: Vec::new(),
+            y_range: Some(y_range(results)),
+        }],
+    })
+}
+
+/// The ratio of the places of two methods' points at one level.
+const DODGE: f64 = 1.03;
+
 const OVERSIGHT: &str = "oversight: the probability that a terminal cell is overseen";
 
 fn by_level(results: &Results, measure: Measure, shown: Shown) -> Vec<Series> {
@@ -170,7 +216,14 @@ fn by_level(results: &Results, measure: Measure, shown: Shown) -> Vec<Series> {
             let cell = results.cell(arm, *level)?;
             Some((*level, Spread::of(&measure.of(&cell))?))
         });
-        let (x, spreads): (Vec<f64>, Vec<Spread>) = points.unzip();
+        let (mut x, spreads): (Vec<f64>, Vec<Spread>) = points.unzip();
+        if matches!(shown, Shown::Interval) {
+            // beside each other, so that no whisker hides another
+            let place = index as f64 - (results.arms.len() - 1) as f64 / 2.0;
+            for x in &mut x {
+                *x *= DODGE.powf(place);
+            }
+        }
         (!x.is_empty()).then(|| line(index, arm, x, &spreads, shown))
     });
     series.collect()
@@ -184,13 +237,15 @@ fn line(index: usize, arm: &Arm, x: Vec<f64>, spreads: &[Spread], shown: Shown) 
         };
         spreads.iter().map(of).collect()
     };
-    let band = spreads
-        .iter()
-        .any(|spread| spread.n > 1)
-        .then(|| Band { lower: edge(|(low, _)| low), upper: edge(|(_, high)| high) });
+    let several = spreads.iter().any(|spread| spread.n > 1);
+    let edges = several.then(|| Band { lower: edge(|(low, _)| low), upper: edge(|(_, high)| high) });
+    let (band, whiskers) = match shown {
+        Shown::Interval => (None, edges),
+        Shown::Quantiles => (edges, None),
+    };
     let (colour, dash) = look(index, arm);
     let y = spreads.iter().map(|spread| spread.mean).collect();
-    Series { label: arm.label(), x, y, band, colour, dash }
+    Series { label: arm.label(), x, y, band, whiskers, colour, dash }
 }
 
 /// A method has its own colour; variants of methods are told apart by their order.
@@ -219,6 +274,12 @@ fn look(index: usize, arm: &Arm) -> (Colour, bool) {
 
 fn reference_lines(results: &Results) -> Vec<ReferenceLine> {
     results.rows.first().map(|row| pictures::ceilings(&row.planned.config)).unwrap_or_default()
+}
+
+/// From just below the worst seed to the best return possible: an interval of few seeds may go far beyond.
+fn y_range(results: &Results) -> (f64, f64) {
+    let lasts = results.rows.iter().map(|row| row.kept().last);
+    ((lasts.fold(-0.1, f64::min) - 0.1).max(-1.0), 1.0)
 }
 
 /// Algorithm, steps and seeds.

@@ -49,25 +49,32 @@ impl Planned {
 }
 
 impl Sweep {
-    /// Plans a sweep from a config file and `--set` options, and writes the plan into `folder`. Where a plan of
-    /// the same runs stands there already, nothing is changed.
+    /// Plans a sweep from a config file and `--set` options. Nothing is written yet.
     ///
     /// # Errors
-    /// Fails where the settings of the sweep or of one of its runs make no sense, or the files cannot be written.
+    /// Fails where the settings of the sweep or of one of its runs make no sense.
     pub fn plan(folder: &Path, file: Option<&Path>, set: &[String]) -> Result<Self> {
         let config: SweepConfig = experiment::load(file, set)?;
         let runs = runs(&config, file, set)?;
-        let sweep = Self { folder: folder.to_owned(), config, runs };
+        Ok(Self { folder: folder.to_owned(), config, runs })
+    }
+
+    /// Writes the plan into its folder.
+    ///
+    /// # Errors
+    /// Fails where the files cannot be written.
+    pub fn write(&self) -> Result<()> {
+        let folder = &self.folder;
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder {}", folder.display()))?;
         let mut lines = String::new();
-        for planned in &sweep.runs {
+        for planned in &self.runs {
             lines += &serde_json::to_string(planned).context("the plan")?;
             lines.push('\n');
         }
-        experiment::write_atomic(&folder.join(SETTINGS), experiment::to_toml(&sweep.config)?.as_bytes())?;
+        experiment::write_atomic(&folder.join(SETTINGS), experiment::to_toml(&self.config)?.as_bytes())?;
         experiment::write_atomic(&folder.join(PLAN), lines.as_bytes())?;
-        Ok(sweep)
+        Ok(())
     }
 
     /// Reads the plan that stands in `folder`.
@@ -226,6 +233,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let set = vec!["sweep.seeds=[0]".to_owned()];
         let sweep = Sweep::plan(folder.path(), None, &set).unwrap();
+        sweep.write().unwrap();
         let read = Sweep::open(folder.path()).unwrap();
         assert_eq!((read.runs, read.config), (sweep.runs, sweep.config));
         let path = folder.path().join(PLAN);

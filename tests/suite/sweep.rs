@@ -1,0 +1,190 @@
+//! Sweeps: planned, run, stopped, gone on with, gathered.
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::files::text;
+use crate::outputs::png_size;
+use crate::place::{Place, Tree};
+
+/// Eight runs of twelve small updates each.
+const CONFIG: &str = "
+[sweep]
+methods = [\"routing\", \"no_gate\", \"filtering\", \"oracle\"]
+oversight_probs = [0.1, 0.5]
+seeds = [4]
+threshold = 0.01
+
+[env]
+num_envs = 4
+
+[train]
+updates = 12
+num_steps = 8
+
+[ppo]
+update_epochs = 1
+num_minibatches = 1
+
+[eval]
+every = 4
+num_envs = 2
+
+[checkpoint]
+every = 2
+";
+
+fn place() -> Place {
+    let place = Place::new();
+    place.write("small.toml", CONFIG);
+    place
+}
+
+/// What was gathered.
+fn gathered(tree: &Tree) -> Tree {
+    let of_the_sweep = |path: &Path| {
+        path.extension().is_some_and(|extension| extension == "csv" || extension == "md")
+            || path.starts_with("plots")
+    };
+    tree.iter().filter(|(path, _)| of_the_sweep(path)).map(|(path, data)| (path.clone(), data.clone())).collect()
+}
+
+/// The sweep when nobody disturbs it.
+static UNDISTURBED: std::sync::LazyLock<(String, Tree)> = std::sync::LazyLock::new(|| {
+    let place = place();
+    let said = place.done("sweep --config small.toml --out swept --jobs 2");
+    (said, place.tree("swept"))
+});
+
+#[test]
+fn a_sweep_runs_everything_and_gathers_tables_and_figures() {
+    let (said, tree) = &*UNDISTURBED;
+    assert!(said.contains("| filtering | 50% | 1 |"), "{said}");
+    assert!(said.contains("Routing minus each other method"), "{said}");
+    assert!(said.contains("8 of 8 runs"), "{said}");
+    let lines: Vec<&str> = text(tree, "results.csv").lines().collect();
+    assert_eq!(lines.len(), 9);
+    assert!(lines[1].starts_with("routing-p0.1-seed4,routing,ppo,0.1,4,,12,384,"), "{}", lines[1]);
+    let oracle = lines.iter().find(|line| line.starts_with("oracle-p0.5")).unwrap();
+    assert!(oracle.contains(",0.5,4,,6,192,"), "the oracle does the share p of the updates: {oracle}");
+    for name in ["return_vs_oversight", "final_and_best", "learning_curves_p0.1", "learning_curves_p0.5", "ablation"]
+    {
+        png_size(&tree[Path::new(&format!("plots/{name}.png"))]);
+    }
+    // the numbers are those of the runs
+    let cells: Vec<&str> = lines[1].split(',').collect();
+    let summary = crate::files::object(tree, "routing-p0.1-seed4/summary.json");
+    assert_eq!(cells[8].parse::<f64>().ok(), summary["policies"]["diamond"]["final"].as_f64());
+    assert_eq!(cells[12].parse::<f64>().ok(), summary["policies"]["ghost"]["final"].as_f64());
+}
+
+#[test]
+fn a_run_of_a_sweep_is_the_run_that_train_does() {
+    let place = place();
+    place.done(
+        "train --threads 1 --seed 4 --out alone --set train.method=no_gate --set env.oversight_prob=0.5 \
+         --set env.num_envs=4 --set train.updates=12 --set eval.every=4 --set eval.num_envs=2",
+    );
+    let alone = place.tree("alone");
+    let swept = &UNDISTURBED.1[Path::new("no_gate-p0.5-seed4/snapshots.jsonl")];
+    assert_eq!(&alone[Path::new("snapshots.jsonl")], swept);
+}
+
+#[test]
+fn a_sweep_that_is_killed_three_times_gathers_the_same() {
+    let place = place();
+    let done = || {
+        let Ok(runs) = std::fs::read_dir(place.path("swept")) else { return 0 };
+        runs.filter(|run| run.as_ref().unwrap().path().join("summary.json").exists()).count()
+    };
+    for (finished, pause) in [(1, 3), (3, 11), (5, 23)] {
+        let mut running = place.start("sweep --config small.toml --out swept --jobs 2");
+        running.wait_until(|| done() >= finished);
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        assert!(running.kill(), "killed with {finished} runs done");
+    }
+    let before: BTreeSet<_> = place.tree("swept").into_keys().collect();
+    assert!(before.iter().all(|path| path.extension().is_none_or(|extension| extension != "csv")));
+    let ended = place.run("sweep --config small.toml --out swept --jobs 1");
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(gathered(&place.tree("swept")), gathered(&UNDISTURBED.1));
+}
+
+#[test]
+fn any_engine_can_run_a_plan_by_its_indices() {
+    let place = place();
+    let said = place.done("sweep plan --config small.toml --out swept");
+    assert_eq!(
+        said,
+        "8 runs in swept/plan.jsonl\neach: ppo-routed sweep run swept --index I\n\
+         then: ppo-routed sweep collect swept\n"
+    );
+    assert_eq!(place.done("sweep run swept --index 6"), "swept/filtering-p0.5-seed4\n");
+    let ended = place.run("sweep collect swept");
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stdout.contains("1 of 8 runs"), "{}", ended.stdout);
+    assert_eq!(
+        ended.stderr,
+        "error: 7 of 8 runs are not finished: 0, 1, 2, 3, 4, 5, 7\n\
+         hint: each: ppo-routed sweep run swept --index I\n"
+    );
+    for index in [7, 5, 4, 3, 2, 1, 0, 6] {
+        place.done(&format!("sweep run swept --index {index}"));
+    }
+    place.done("sweep collect swept");
+    assert_eq!(gathered(&place.tree("swept")), gathered(&UNDISTURBED.1));
+}
+
+#[test]
+fn a_failed_run_does_not_stop_the_others() {
+    let place = place();
+    // the learning rate of one run takes its parameters past all numbers
+    let line = "sweep --config small.toml --out swept --set sweep.methods=[\"routing\"] \
+        --set sweep.oversight_probs=[0.1] --set train.anneal_lr=false --set ppo.max_grad_norm=0 \
+        --axis train.learning_rate=1e-3,1e30";
+    let ended = place.run(line);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stdout.contains("1 of 2 runs"), "{}", ended.stdout);
+    let fault = ended.stderr.lines().find(|line| line.starts_with("error: ")).unwrap();
+    assert!(
+        fault.starts_with("error: 1 of 2 runs failed: routing-p0.1-learning_rate1e30-seed4: "),
+        "{fault}"
+    );
+    assert!(ended.stderr.ends_with("hint: the others are gathered; the same command tries these again\n"));
+}
+
+#[test]
+fn sweeps_that_make_no_sense_are_refused() {
+    let place = place();
+    for (line, refusal) in [
+        ("sweep --set sweep.method=1", "error: `sweep.method` (--set): no such key"),
+        ("sweep --axis loss.ent=1,2", "error: `loss.ent` (--set): no such key, did you mean `loss.ent_coef`?"),
+        ("sweep --seed 1", "error: `sweep` does not take --seed"),
+        ("sweep collect nowhere", "error: nowhere has no plan.jsonl"),
+        ("sweep run nowhere --index 0", "error: nowhere has no plan.jsonl"),
+        ("sweep --jobs 0", "error: invalid value '0' for '--jobs <N>': at least one is needed"),
+        ("sweep slurm --config small.toml --sbatch partition", "error: \"partition\" is not an option of sbatch"),
+    ] {
+        let ended = place.run(line);
+        assert_eq!(ended.code, Some(2), "{line}: {ended:?}");
+        assert!(ended.stderr.starts_with(refusal), "{line}: {}", ended.stderr);
+        assert!(ended.stderr.lines().count() <= 2, "{line}: {}", ended.stderr);
+    }
+    place.lay("swept", &UNDISTURBED.1);
+    assert_eq!(place.run("sweep run swept --index 8").stderr.lines().next(), Some("error: the plan has no run 8"));
+    let ended = place.run("sweep --config small.toml --out swept --set train.gamma=0.5");
+    assert_eq!(ended.code, Some(2));
+    assert_eq!(
+        ended.stderr.lines().next(),
+        Some("error: swept/routing-p0.1-seed4 holds a run with other settings")
+    );
+    assert_eq!(place.tree("swept"), UNDISTURBED.1, "the plan is as it was");
+}
+
+#[test]
+fn a_finished_sweep_is_gathered_again_from_its_folder_alone() {
+    let place = Place::new();
+    place.lay("swept", &UNDISTURBED.1);
+    let said = place.done("sweep --out swept");
+    assert_eq!(said, UNDISTURBED.0);
+    assert_eq!(gathered(&place.tree("swept")), gathered(&UNDISTURBED.1));
+}
