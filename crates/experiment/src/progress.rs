@@ -14,6 +14,7 @@ static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 pub struct Progress {
     bar: ProgressBar,
     quiet: bool,
+    unit: &'static str,
 }
 
 impl Progress {
@@ -24,7 +25,13 @@ impl Progress {
         if !bar.is_hidden() {
             *shown() = Some(bar.clone());
         }
-        Self { bar, quiet }
+        Self { bar, quiet, unit: "steps" }
+    }
+
+    /// Counts something other than steps, such as `images`.
+    pub fn counting(mut self, unit: &'static str) -> Self {
+        self.unit = unit;
+        self
     }
 
     /// Starts the bar at the step where a resumed run goes on, so that the time left is not guessed from steps
@@ -36,7 +43,7 @@ impl Progress {
 
     /// Moves the bar to `step`; `sps` is steps a second, `message` anything short, such as `return 0.71`.
     pub fn update(&self, step: u64, sps: f64, message: &str) {
-        self.bar.set_message(format!("{sps:.0} steps/s  {message}"));
+        self.bar.set_message(format!("{sps:.0} {}/s  {message}", self.unit));
         self.bar.set_position(step);
     }
 
