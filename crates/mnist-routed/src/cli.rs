@@ -1,0 +1,242 @@
+//! The command line: verbs, options, and what each verb prints.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand};
+use experiment::{CommonArgs, DeviceArg, UserError};
+
+use crate::data::{self, Dataset, DatasetName};
+use crate::run::{Outputs, RunRequest};
+use crate::{Config, PAPER, Setting, Split, bench, run, scoring};
+
+/// Split the latent space of an MNIST autoencoder by gradient routing: digits 0-4 may train one half of the
+/// encoding, 5-9 the other, and a certificate that sees one half shows what it knows.
+#[derive(Parser, Debug)]
+#[command(name = "mnist-routed", bin_name = "mnist-routed", version, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    common: CommonArgs,
+    #[command(flatten)]
+    own: OwnArgs,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+/// Options of this binary alone.
+#[derive(Args, Clone, Debug)]
+struct OwnArgs {
+    /// Row of the paper's Table 2, 1 to 10, or its name; the same as --set train.setting=NAME.
+    #[arg(long, value_name = "N|NAME", global = true)]
+    setting: Option<Setting>,
+    /// Which digits belong together; the same as --set train.split=….
+    #[arg(long, value_name = "0-4|5-9", global = true)]
+    split: Option<Split>,
+    /// Which images; the same as --set data.dataset=NAME.
+    #[arg(long, value_enum, value_name = "NAME", global = true)]
+    dataset: Option<DatasetName>,
+    /// Folder with the data set's four IDX files, plain or .gz.
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<PathBuf>,
+    /// Also write metrics.csv when the run is done.
+    #[arg(long, global = true)]
+    csv: bool,
+    /// Also write event files for `TensorBoard` while training.
+    #[arg(long, global = true)]
+    tensorboard: bool,
+}
+
+impl OwnArgs {
+    /// The settings among them, to go before every --set.
+    fn sets(&self) -> Vec<String> {
+        let setting = self.setting.map(|setting| format!("train.setting={}", setting.name()));
+        let split = self.split.as_ref().map(|split| format!("train.split=\"{split}\""));
+        let dataset = self.dataset.map(|dataset| {
+            let value = clap::ValueEnum::to_possible_value(&dataset);
+            format!("data.dataset={}", value.map(|value| value.get_name().to_owned()).unwrap_or_default())
+        });
+        setting.into_iter().chain(split).chain(dataset).collect()
+    }
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Train an autoencoder and its certificates (the default verb).
+    Train,
+    /// Go on with an interrupted run from its newest checkpoint.
+    Resume {
+        /// The run folder.
+        run: PathBuf,
+    },
+    /// Score a run's newest checkpoint on the validation images.
+    Eval {
+        /// The run folder.
+        run: PathBuf,
+        /// Another checkpoint of the run.
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+    },
+    /// Time the training step and print one JSON line.
+    Bench {
+        /// Timed repetitions.
+        #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(5..=1000))]
+        repetitions: u32,
+        /// Updates of one repetition; chosen for about three seconds if not given.
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+        updates: Option<u64>,
+    },
+}
+
+/// Parses the command line, does what it says and reports how it ended: exit code 0 done, 1 the run failed, 2
+/// bad usage or config.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    experiment::init_logging(cli.common.quiet);
+    experiment::report(dispatch(cli))
+}
+
+/// Help and version go to stdout; a wrong command line is one `error:` line with clap's advice as the hint.
+fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
+    let text = error.render().to_string();
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let mut first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let mut advice = lines.collect::<Vec<_>>().join("; ").replace("tip: ", "");
+    // what is missing stands in lines of its own
+    if first.ends_with(':') {
+        first = format!("{first} {}", std::mem::take(&mut advice));
+    }
+    let hint =
+        if advice.is_empty() { "`mnist-routed --help` lists verbs and options".to_owned() } else { advice };
+    experiment::report(Err::<(), _>(UserError::usage(first).with_hint(hint)))
+}
+
+fn dispatch(cli: Cli) -> Result<()> {
+    let Cli { common, own, verb } = cli;
+    let common = common.with_every_set(std::env::args_os());
+    let quiet = common.quiet;
+    let outputs = Outputs { csv: own.csv, tensorboard: own.tensorboard, pictures: true, quiet };
+    let images = |config: &Config| -> Result<Arc<Dataset>> {
+        Ok(Arc::new(data::load(config.data.dataset, own.data_dir.as_deref(), quiet)?))
+    };
+    let load = |before: &[String]| {
+        let set: Vec<String> =
+            before.iter().cloned().chain(own.sets()).chain(common.set.iter().cloned()).collect();
+        experiment::load::<Config>(common.config.as_deref(), &set)
+    };
+    match verb.unwrap_or(Verb::Train) {
+        Verb::Train => {
+            let config = load(&[])?;
+            let seed = common.seed.unwrap_or(0);
+            let folder = common.out.clone().unwrap_or_else(|| run_name(&common, &config, seed));
+            let dataset = images(&config)?;
+            if !quiet && std::io::IsTerminal::is_terminal(&std::io::stderr()) {
+                announce(&config);
+            }
+            let (threads, device) = (threads(&common), common.device);
+            print(&run::train(&RunRequest { config, dataset, seed, folder, threads, device, outputs })?)
+        }
+        Verb::Resume { run } => {
+            let advice =
+                "it goes on with the settings of the run; to change them, start a new run with `train`";
+            refuse("resume", &common, &own, &["--csv", "--tensorboard", "--data-dir"], advice)?;
+            print(&run::resume(&run, common.threads, outputs, images)?)
+        }
+        Verb::Eval { run, checkpoint } => {
+            let advice = "it prints on stdout and has the config of the run";
+            refuse("eval", &common, &own, &["--device", "--data-dir"], advice)?;
+            print(&scoring::eval(&run, checkpoint.as_deref(), &common.device, threads(&common), images)?)
+        }
+        Verb::Bench { repetitions, updates } => {
+            let takes = ["--config", "--set", "--setting", "--split", "--device"];
+            refuse("bench", &common, &own, &takes, "it writes nothing, and needs neither seed nor images")?;
+            // the paper's batch, unless another is asked for
+            let paper = format!("train.batch_size={}", PAPER.1);
+            let config = load(if common.config.is_none() { std::slice::from_ref(&paper) } else { &[] })?;
+            let device = common.device.open()?;
+            let report =
+                bench::bench(&config, threads(&common), &common.device, &device, repetitions, updates)?;
+            print(&format!("{report}\n"))
+        }
+    }
+}
+
+/// Says on a terminal where the schedule is not the paper's.
+fn announce(config: &Config) {
+    let (epochs, batch) = (config.train.epochs, config.train.batch_size);
+    if (epochs, batch) != PAPER && config.data.dataset == DatasetName::Mnist {
+        eprintln!(
+            "{epochs} epochs with batches of {batch}: quicker than the paper's {} with {}, for which there is \
+             --config configs/mnist_paper.toml",
+            PAPER.0, PAPER.1
+        );
+    }
+}
+
+/// `runs/NAME-seedN`, with the config file's name or else the data set, the setting and the split, if it is not
+/// the paper's.
+fn run_name(common: &CommonArgs, config: &Config, seed: u64) -> PathBuf {
+    let stem =
+        common.config.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
+    let name = stem.unwrap_or_else(|| {
+        let dataset = match config.data.dataset {
+            DatasetName::Mnist => "mnist",
+            DatasetName::Fashion => "fashion",
+            DatasetName::Sample => "sample",
+        };
+        let split = config.train.split.to_string().replace('|', "_");
+        let split = if config.train.split == Split::default() { String::new() } else { format!("-{split}") };
+        format!("{dataset}-{}{split}", config.train.setting.name())
+    });
+    Path::new("runs").join(format!("{name}-seed{seed}"))
+}
+
+fn threads(common: &CommonArgs) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    common.threads.unwrap_or_else(cores)
+}
+
+/// Refuses an option that every verb parses and `verb` would pass over in silence.
+fn refuse(verb: &str, common: &CommonArgs, own: &OwnArgs, takes: &[&str], advice: &str) -> Result<()> {
+    let given = [
+        ("--config", common.config.is_some()),
+        ("--set", !common.set.is_empty()),
+        ("--seed", common.seed.is_some()),
+        ("--out", common.out.is_some()),
+        ("--device", common.device != DeviceArg::default()),
+        ("--setting", own.setting.is_some()),
+        ("--split", own.split.is_some()),
+        ("--dataset", own.dataset.is_some()),
+        ("--data-dir", own.data_dir.is_some()),
+        ("--csv", own.csv),
+        ("--tensorboard", own.tensorboard),
+    ];
+    match given.iter().find(|(option, given)| *given && !takes.contains(option)) {
+        Some((option, _)) => {
+            Err(UserError::usage(format!("`{verb}` does not take {option}")).with_hint(advice).into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Data goes to stdout; a reader that went away early, such as `head`, is no failure.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("writing to stdout")
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,140 @@
+//! What a finished run amounts to: `summary.json`, and the table at the end.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use experiment::{Record, RunError};
+use serde::{Deserialize, Serialize};
+
+use crate::data::DatasetName;
+use crate::evaluate::Errors;
+use crate::split::CLASSES;
+use crate::{Config, Setting, Split};
+
+/// No summary is longer.
+const LONGEST: u64 = 64 << 10;
+
+/// `summary.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The row of Table 2.
+    pub setting: Setting,
+    /// Which digits belong together.
+    pub split: Split,
+    /// The images.
+    pub dataset: DatasetName,
+    /// The seed of the run.
+    pub seed: u64,
+    /// Epochs done.
+    pub epochs: u64,
+    /// Images of a gradient step.
+    pub batch_size: usize,
+    /// Updates done.
+    pub updates: u64,
+    /// Images seen in training, each as often as it was seen.
+    pub images: u64,
+    /// Seconds of training and evaluation, without those before an interruption that were lost.
+    pub seconds: f64,
+    /// Images of training a second.
+    pub images_per_second: f64,
+    /// How many times larger the last certificate's squared error is on the other digits than on its own.
+    pub factor: f64,
+    /// The errors after the last epoch, the decoder's first.
+    pub networks: Vec<NetworkSummary>,
+}
+
+/// How one network did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NetworkSummary {
+    /// `decoder`, or the name of a certificate's part of the encoding.
+    pub name: String,
+    /// Its errors on the validation images.
+    #[serde(flatten)]
+    pub errors: Errors,
+}
+
+impl Summary {
+    /// Reads `summary.json`; nothing where the run has none yet.
+    ///
+    /// # Errors
+    /// [`RunError::Read`], also where the file is no summary.
+    pub fn read(path: &Path) -> Result<Option<Self>, RunError> {
+        let unreadable = |source| RunError::Read { path: path.to_owned(), source };
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(error)),
+        };
+        let summary = serde_json::from_reader(file.take(LONGEST)).map_err(io::Error::from);
+        summary.map(Some).map_err(unreadable)
+    }
+
+    /// From a run's metrics.
+    pub fn new(config: &Config, seed: u64, seconds: f64, records: &[Record]) -> Self {
+        let last = records.last().cloned().unwrap_or_default();
+        let split = &config.train.split;
+        let names =
+            std::iter::once("decoder".to_owned()).chain((0..split.parts()).map(|p| split.part_name(p)));
+        let networks = names
+            .map(|name| {
+                let value = |key: String| last.values.get(&key).copied().unwrap_or(f64::NAN);
+                let digits = |kind: &str| {
+                    (0..CLASSES).map(|digit| value(format!("eval/{name}/{kind}_{digit}"))).collect()
+                };
+                let parts = |kind: &str| {
+                    let key = |part: usize| format!("eval/{name}/{kind}/{}", split.digits_label(part));
+                    (0..split.parts()).map(|part| value(key(part))).collect()
+                };
+                let errors = Errors {
+                    mse: digits("mse"),
+                    mae: digits("mae"),
+                    part_mse: parts("mse"),
+                    part_mae: parts("mae"),
+                };
+                NetworkSummary { name, errors }
+            })
+            .collect();
+        Self {
+            setting: config.train.setting,
+            split: split.clone(),
+            dataset: config.data.dataset,
+            seed,
+            epochs: config.train.epochs,
+            batch_size: config.train.batch_size,
+            updates: last.update,
+            images: last.step,
+            seconds,
+            images_per_second: last.step as f64 / seconds.max(1e-9),
+            factor: last.values.get("eval/factor").copied().unwrap_or(f64::NAN),
+            networks,
+        }
+    }
+
+    /// The table at the end of a run: squared errors on the digits of each part.
+    pub fn table(&self) -> String {
+        let labels: Vec<String> = (0..self.split.parts()).map(|part| self.split.digits_label(part)).collect();
+        let width = labels.iter().map(String::len).max().unwrap_or(0).max(6);
+        let mut out = format!("{:<20}", "validation MSE on");
+        let row = |cells: Vec<String>, out: &mut String| {
+            for cell in cells {
+                let written = write!(out, "  {cell:>width$}");
+                debug_assert!(written.is_ok(), "writing to a string");
+            }
+            out.push('\n');
+        };
+        row(labels, &mut out);
+        for network in &self.networks {
+            let name = if network.name == "decoder" {
+                "decoder".to_owned()
+            } else {
+                format!("{} certificate", network.name)
+            };
+            let written = write!(out, "{name:<20}");
+            debug_assert!(written.is_ok(), "writing to a string");
+            row(network.errors.part_mse.iter().map(|mse| format!("{mse:.3}")).collect(), &mut out);
+        }
+        out
+    }
+}
