@@ -21,12 +21,12 @@ const STUB: f64 = 3.0;
 /// Least width of a group, for its name.
 const GROUP: f64 = 28.0;
 /// Sizes of the names of groups, in order of preference, and the gap between two of them.
-const NAME_SIZES: [f64; 5] = [21.0, 19.0, 17.0, 15.0, 13.0];
-const NAME_GAP: f64 = 10.0;
+const NAME_SIZES: [f64; 6] = [21.0, 19.0, 17.0, 15.0, 14.0, 13.0];
+const NAME_GAP: f64 = 8.0;
 /// From the axes to the names of groups.
 const NAME_TOP: f64 = 8.0;
 /// Widest name of a reference line, before it wraps.
-const REFERENCE_NAME: f64 = 170.0;
+const REFERENCE_NAME: f64 = 140.0;
 const REFERENCE_LINE: f64 = 2.0;
 
 /// What is known of a panel before anything is drawn.
@@ -80,6 +80,8 @@ pub(crate) fn draw(chart: &BarChart) -> Result<Image, PlotError> {
     let right_room = MARGIN + end_labels::room(references.iter().flatten().flatten());
     let needed = chart.panels.iter().map(least_width).fold(0.0, f64::max);
     let width = WIDTH.max((left + needed + right_room).ceil());
+    // before the names of very many groups are measured
+    Canvas::check_size(width, HEIGHT)?;
     let right = width - right_room;
 
     let header = Header::new(&chart.title, &chart.subtitle, width);

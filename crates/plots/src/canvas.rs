@@ -80,12 +80,18 @@ pub(crate) struct Canvas {
 impl Canvas {
     /// A white sheet; an error if it would be too large to work with.
     pub fn new(width: f64, height: f64) -> Result<Self, PlotError> {
+        Self::check_size(width, height)?;
+        let (width, height) = (width.ceil() as u32, height.ceil() as u32);
+        Ok(Self { width, height, pixels: vec![255; (3 * SCALE * SCALE * width * height) as usize] })
+    }
+
+    /// An error if a sheet would be too large to work with.
+    pub fn check_size(width: f64, height: f64) -> Result<(), PlotError> {
         let (width, height) = (width.ceil(), height.ceil());
         if width.max(height) > LONGEST_SIDE || width * height > LARGEST_AREA {
             return Err(PlotError::TooLarge { size: (width as u64, height as u64) });
         }
-        let (width, height) = (width as u32, height as u32);
-        Ok(Self { width, height, pixels: vec![255; (3 * SCALE * SCALE * width * height) as usize] })
+        Ok(())
     }
 
     fn backend(&mut self) -> BitMapBackend<'_> {

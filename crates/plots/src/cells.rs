@@ -2,8 +2,7 @@
 
 use crate::canvas::{Canvas, DARK, Ink, MUTED, Rect, WHITE};
 use crate::colour_bar::{self, BAR_WIDTH, NUMBER_GAP};
-use crate::figure::drawable;
-use crate::numbers::two_digits;
+use crate::numbers::{format_numbers, two_digits};
 use crate::sheet::{FRAME, Header, MARGIN, TEXT, UNKNOWN, WIDTH, write_lines};
 use crate::text::{Anchor, Font, wrap_all};
 use crate::ticks::Axis;
@@ -12,14 +11,17 @@ use crate::{Heatmap, Image, PlotError, Scale};
 /// Widest name of a row, before it wraps, and its gap to the cells.
 const ROW_NAME: f64 = 260.0;
 const ROW_NAME_GAP: f64 = 12.0;
-/// Widest cell; lowest and highest one.
-const CELL_WIDTH: f64 = 200.0;
+/// Narrowest and widest cell, where its number does not need more; lowest and highest one, where the name of
+/// its row does not.
+const CELL_WIDTH: (f64, f64) = (30.0, 200.0);
 const CELL_HEIGHT: (f64, f64) = (36.0, 84.0);
 /// Sizes of numbers and of the names of columns, in order of preference.
 const NUMBER_SIZES: [f64; 6] = [23.0, 21.0, 19.0, 17.0, 15.0, 13.0];
-const NAME_SIZES: [f64; 5] = [21.0, 19.0, 17.0, 15.0, 13.0];
+const NAME_SIZES: [f64; 6] = [21.0, 19.0, 17.0, 15.0, 14.0, 13.0];
 /// Free width in a cell beside its number.
 const PADDING: f64 = 8.0;
+/// From the cells to the names of columns.
+const NAME_TOP: f64 = 8.0;
 /// From the cells to the colour bar, and the bar's least height.
 const BAR_GAP: f64 = 30.0;
 const BAR_HEIGHT: f64 = 150.0;
@@ -33,92 +35,164 @@ const TINTS: [[f64; 3]; 5] = [
     [6.0, 38.0, 80.0],
 ];
 
-pub(crate) fn draw(heatmap: &Heatmap) -> Result<Image, PlotError> {
-    let values: Vec<f64> = heatmap.values.iter().flatten().copied().collect();
-    let numbers = two_digits(&values);
-    let (low, high) = heatmap.range.unwrap_or_else(|| ends(&values));
-    let axis = Axis::fit(Scale::Linear, [low, high].into_iter(), 0.0);
-    let bar_numbers = two_digits(&[low, high]);
+/// The texts and places of a heatmap before anything is drawn.
+struct Plan {
+    values: Vec<f64>,
+    numbers: Vec<String>,
+    number_font: Font,
+    columns: usize,
+    row_names: Vec<Vec<String>>,
+    column_names: Vec<Vec<String>>,
+    column_font: Font,
+    /// Width and height of a cell.
+    cell: (f64, f64),
+    /// From the lightest to the darkest tint.
+    axis: Axis,
+    bar_numbers: Vec<String>,
+    /// All cells together.
+    area: Rect,
+}
 
-    let row_names: Vec<Vec<String>> = heatmap.rows.iter().map(|name| TEXT.wrap(name, ROW_NAME)).collect();
-    let name_width = row_names.iter().flatten().map(|line| TEXT.width(line)).fold(0.0, f64::max);
-    let left = (MARGIN + name_width + ROW_NAME_GAP).ceil();
-    let bar_number_width = bar_numbers.iter().map(|number| TEXT.width(number)).fold(0.0, f64::max);
-    let bar_room = BAR_GAP + BAR_WIDTH + NUMBER_GAP + bar_number_width + MARGIN;
-    let count = heatmap.columns.len() as f64;
-    let widest = |font: Font| numbers.iter().map(|number| font.width(number)).fold(0.0, f64::max) + PADDING;
-    let smallest = Font::regular(NUMBER_SIZES[NUMBER_SIZES.len() - 1]);
-    let cell_width = ((WIDTH - left - bar_room) / count)
-        .floor()
-        .clamp(widest(smallest).ceil(), CELL_WIDTH.max(widest(smallest).ceil()));
-    let font = NUMBER_SIZES.map(Font::regular).into_iter().find(|font| widest(*font) <= cell_width);
-    let font = font.unwrap_or(smallest);
-    let tallest_name = row_names.iter().map(Vec::len).max().unwrap_or(0) as f64 * TEXT.line_height();
-    let cell_height = (0.6 * cell_width).clamp(CELL_HEIGHT.0, CELL_HEIGHT.1).max(tallest_name + 4.0).round();
+impl Plan {
+    /// Everything but the height at which the cells stand.
+    fn new(heatmap: &Heatmap) -> Self {
+        let values: Vec<f64> = heatmap.values.iter().flatten().copied().collect();
+        let numbers = two_digits(&values);
+        let axis = heatmap.range.map_or_else(
+            || Axis::fit(Scale::Linear, values.iter().copied(), 0.0),
+            |(low, high)| Axis::linear(low, high),
+        );
+        let bar_numbers = bar_numbers(&axis);
+        let row_names: Vec<Vec<String>> = heatmap.rows.iter().map(|name| TEXT.wrap(name, ROW_NAME)).collect();
+        let left = (MARGIN + widest(TEXT, row_names.iter().flatten()) + ROW_NAME_GAP).ceil();
+        let columns = heatmap.columns.len();
 
-    let right = left + count * cell_width;
-    let width = WIDTH.max(right + bar_room);
-    let header = Header::new(&heatmap.title, &heatmap.subtitle, width);
-    let y_label = TEXT.wrap(&heatmap.y_label, width - 2.0 * MARGIN);
-    let x_label = TEXT.wrap(&heatmap.x_label, (right - left).max(300.0));
-    let names: Vec<(&str, f64)> =
-        heatmap.columns.iter().map(|name| (name.as_str(), cell_width - PADDING)).collect();
-    let (name_font, column_names) = wrap_all(&names, &NAME_SIZES);
-    let name_lines = column_names.iter().map(Vec::len).max().unwrap_or(0);
-    let top = (header.bottom() + y_label.len() as f64 * TEXT.line_height() + 6.0).ceil();
-    let bottom = top + heatmap.rows.len() as f64 * cell_height;
-    let x_label_top = bottom + 12.0 + name_lines as f64 * name_font.line_height();
-    let texts_bottom = x_label_top + x_label.len() as f64 * TEXT.line_height();
-    let bar = Rect {
-        left: right + BAR_GAP,
-        top,
-        right: right + BAR_GAP + BAR_WIDTH,
-        bottom: bottom.max(top + BAR_HEIGHT),
-    };
-
-    let mut canvas = Canvas::new(width, texts_bottom.max(bar.bottom) + MARGIN)?;
-    header.draw(&mut canvas);
-    write_lines(&mut canvas, &y_label, (MARGIN, header.bottom()), TEXT, Anchor::Left, MUTED);
-    for (index, (value, number)) in values.iter().zip(&numbers).enumerate() {
-        let (row, column) = (index / heatmap.columns.len(), index % heatmap.columns.len());
-        let (x, y) = (left + column as f64 * cell_width, top + row as f64 * cell_height);
-        let cell = Rect { left: x, top: y, right: x + cell_width, bottom: y + cell_height };
-        let share = axis.position(*value);
-        canvas.rect(&cell, share.map_or(UNKNOWN, tint));
-        if let Some(share) = share {
-            let middle = (x + cell_width / 2.0, y + cell_height / 2.0 + 0.36 * font.size);
-            canvas.text(number, middle, font, Anchor::Centre, readable_on(tint(share)));
+        let share = (WIDTH - left - bar_room(&bar_numbers)) / columns as f64;
+        let needed = |font: Font| widest(font, numbers.iter()) + PADDING;
+        let fonts = NUMBER_SIZES.map(Font::regular);
+        let least = needed(fonts[fonts.len() - 1]).max(CELL_WIDTH.0).ceil();
+        let width = share.floor().min(CELL_WIDTH.1).max(least);
+        let number_font = fonts.into_iter().find(|font| needed(*font) <= width);
+        let row_lines = row_names.iter().map(Vec::len).max().unwrap_or(0) as f64;
+        let height = (0.6 * width).clamp(CELL_HEIGHT.0, CELL_HEIGHT.1);
+        let height = height.max(row_lines * TEXT.line_height() + 4.0).round();
+        let names: Vec<(&str, f64)> =
+            heatmap.columns.iter().map(|name| (name.as_str(), width - PADDING)).collect();
+        let (column_font, column_names) = wrap_all(&names, &NAME_SIZES);
+        Self {
+            number_font: number_font.unwrap_or(fonts[fonts.len() - 1]),
+            columns,
+            column_names,
+            column_font,
+            cell: (width, height),
+            axis,
+            bar_numbers,
+            area: Rect {
+                left,
+                top: 0.0,
+                right: left + columns as f64 * width,
+                bottom: row_names.len() as f64 * height,
+            },
+            values,
+            numbers,
+            row_names,
         }
     }
-    for row in 1..heatmap.rows.len() {
-        let y = top + row as f64 * cell_height;
-        canvas.line(&[(left, y), (right, y)], 1.0, WHITE);
+
+    fn cell(&self, row: usize, column: usize) -> Rect {
+        let (left, top) =
+            (self.area.left + column as f64 * self.cell.0, self.area.top + row as f64 * self.cell.1);
+        Rect { left, top, right: left + self.cell.0, bottom: top + self.cell.1 }
     }
-    for column in 1..heatmap.columns.len() {
-        let x = left + column as f64 * cell_width;
-        canvas.line(&[(x, top), (x, bottom)], 1.0, WHITE);
+
+    /// The lower end of the names of the columns.
+    fn names_bottom(&self) -> f64 {
+        let lines = self.column_names.iter().map(Vec::len).max().unwrap_or(0);
+        self.area.bottom + NAME_TOP + lines as f64 * self.column_font.line_height()
     }
-    canvas.frame(&Rect { left, top, right, bottom }, 1.6, FRAME);
-    for (row, lines) in row_names.iter().enumerate() {
-        let middle = top + (row as f64 + 0.5) * cell_height;
-        let start = (left - ROW_NAME_GAP, middle - lines.len() as f64 * TEXT.line_height() / 2.0);
-        write_lines(&mut canvas, lines, start, TEXT, Anchor::Right, DARK);
+
+    fn bar(&self) -> Rect {
+        let left = self.area.right + BAR_GAP;
+        let bottom = self.area.bottom.max(self.area.top + BAR_HEIGHT);
+        Rect { left, top: self.area.top, right: left + BAR_WIDTH, bottom }
     }
-    for (column, lines) in column_names.iter().enumerate() {
-        let start = (left + (column as f64 + 0.5) * cell_width, bottom + 8.0);
-        write_lines(&mut canvas, lines, start, name_font, Anchor::Centre, DARK);
-    }
-    let middle = (f64::midpoint(left, right), x_label_top);
-    write_lines(&mut canvas, &x_label, middle, TEXT, Anchor::Centre, MUTED);
-    colour_bar::draw(&mut canvas, &bar, tint, &[(0.0, &bar_numbers[0]), (1.0, &bar_numbers[1])]);
+}
+
+pub(crate) fn draw(heatmap: &Heatmap) -> Result<Image, PlotError> {
+    // before very many numbers are measured
+    let least = (heatmap.columns.len() as f64 * CELL_WIDTH.0, heatmap.rows.len() as f64 * CELL_HEIGHT.0);
+    Canvas::check_size(least.0, least.1)?;
+    let mut plan = Plan::new(heatmap);
+    let width = WIDTH.max(plan.area.right + bar_room(&plan.bar_numbers));
+    let header = Header::new(&heatmap.title, &heatmap.subtitle, width);
+    let y_label = TEXT.wrap(&heatmap.y_label, width - 2.0 * MARGIN);
+    let top = (header.bottom() + y_label.len() as f64 * TEXT.line_height() + 6.0).ceil();
+    (plan.area.top, plan.area.bottom) = (top, top + plan.area.bottom);
+    let middle = f64::midpoint(plan.area.left, plan.area.right);
+    let x_label = TEXT.wrap(&heatmap.x_label, plan.area.width() + 2.0 * ROW_NAME_GAP);
+    let x_label_top = plan.names_bottom() + 4.0;
+    let texts_bottom = x_label_top + x_label.len() as f64 * TEXT.line_height();
+
+    let mut canvas = Canvas::new(width, texts_bottom.max(plan.bar().bottom) + MARGIN)?;
+    header.draw(&mut canvas);
+    write_lines(&mut canvas, &y_label, (MARGIN, header.bottom()), TEXT, Anchor::Left, MUTED);
+    draw_cells(&mut canvas, &plan);
+    write_names(&mut canvas, &plan);
+    write_lines(&mut canvas, &x_label, (middle, x_label_top), TEXT, Anchor::Centre, MUTED);
+    let ends = [(0.0, plan.bar_numbers[0].as_str()), (1.0, plan.bar_numbers[1].as_str())];
+    colour_bar::draw(&mut canvas, &plan.bar(), tint, &ends);
     Ok(canvas.finish())
 }
 
-/// The smallest and the largest value, a little apart; 0 and 1 when there is none.
-fn ends(values: &[f64]) -> (f64, f64) {
-    let shown = || values.iter().copied().filter(|value| drawable(*value));
-    let (low, high) = (shown().fold(f64::INFINITY, f64::min), shown().fold(f64::NEG_INFINITY, f64::max));
-    if low > high { (0.0, 1.0) } else { (low, high) }
+fn widest<'a>(font: Font, lines: impl Iterator<Item = &'a String>) -> f64 {
+    lines.map(|line| font.width(line)).fold(0.0, f64::max)
+}
+
+/// The ends of the colours, with more digits than the cells where two do not tell them apart.
+fn bar_numbers(axis: &Axis) -> Vec<String> {
+    let (low, high) = axis.ends();
+    let numbers = two_digits(&[low, high]);
+    if numbers[0] == numbers[1] { format_numbers(&[low, high]) } else { numbers }
+}
+
+/// The room at the right of the cells.
+fn bar_room(numbers: &[String]) -> f64 {
+    BAR_GAP + BAR_WIDTH + NUMBER_GAP + widest(TEXT, numbers.iter()) + MARGIN
+}
+
+fn draw_cells(canvas: &mut Canvas, plan: &Plan) {
+    for (index, (value, number)) in plan.values.iter().zip(&plan.numbers).enumerate() {
+        let cell = plan.cell(index / plan.columns, index % plan.columns);
+        let ink = plan.axis.position(*value).map_or(UNKNOWN, tint);
+        canvas.rect(&cell, ink);
+        let baseline = f64::midpoint(cell.top, cell.bottom) + 0.36 * plan.number_font.size;
+        let middle = (f64::midpoint(cell.left, cell.right), baseline);
+        canvas.text(number, middle, plan.number_font, Anchor::Centre, readable_on(ink));
+    }
+    let area = &plan.area;
+    for row in 1..plan.row_names.len() {
+        let y = plan.cell(row, 0).top;
+        canvas.line(&[(area.left, y), (area.right, y)], 1.0, WHITE);
+    }
+    for column in 1..plan.columns {
+        let x = plan.cell(0, column).left;
+        canvas.line(&[(x, area.top), (x, area.bottom)], 1.0, WHITE);
+    }
+    canvas.frame(area, 1.6, FRAME);
+}
+
+fn write_names(canvas: &mut Canvas, plan: &Plan) {
+    for (row, lines) in plan.row_names.iter().enumerate() {
+        let cell = plan.cell(row, 0);
+        let height = lines.len() as f64 * TEXT.line_height();
+        let start = (cell.left - ROW_NAME_GAP, f64::midpoint(cell.top, cell.bottom) - height / 2.0);
+        write_lines(canvas, lines, start, TEXT, Anchor::Right, DARK);
+    }
+    for (column, lines) in plan.column_names.iter().enumerate() {
+        let cell = plan.cell(0, column);
+        let start = (f64::midpoint(cell.left, cell.right), plan.area.bottom + NAME_TOP);
+        write_lines(canvas, lines, start, plan.column_font, Anchor::Centre, DARK);
+    }
 }
 
 fn tint(share: f64) -> Ink {

@@ -12,7 +12,7 @@ pub(crate) const NUMBER_GAP: f64 = 10.0;
 /// Draws the bar, with `tint` giving the colours from 0 at the lower end to 1 at the upper, and numbers at
 /// shares of its height.
 pub(crate) fn draw(canvas: &mut Canvas, bar: &Rect, tint: impl Fn(f64) -> Ink, numbers: &[(f64, &str)]) {
-    const STEPS: usize = 64;
+    const STEPS: usize = 256;
     for step in 0..STEPS {
         let share = |step: usize| step as f64 / STEPS as f64;
         let (top, bottom) = (bar.top + share(step) * bar.height(), bar.top + share(step + 1) * bar.height());

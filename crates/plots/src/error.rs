@@ -32,7 +32,7 @@ pub enum PlotError {
         allowed: String,
     },
     /// The picture would not fit into memory or onto a screen.
-    #[error("the picture would be {}×{} pixels; use fewer panels, series or cells, or shorter texts", size.0, size.1)]
+    #[error("the picture would be {}×{} pixels; use fewer panels, series, cells or images, or shorter texts", size.0, size.1)]
     TooLarge {
         /// Width and height it would have.
         size: (u64, u64),

@@ -45,7 +45,7 @@ impl Legend {
     /// Draws it with its upper left corner at `start`.
     pub fn draw(&self, canvas: &mut Canvas, start: Point) {
         for ((x, y), ink, lines) in &self.entries {
-            let (left, top) = (start.0 + x, start.1 + y);
+            let (left, top) = ((start.0 + x).round(), start.1 + y);
             // the square stands on the baseline, a little lower, so that it is centred on the letters
             let bottom = (top + LABEL.ascent() + 2.0).round();
             canvas.rect(&Rect { left, top: bottom - SQUARE, right: left + SQUARE, bottom }, *ink);

@@ -1,7 +1,17 @@
-//! Pictures of curves and policies, drawn without system fonts. Knows data, not experiments.
+//! Pictures of curves, bars, images, matrices and policies, drawn without system fonts. Knows data, not
+//! experiments.
 //!
-//! A [`Figure`] is panels of curves over a shared x-axis, a [`PolicyPicture`] is grids of arrows, and
-//! [`write_gif`] makes an animation from pictures in memory. All are plain data: fill the fields and draw.
+//! | picture | shows |
+//! |---|---|
+//! | [`Figure`] | panels of curves with bands over a shared x-axis |
+//! | [`BarChart`] | panels of grouped bars with whiskers |
+//! | [`ImageGrid`] | rows of small grey images under labelled columns |
+//! | [`Heatmap`] | a matrix with every number written in a cell of its tint |
+//! | [`PolicyPicture`] | grids with arrows of action probabilities |
+//!
+//! All are plain data: fill the fields, then `draw` into memory or `write_png`. [`write_gif`] makes an animation
+//! from pictures in memory. Colours are told apart with any common colour blindness; texts wrap, and a picture
+//! grows before it cuts one.
 //!
 //! ```
 //! use plots::{Colour, Figure, Panel, ReferenceLine, Scale, Series};
@@ -30,6 +40,39 @@
 //! };
 //! let image = figure.draw()?; // or figure.write_png(path)
 //! assert_eq!((image.width, image.height), (1200, 720));
+//! # Ok::<(), plots::PlotError>(())
+//! ```
+//!
+//! Bars, here with whiskers from the lowest to the highest of several seeds:
+//!
+//! ```
+//! use plots::{Band, BarChart, BarPanel, BarSeries, Colour};
+//!
+//! let series = |label: &str, colour, values: [f64; 2]| BarSeries {
+//!     label: label.into(),
+//!     colour,
+//!     values: values.to_vec(),
+//!     interval: Some(Band {
+//!         lower: values.map(|value| value - 0.1).to_vec(),
+//!         upper: values.map(|value| value + 0.1).to_vec(),
+//!     }),
+//! };
+//! let chart = BarChart {
+//!     title: "Loss before and after ablation".into(),
+//!     subtitle: "mean of 4 seeds, whiskers from the lowest to the highest".into(),
+//!     panels: vec![BarPanel {
+//!         title: String::new(),
+//!         y_label: "validation loss (nats per token)".into(),
+//!         groups: vec!["forget set".into(), "retain set".into()],
+//!         series: vec![
+//!             series("before", Colour::Blue, [1.6, 1.5]),
+//!             series("after", Colour::Vermillion, [2.7, 1.6]),
+//!         ],
+//!         reference_lines: Vec::new(),
+//!         y_range: None,
+//!     }],
+//! };
+//! assert_eq!(chart.draw()?.width, 1200);
 //! # Ok::<(), plots::PlotError>(())
 //! ```
 //!

@@ -72,6 +72,11 @@ impl Axis {
         )
     }
 
+    /// The numbers at the low and the high end, as decimal logarithms on a logarithmic axis.
+    pub fn ends(&self) -> (f64, f64) {
+        (self.low, self.high)
+    }
+
     /// Where a value stands, from 0 at the low end to 1 at the high end; `None` if the axis cannot show it.
     pub fn position(&self, value: f64) -> Option<f64> {
         Some((transform(self.scale, value)? - self.low) / (self.high - self.low))

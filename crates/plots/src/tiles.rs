@@ -14,8 +14,9 @@ const ROW_GAP: f64 = 4.0;
 /// Widest label of a row, before it wraps.
 const ROW_LABEL: f64 = 200.0;
 const ROW_LABEL_GAP: f64 = 14.0;
-/// Sizes of the labels of columns, in order of preference.
-const LABEL_SIZES: [f64; 5] = [21.0, 19.0, 17.0, 15.0, 13.0];
+/// Sizes of the labels of columns, in order of preference, and the gap between two of them.
+const LABEL_SIZES: [f64; 6] = [21.0, 19.0, 17.0, 15.0, 14.0, 13.0];
+const LABEL_GAP: f64 = 6.0;
 /// From the labels of columns to their lines, and from those to the images.
 const LINE_GAP: (f64, f64) = (4.0, 6.0);
 
@@ -54,15 +55,17 @@ pub(crate) fn draw(grid: &ImageGrid) -> Result<Image, PlotError> {
     let left = MARGIN + if label_width > 0.0 { (label_width + ROW_LABEL_GAP).ceil() } else { 0.0 };
     let layout = Layout::new(grid, left);
     let width = WIDTH.max(layout.columns(0, grid.columns()).1 + MARGIN);
+    // before the labels of very many columns are measured
+    Canvas::check_size(width, grid.rows.len() as f64 * layout.tile.1)?;
     let header = Header::new(&grid.title, &grid.subtitle, width);
 
     let spans = spans(&grid.column_labels);
-    let spanning = spans.iter().any(|(_, count, _)| *count > 1);
+    let spanning = spans.iter().any(|(_, count, label)| *count > 1 && !label.trim().is_empty());
     let texts: Vec<(&str, f64)> = spans
         .iter()
         .map(|(first, count, label)| {
             let (left, right) = layout.columns(*first, *count);
-            (*label, right - left)
+            (*label, right - left - LABEL_GAP)
         })
         .collect();
     let (font, texts) = wrap_all(&texts, &LABEL_SIZES);
