@@ -84,7 +84,7 @@ wait_until 30 'the node is idle' bash -c 'sinfo -h -o %t | grep -qx idle'
 
 # 12 runs of a few seconds
 settings=(--set 'sweep.methods=["routing","naive","filtering"]' --set 'sweep.oversight_probs=[0.1,0.5]'
-  --set 'sweep.seeds=[0,1]' --set env.num_envs=64 --set eval.num_envs=16 --set train.updates=150
+  --set 'sweep.seeds=[0,1]' --set env.num_envs=64 --set eval.num_envs=16 --set train.updates=100
   --set eval.every=50 --set checkpoint.every=5)
 "$program" sweep "${settings[@]}" --out "$scratch/plain" --quiet >/dev/null
 

@@ -4,6 +4,8 @@
 
 mod bench;
 mod determinism;
+#[cfg(unix)]
+mod disk;
 mod files;
 mod looking;
 mod outputs;

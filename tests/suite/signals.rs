@@ -6,7 +6,7 @@ use crate::files::{assert_same_run, metrics, object};
 use crate::place::{FINISHED, Place, Running, Tree};
 
 /// Long enough to be caught in the middle.
-const TRAIN: &str = "train --seed 1 --out run --set train.updates=400 --set eval.every=40 --set checkpoint.every=20 \
+const TRAIN: &str = "train --seed 1 --out run --set train.updates=400 --set eval.every=40 --set checkpoint.every=8 \
      --set env.num_envs=4 --set train.num_steps=4 --set eval.num_envs=1";
 
 /// The run when nobody stops it.
@@ -73,16 +73,36 @@ fn a_request_to_terminate_does_the_same() {
 }
 
 #[test]
-fn a_run_that_is_killed_again_and_again_ends_as_it_should() {
+fn a_run_that_is_killed_at_thirty_moments_ends_as_it_should() {
+    const KILLS: usize = 30;
     let place = Place::new();
-    let mut running = place.start(TRAIN);
-    for (kill, pause) in [(20, 0), (140, 7), (260, 19)] {
-        running.wait_until(|| newest_update(&place) >= kill);
-        std::thread::sleep(std::time::Duration::from_millis(pause));
-        assert!(running.kill(), "killed after update {kill}");
-        running = place.start("resume run");
+    // a linear congruential generator: the same pauses at every run, at moments that nothing was planned for
+    let mut state: u64 = 20_241_124;
+    let mut pause = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        std::time::Duration::from_micros((state >> 33) % 40_000)
+    };
+    let (mut kills, mut newest) = (0, 0);
+    while kills < KILLS {
+        let line = if place.path("run/config.toml").exists() { "resume run" } else { TRAIN };
+        let mut running = place.start(line);
+        // some before anything is written, most a little past a new checkpoint
+        if kills % 6 != 0 {
+            running.wait_until(|| newest_update(&place) > newest);
+        }
+        std::thread::sleep(pause());
+        newest = newest_update(&place).max(newest);
+        if newest >= 400 || !running.kill() {
+            break;
+        }
+        kills += 1;
+        if !place.path("run/manifest.json").exists() || newest_update(&place) == 0 {
+            // cut off before its first checkpoint: there is nothing to go on from
+            std::fs::remove_dir_all(place.path("run")).ok();
+        }
     }
-    let ended = running.end();
+    assert_eq!(kills, KILLS, "it ended after update {newest}, before it was killed often enough");
+    let ended = place.run("resume run");
     assert_eq!(ended.code, Some(0), "{ended:?}");
     // a line may have been torn in writing, and that it was dropped is worth a word
     assert!(ended.stderr.lines().all(|line| line.starts_with("warning: ")), "{}", ended.stderr);

@@ -45,7 +45,10 @@ fn gathered(tree: &Tree) -> Tree {
         path.extension().is_some_and(|extension| extension == "csv" || extension == "md")
             || path.starts_with("plots")
     };
-    tree.iter().filter(|(path, _)| of_the_sweep(path)).map(|(path, data)| (path.clone(), data.clone())).collect()
+    tree.iter()
+        .filter(|(path, _)| of_the_sweep(path))
+        .map(|(path, data)| (path.clone(), data.clone()))
+        .collect()
 }
 
 /// The sweep when nobody disturbs it.
@@ -66,7 +69,8 @@ fn a_sweep_runs_everything_and_gathers_tables_and_figures() {
     assert!(lines[1].starts_with("routing-p0.1-seed4,routing,ppo,0.1,4,,12,384,"), "{}", lines[1]);
     let oracle = lines.iter().find(|line| line.starts_with("oracle-p0.5")).unwrap();
     assert!(oracle.contains(",0.5,4,,6,192,"), "the oracle does the share p of the updates: {oracle}");
-    for name in ["return_vs_oversight", "final_and_best", "learning_curves_p0.1", "learning_curves_p0.5", "ablation"]
+    for name in
+        ["return_vs_oversight", "final_and_best", "learning_curves_p0.1", "learning_curves_p0.5", "ablation"]
     {
         png_size(&tree[Path::new(&format!("plots/{name}.png"))]);
     }
@@ -157,12 +161,18 @@ fn sweeps_that_make_no_sense_are_refused() {
     let place = place();
     for (line, refusal) in [
         ("sweep --set sweep.method=1", "error: `sweep.method` (--set): no such key"),
-        ("sweep --axis loss.ent=1,2", "error: `loss.ent` (--set): no such key, did you mean `loss.ent_coef`?"),
+        (
+            "sweep --axis loss.ent=1,2",
+            "error: `loss.ent` (--set): no such key, did you mean `loss.ent_coef`?",
+        ),
         ("sweep --seed 1", "error: `sweep` does not take --seed"),
         ("sweep collect nowhere", "error: nowhere has no plan.jsonl"),
         ("sweep run nowhere --index 0", "error: nowhere has no plan.jsonl"),
         ("sweep --jobs 0", "error: invalid value '0' for '--jobs <N>': at least one is needed"),
-        ("sweep slurm --config small.toml --sbatch partition", "error: \"partition\" is not an option of sbatch"),
+        (
+            "sweep slurm --config small.toml --sbatch partition",
+            "error: \"partition\" is not an option of sbatch",
+        ),
     ] {
         let ended = place.run(line);
         assert_eq!(ended.code, Some(2), "{line}: {ended:?}");
@@ -170,7 +180,10 @@ fn sweeps_that_make_no_sense_are_refused() {
         assert!(ended.stderr.lines().count() <= 2, "{line}: {}", ended.stderr);
     }
     place.lay("swept", &UNDISTURBED.1);
-    assert_eq!(place.run("sweep run swept --index 8").stderr.lines().next(), Some("error: the plan has no run 8"));
+    assert_eq!(
+        place.run("sweep run swept --index 8").stderr.lines().next(),
+        Some("error: the plan has no run 8")
+    );
     let ended = place.run("sweep --config small.toml --out swept --set train.gamma=0.5");
     assert_eq!(ended.code, Some(2));
     assert_eq!(
