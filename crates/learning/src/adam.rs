@@ -8,6 +8,8 @@ use rayon::prelude::*;
 
 use crate::{LearningError, Parameters, kernels};
 
+mod slices;
+
 /// How the weights decay.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum WeightDecay {

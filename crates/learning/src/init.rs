@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use rand::Rng;
-use rand_distr::{Distribution, Uniform};
+use rand_distr::{Distribution, Normal, Uniform};
 
 use crate::LearningError;
 
@@ -32,6 +32,24 @@ pub fn uniform_fan_in(
     Ok(Tensor::from_vec(values, shape, device)?)
 }
 
+/// Weights normal with mean 0 and standard deviation `std`.
+///
+/// # Shapes
+/// Any `shape`.
+///
+/// # Errors
+/// Fails where `std` is negative or not finite, or the tensor cannot be placed on `device`.
+pub fn normal(
+    rng: &mut impl Rng,
+    shape: &[usize],
+    std: f64,
+    device: &Device,
+) -> Result<Tensor, LearningError> {
+    let normal = Normal::new(0.0, std).map_err(|e| candle_core::Error::Msg(e.to_string()))?;
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| normal.sample(rng) as f32).collect();
+    Ok(Tensor::from_vec(values, shape, device)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,5 +68,17 @@ mod tests {
         assert!((variance - 0.125f32.powi(2) / 3.0).abs() < 2e-4, "{variance}");
         assert_eq!(values, draw(7));
         assert_ne!(values, draw(8));
+    }
+    #[test]
+    fn normal_weights_have_the_deviation_asked_for_and_repeat() {
+        let draw = || {
+            let mut rng = Xoshiro256PlusPlus::seed_from_u64(3);
+            normal(&mut rng, &[6400], 0.02, &Device::Cpu).unwrap().to_vec1::<f32>().unwrap()
+        };
+        let values = draw();
+        let deviation = (values.iter().map(|v| v * v).sum::<f32>() / 6400.0).sqrt();
+        assert!((deviation - 0.02).abs() < 1e-3, "{deviation}");
+        assert_eq!(values, draw());
+        assert!(normal(&mut Xoshiro256PlusPlus::seed_from_u64(3), &[1], -1.0, &Device::Cpu).is_err());
     }
 }

@@ -120,6 +120,26 @@ pub fn adam_step(weights: &mut [f32], first: &mut [f32], second: &mut [f32], gra
     }
 }
 
+/// [`adam_step`] along `scaling.0` times the gradient, after w ← w · `scaling.1`: with 1 − lr·λ there, decoupled
+/// weight decay.
+#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma"))]
+pub fn adamw_step(
+    weights: &mut [f32],
+    first: &mut [f32],
+    second: &mut [f32],
+    grad: &[f32],
+    scaling: (f32, f32),
+    step: AdamStep,
+) {
+    let AdamStep { beta1, beta2, decay, rate, root_correction, eps } = step;
+    for (((w, m), v), g) in weights.iter_mut().zip(first).zip(second).zip(grad) {
+        let g = g * scaling.0 + decay * *w;
+        *m = beta1.0 * *m + beta1.1 * g;
+        *v = beta2.0 * *v + beta2.1 * (g * g);
+        *w = *w * scaling.1 - rate * *m / (v.sqrt() / root_correction + eps);
+    }
+}
+
 /// out ← out + b, then out ← scale · sign(out − target), and the sum of |out + b − target|, added up in `f64`
 /// row by row: the last layer of a net trained on its mean absolute error. The sign of 0 is 0, as in `PyTorch`.
 ///

@@ -12,8 +12,8 @@ mod sparse;
 mod transpose;
 
 pub use elementwise::{
-    AdamStep, adam_step, add_assign, add_column_sums, bias_absolute_error, bias_relu, decay_moment, descend,
-    relu_backward, sum_of_squares,
+    AdamStep, adam_step, adamw_step, add_assign, add_column_sums, bias_absolute_error, bias_relu,
+    decay_moment, descend, relu_backward, sum_of_squares,
 };
 pub use head::{head_backward, head_forward, head_weight_gradient};
 pub use matmul::{Matrix, Write, matmul};

@@ -1,0 +1,42 @@
+//! Sequences as the network takes them.
+
+/// Sequences of equal length: each token's successor is its target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// Tokens of a sequence.
+    pub tokens: usize,
+    /// (sequences · tokens).
+    pub inputs: Vec<u32>,
+    /// The token that follows each input; any where its weight is 0.
+    pub targets: Vec<u32>,
+    /// The weight of each target in the loss: 0 behind the end of a document, else 1.
+    pub weights: Vec<f32>,
+}
+
+impl Batch {
+    /// Documents cut to `tokens` + 1 tokens or filled up with `filler` of weight 0.
+    pub fn new<'a>(documents: impl IntoIterator<Item = &'a [u16]>, tokens: usize, filler: u16) -> Self {
+        let mut batch = Self { tokens, inputs: Vec::new(), targets: Vec::new(), weights: Vec::new() };
+        for document in documents {
+            let pairs = document.len().saturating_sub(1).min(tokens);
+            for place in 0..tokens {
+                let here = place < pairs;
+                let input = document.get(place).filter(|_| place <= pairs).copied().unwrap_or(filler);
+                batch.inputs.push(u32::from(input));
+                batch.targets.push(u32::from(if here { document[place + 1] } else { filler }));
+                batch.weights.push(if here { 1.0 } else { 0.0 });
+            }
+        }
+        batch
+    }
+
+    /// Sequences in it.
+    pub fn sequences(&self) -> usize {
+        self.inputs.len() / self.tokens.max(1)
+    }
+
+    /// The sum of the weights: the targets that count.
+    pub fn total_weight(&self) -> f64 {
+        self.weights.iter().map(|weight| f64::from(*weight)).sum()
+    }
+}

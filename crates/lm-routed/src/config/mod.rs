@@ -1,0 +1,168 @@
+//! The settings of a run: the sections and keys of a config file, their defaults and what makes sense.
+
+mod check;
+mod sections;
+
+use experiment::{Faults, Settings};
+use serde::{Deserialize, Serialize};
+
+pub use sections::{
+    Backend, CheckpointSection, CoherenceSection, DataSection, EvalSection, Experiment, ExperimentSection,
+    LocaliseSection, ModelSection, Place, RetrainSection, RmuSection, RoutingSection, Rule, SteerSection,
+    TrainSection,
+};
+
+use crate::methods::Method;
+use crate::model::{Architecture, Norm, Position};
+
+/// All settings of `lm-routed`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// What is compared.
+    pub experiment: ExperimentSection,
+    /// The documents.
+    pub data: DataSection,
+    /// The transformer.
+    pub model: ModelSection,
+    /// Training from scratch.
+    pub train: TrainSection,
+    /// Where what is learned.
+    pub routing: RoutingSection,
+    /// Fine-tuning after the ablation.
+    pub coherence: CoherenceSection,
+    /// Teaching the concept back.
+    pub retrain: RetrainSection,
+    /// The baseline RMU.
+    pub rmu: RmuSection,
+    /// The verb `steer`.
+    pub steer: SteerSection,
+    /// The verb `virology`.
+    pub localise: LocaliseSection,
+    /// Measuring.
+    pub eval: EvalSection,
+    /// Checkpoints.
+    pub checkpoint: CheckpointSection,
+}
+
+impl Config {
+    /// The network before it is expanded.
+    pub fn architecture(&self, vocab_size: usize) -> Architecture {
+        let ModelSection { n_layer, n_head, n_embd, d_mlp, block_size, position, norm, tied } = self.model;
+        Architecture {
+            n_layer,
+            n_head,
+            n_embd,
+            mlp_widths: vec![d_mlp; n_layer],
+            block_size,
+            vocab_size,
+            position,
+            norm,
+            tied,
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            experiment: ExperimentSection {
+                kind: Experiment::Era,
+                methods: vec![Method::Base, Method::Era],
+                labelled: vec![1.0],
+            },
+            data: DataSection {
+                train: "data/stories/train.jsonl.gz".to_owned(),
+                validation: "data/stories/validation.jsonl.gz".to_owned(),
+                max_documents: 48_000,
+                validation_documents: 4000,
+                forget_words: ["tree", "trees", "forest", "forests", "woodland", "woodlands"]
+                    .map(str::to_owned)
+                    .to_vec(),
+                tokenizer: String::new(),
+                vocab_size: 2048,
+                tokenizer_documents: 20_000,
+                cache: "runs/cache".to_owned(),
+            },
+            model: ModelSection {
+                n_layer: 4,
+                n_head: 4,
+                n_embd: 128,
+                d_mlp: 512,
+                block_size: 128,
+                position: Position::Learned,
+                norm: Norm::LayerNorm,
+                tied: true,
+            },
+            train: TrainSection {
+                steps: 1500,
+                batch_size: 32,
+                learning_rate: 2e-3,
+                min_learning_rate: 2e-4,
+                warmup_steps: 100,
+                beta1: 0.9,
+                beta2: 0.95,
+                weight_decay: 0.1,
+                grad_clip: 1.0,
+                backend: Backend::Auto,
+            },
+            routing: RoutingSection {
+                rule: Rule::Frequency,
+                place: Place::Activations,
+                layers: vec![0, 1, 2],
+                extra_neurons: 64,
+                forget_original: -0.75,
+                forget_extra: 1.0,
+                retain_original: 1.0,
+                retain_extra: 1.0,
+                l1: 1e-4,
+                count_documents: 25_000,
+            },
+            coherence: CoherenceSection {
+                stories: 64,
+                steps: 40,
+                learning_rate: 5e-5,
+                validation_stories: 200,
+                every: 4,
+            },
+            retrain: RetrainSection {
+                stories: vec![1, 4, 16, 64],
+                steps: 40,
+                learning_rate: 5e-5,
+                repeats: 2,
+                validation_stories: 100,
+                every: 4,
+            },
+            rmu: RmuSection {
+                layers: vec![0, 1, 2],
+                target: 2,
+                norm: 100.0,
+                alpha: 200.0,
+                steps: 500,
+                batch_size: 16,
+                learning_rate: 5e-4,
+            },
+            steer: SteerSection {
+                token: "␣forest".to_owned(),
+                layers: vec![1, 2],
+                dimension: 0,
+                at_layer: 1,
+                strength: 10.0,
+                nearest: 5,
+                samples: 32,
+                sample_tokens: 100,
+                temperature: 1.0,
+                top_k: 40,
+                prompt: "One day".to_owned(),
+            },
+            localise: LocaliseSection { neurons: 64, forget_other: 0.0 },
+            eval: EvalSection { every: 250, stories: 300 },
+            checkpoint: CheckpointSection { every: 250, keep: 2 },
+        }
+    }
+}
+
+impl Settings for Config {
+    fn faults(&self, faults: &mut Faults) {
+        check::check(self, faults);
+    }
+}

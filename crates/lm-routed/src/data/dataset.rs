@@ -1,0 +1,224 @@
+//! The documents of a run: read, tokenised and marked once, then taken from the cache.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use experiment::{SeedStreams, write_atomic};
+use rand::seq::SliceRandom;
+use regex::Regex;
+
+use super::corpus::{find, read_documents};
+use super::token_file::TokenFile;
+use super::vocabulary::Vocabulary;
+use crate::Error;
+use crate::config::DataSection;
+
+/// Documents of one kind, training or validation.
+pub struct Documents {
+    file: TokenFile,
+    end: u16,
+}
+
+impl Documents {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.file.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.file.is_empty()
+    }
+
+    /// A document with the end-of-text token before and behind it, cut to `most` tokens.
+    pub fn get(&self, index: usize, most: usize) -> Vec<u16> {
+        let mut tokens = vec![self.end];
+        tokens.extend(self.file.document(index));
+        tokens.push(self.end);
+        tokens.truncate(most);
+        tokens
+    }
+
+    /// Whether a document is about the concept.
+    pub fn is_forget(&self, index: usize) -> bool {
+        self.file.is_marked(index)
+    }
+
+    /// The first `most` documents that are about the concept, or that are not.
+    pub fn first(&self, forget: bool, most: usize) -> Vec<usize> {
+        (0..self.len()).filter(|index| self.is_forget(*index) == forget).take(most).collect()
+    }
+}
+
+/// Training and validation documents with their vocabulary.
+pub struct Dataset {
+    /// What the tokens stand for.
+    pub vocabulary: Vocabulary,
+    /// To train on.
+    pub train: Documents,
+    /// To measure on.
+    pub validation: Documents,
+}
+
+impl Dataset {
+    /// The documents that `data` asks for, from the cache where they are there already. Computes on the current
+    /// thread pool.
+    ///
+    /// # Errors
+    /// Fails where files cannot be read or written, a document has no vocabulary, or a side of the split is empty.
+    pub fn load(data: &DataSection) -> Result<Self, Error> {
+        let train = source(&data.train)?;
+        let validation = if data.validation.is_empty() { None } else { Some(source(&data.validation)?) };
+        let key = cache_key(data, &train, validation.as_deref())?;
+        let cached = (!data.cache.is_empty()).then(|| Path::new(&data.cache).join(key));
+        if let Some(folder) = &cached
+            && let Some(dataset) = Self::from_cache(folder)
+        {
+            return dataset.checked(data);
+        }
+        tracing::debug!("reading {}", train.display());
+        let mut texts = read_documents(&train, data.max_documents)?;
+        let held_out = match &validation {
+            Some(path) => read_documents(path, data.validation_documents)?,
+            None => {
+                let count = data.validation_documents.min(texts.len() / 10).max(1);
+                texts.split_off(texts.len() - count)
+            }
+        };
+        let vocabulary = if data.tokenizer.is_empty() {
+            let sample = &texts[..data.tokenizer_documents.clamp(1, texts.len())];
+            Vocabulary::train(sample, data.vocab_size)?
+        } else {
+            Vocabulary::read(&find(&data.tokenizer))?
+        };
+        let pattern = concept(&data.forget_words)?;
+        let pack = |texts: &[String]| -> Result<Vec<u8>, Error> {
+            let marks: Vec<bool> = texts.iter().map(|text| pattern.is_match(text)).collect();
+            Ok(TokenFile::encode(&vocabulary.encode(texts)?, &marks))
+        };
+        let (train, validation) = (pack(&texts)?, pack(&held_out)?);
+        if let Some(folder) = &cached {
+            std::fs::create_dir_all(folder)
+                .map_err(|source| experiment::RunError::Write { path: folder.clone(), source })?;
+            write_atomic(&folder.join(TRAIN), &train)?;
+            write_atomic(&folder.join(VALIDATION), &validation)?;
+            // the last one, which says that the others are there
+            write_atomic(&folder.join(VOCABULARY), vocabulary.to_json()?.as_bytes())?;
+            if let Some(dataset) = Self::from_cache(folder) {
+                return dataset.checked(data);
+            }
+        }
+        Self::of(vocabulary, TokenFile::held(train)?, TokenFile::held(validation)?).checked(data)
+    }
+
+    fn from_cache(folder: &Path) -> Option<Self> {
+        let vocabulary = Vocabulary::read(&folder.join(VOCABULARY)).ok()?;
+        let train = TokenFile::map(&folder.join(TRAIN)).ok()?;
+        let validation = TokenFile::map(&folder.join(VALIDATION)).ok()?;
+        Some(Self::of(vocabulary, train, validation))
+    }
+
+    fn of(vocabulary: Vocabulary, train: TokenFile, validation: TokenFile) -> Self {
+        let end = vocabulary.end();
+        let documents = |file| Documents { file, end };
+        Self { train: documents(train), validation: documents(validation), vocabulary }
+    }
+
+    fn checked(self, data: &DataSection) -> Result<Self, Error> {
+        for (name, documents) in [("train", &self.train), ("validation", &self.validation)] {
+            let forget = (0..documents.len()).filter(|index| documents.is_forget(*index)).count();
+            for (side, count) in [("has", forget), ("lacks", documents.len() - forget)] {
+                if count == 0 {
+                    return Err(Error::Setting(format!(
+                        "no document of data.{name} {side} a word of data.forget_words ({}): nothing to compare",
+                        data.forget_words.join(", ")
+                    )));
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    /// Which training documents are labelled as being about the concept: of those that are, a share of `fraction`,
+    /// drawn from the stream `labels`. A larger fraction labels the same ones and more.
+    pub fn labels(&self, fraction: f64, streams: SeedStreams) -> Vec<bool> {
+        let mut forget: Vec<usize> = (0..self.train.len()).filter(|i| self.train.is_forget(*i)).collect();
+        forget.shuffle(&mut streams.stream("labels"));
+        forget.truncate((fraction * forget.len() as f64).round() as usize);
+        let mut labels = vec![false; self.train.len()];
+        for index in forget {
+            labels[index] = true;
+        }
+        labels
+    }
+}
+
+const TRAIN: &str = "train.tokens";
+const VALIDATION: &str = "validation.tokens";
+const VOCABULARY: &str = "tokenizer.json";
+
+/// `\b(tree|trees|…)\b` without regard to case.
+fn concept(words: &[String]) -> Result<Regex, Error> {
+    let words: Vec<String> = words.iter().map(|word| regex::escape(word)).collect();
+    Regex::new(&format!(r"(?i)\b(?:{})\b", words.join("|")))
+        .map_err(|error| Error::Setting(format!("data.forget_words makes no pattern: {error}")))
+}
+
+#[cfg(feature = "hub")]
+fn source(name: &str) -> Result<PathBuf, Error> {
+    match name.strip_prefix("hub:") {
+        Some(name) => super::hub::fetch(name),
+        None => Ok(find(name)),
+    }
+}
+
+#[cfg(not(feature = "hub"))]
+fn source(name: &str) -> Result<PathBuf, Error> {
+    if name.starts_with("hub:") {
+        let fault = "this binary was built without the feature `hub`: build with --features hub, or give a file";
+        return Err(Error::Corpus { path: PathBuf::from(name), fault: fault.to_owned() });
+    }
+    Ok(find(name))
+}
+
+/// The name of the cache's folder: a hash of everything that decides over its content.
+fn cache_key(data: &DataSection, train: &Path, validation: Option<&Path>) -> Result<String, Error> {
+    let mut hash = Fnv::default();
+    hash.add(b"1");
+    for path in [Some(train), validation].into_iter().flatten() {
+        hash.add_file(path)?;
+    }
+    if !data.tokenizer.is_empty() {
+        hash.add_file(&find(&data.tokenizer))?;
+    }
+    let mut rest = data.forget_words.join("|");
+    let DataSection { max_documents, validation_documents, vocab_size, tokenizer_documents, .. } = data;
+    // writing into a string cannot fail
+    write!(rest, "|{max_documents}|{validation_documents}|{vocab_size}|{tokenizer_documents}").ok();
+    hash.add(rest.as_bytes());
+    Ok(format!("{:016x}", hash.0))
+}
+
+/// The 64-bit FNV-1a hash.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+
+    fn add_file(&mut self, path: &Path) -> Result<(), Error> {
+        let bytes = std::fs::read(path)
+            .map_err(|error| Error::Corpus { path: path.to_owned(), fault: error.to_string() })?;
+        self.add(&bytes);
+        Ok(())
+    }
+}

@@ -1,0 +1,13 @@
+//! Texts, tokens and the concept to be removed from them.
+
+mod corpus;
+mod dataset;
+#[cfg(feature = "hub")]
+mod hub;
+mod token_file;
+mod vocabulary;
+
+pub use corpus::{END_OF_TEXT, find, read_documents};
+pub use dataset::{Dataset, Documents};
+pub use token_file::TokenFile;
+pub use vocabulary::Vocabulary;

@@ -1,0 +1,154 @@
+//! Tokenised documents in a file that is mapped into memory.
+
+use std::fs::File;
+use std::path::Path;
+
+use memmap2::Mmap;
+
+use crate::Error;
+
+const MAGIC: &[u8; 8] = b"SBTOKEN1";
+
+/// Documents as tokens, each with its concept mark.
+pub struct TokenFile {
+    bytes: Bytes,
+    documents: usize,
+}
+
+enum Bytes {
+    Mapped(Mmap),
+    Held(Vec<u8>),
+}
+
+impl Bytes {
+    fn get(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Held(bytes) => bytes,
+        }
+    }
+}
+
+impl TokenFile {
+    /// The content of a file: magic, the number of documents, for each the index of its end in tokens, for each
+    /// whether it is about the concept (a byte), the tokens; all numbers little-endian.
+    pub fn encode(documents: &[Vec<u16>], marks: &[bool]) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend((documents.len() as u64).to_le_bytes());
+        let mut end = 0u64;
+        for document in documents {
+            end += document.len() as u64;
+            bytes.extend(end.to_le_bytes());
+        }
+        bytes.extend(marks.iter().map(|mark| u8::from(*mark)));
+        bytes.extend(documents.iter().flatten().flat_map(|token| token.to_le_bytes()));
+        bytes
+    }
+
+    /// Content that is in memory already.
+    ///
+    /// # Errors
+    /// As [`TokenFile::map`].
+    pub fn held(bytes: Vec<u8>) -> Result<Self, Error> {
+        Self::checked(Bytes::Held(bytes), Path::new("the tokens"))
+    }
+
+    /// Maps a file.
+    ///
+    /// # Errors
+    /// [`Error::Corpus`] where it cannot be read or is no such file, cut short or too long.
+    #[expect(unsafe_code, reason = "a file can only be mapped so")]
+    pub fn map(path: &Path) -> Result<Self, Error> {
+        let fault = |error: std::io::Error| Error::Corpus { path: path.to_owned(), fault: error.to_string() };
+        let file = File::open(path).map_err(fault)?;
+        // SAFETY: the file is in a cache that only this program writes, and it writes by renaming whole files, which
+        // leaves a mapped one as it was. Bytes changed by someone else would be read as other tokens; a file cut
+        // short by someone else would end the program.
+        let map = unsafe { Mmap::map(&file) }.map_err(fault)?;
+        Self::checked(Bytes::Mapped(map), path)
+    }
+
+    fn checked(bytes: Bytes, path: &Path) -> Result<Self, Error> {
+        let fault = |fault: &str| Error::Corpus { path: path.to_owned(), fault: fault.to_owned() };
+        let all = bytes.get();
+        let count = all.get(8..16).filter(|_| all.starts_with(MAGIC)).and_then(|b| b.first_chunk());
+        let documents = count.map(|count| u64::from_le_bytes(*count)).ok_or_else(|| fault("it is no token file"))?;
+        let documents = usize::try_from(documents).unwrap_or(usize::MAX);
+        let short = || fault("it is cut short");
+        if documents.checked_mul(9).and_then(|len| len.checked_add(16)).is_none_or(|len| len > all.len()) {
+            return Err(short());
+        }
+        let file = Self { bytes, documents };
+        let mut last = 0;
+        for document in 0..documents {
+            let end = file.end(document);
+            if end < last {
+                return Err(fault("it is damaged"));
+            }
+            last = end;
+        }
+        if Some(file.bytes.get().len()) != last.checked_mul(2).map(|len| len + 16 + 9 * documents) {
+            return Err(short());
+        }
+        Ok(file)
+    }
+
+    fn end(&self, document: usize) -> usize {
+        let bytes = self.bytes.get()[16 + 8 * document..].first_chunk();
+        bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes) as usize)
+    }
+
+    /// Documents in it.
+    pub fn len(&self) -> usize {
+        self.documents
+    }
+
+    /// Whether there is no document.
+    pub fn is_empty(&self) -> bool {
+        self.documents == 0
+    }
+
+    /// The tokens of a document.
+    ///
+    /// # Panics
+    /// Panics if there is no such document.
+    pub fn document(&self, index: usize) -> Vec<u16> {
+        assert!(index < self.documents, "document {index} of {}", self.documents);
+        let start = if index == 0 { 0 } else { self.end(index - 1) };
+        let tokens = 16 + 9 * self.documents;
+        let bytes = &self.bytes.get()[tokens + 2 * start..tokens + 2 * self.end(index)];
+        bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
+    }
+
+    /// Whether a document is about the concept.
+    ///
+    /// # Panics
+    /// Panics if there is no such document.
+    pub fn is_marked(&self, index: usize) -> bool {
+        assert!(index < self.documents, "document {index} of {}", self.documents);
+        self.bytes.get()[16 + 8 * self.documents + index] != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_come_back_from_memory_and_from_a_mapped_file() {
+        let documents = vec![vec![1, 65535, 3], vec![], vec![9]];
+        let bytes = TokenFile::encode(&documents, &[true, false, true]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.bin");
+        std::fs::write(&path, &bytes).unwrap();
+        for file in [TokenFile::map(&path).unwrap(), TokenFile::held(bytes.clone()).unwrap()] {
+            assert_eq!((0..file.len()).map(|i| file.document(i)).collect::<Vec<_>>(), documents);
+            assert_eq!((0..3).map(|i| file.is_marked(i)).collect::<Vec<_>>(), [true, false, true]);
+        }
+        for cut in [0, 7, 12, 20, 40, bytes.len() - 1] {
+            assert!(TokenFile::held(bytes[..cut].to_vec()).is_err(), "{cut}");
+        }
+        let longer = [bytes, vec![0]].concat();
+        assert!(TokenFile::held(longer).is_err());
+    }
+}

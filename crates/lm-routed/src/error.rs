@@ -1,0 +1,56 @@
+//! The errors of this crate.
+
+use std::path::PathBuf;
+
+/// What can go wrong with models, data and experiments.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A loss or gradient that is not a number.
+    #[error("step {step} of {part}: {what} is {value}: lower train.learning_rate or train.grad_clip")]
+    NotFinite {
+        /// The part of the experiment, such as `era`.
+        part: String,
+        /// The step in hand.
+        step: u64,
+        /// Which number.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+    },
+    /// A saved state that does not fit.
+    #[error("the state does not fit this run: {0}")]
+    State(String),
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+    /// Settings that only show to be impossible while running.
+    #[error("{0}")]
+    Setting(String),
+    /// A file of texts that cannot be read.
+    #[error("cannot read the texts in {}: {fault}", path.display())]
+    Corpus {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// The tokenizer refused.
+    #[error("the tokenizer: {0}")]
+    Tokenizer(String),
+    /// A run's file could not be had.
+    #[error(transparent)]
+    Run(#[from] experiment::RunError),
+    /// The optimiser or the parameters refused.
+    #[error(transparent)]
+    Learning(#[from] learning::LearningError),
+    /// A mask does not fit.
+    #[error(transparent)]
+    Routing(#[from] gradient_routing::RoutingError),
+    /// A picture could not be made.
+    #[error(transparent)]
+    Plot(#[from] plots::PlotError),
+    /// candle refused an operation.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}

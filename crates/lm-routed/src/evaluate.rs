@@ -1,0 +1,104 @@
+//! The loss on documents with the concept and without.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::batch::Batch;
+use crate::data::{Dataset, Documents};
+use crate::engine::Model;
+use crate::model::Hooks;
+use crate::train::batch_of;
+
+/// Sequences that are measured at a time.
+const AT_A_TIME: usize = 32;
+
+/// Mean cross-entropy a token, in nats, on validation documents of both kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Losses {
+    /// On documents about the concept.
+    pub forget: f64,
+    /// On all others.
+    pub retain: f64,
+}
+
+/// Validation documents of both kinds, made ready.
+pub struct Validation {
+    forget: Vec<Batch>,
+    retain: Vec<Batch>,
+}
+
+impl Validation {
+    /// The first `stories` of each kind, cut to `tokens` tokens.
+    pub fn new(dataset: &Dataset, stories: usize, tokens: usize) -> Self {
+        let of = |forget: bool| {
+            let chosen = dataset.validation.first(forget, stories);
+            batches(&dataset.validation, &chosen, tokens, dataset.vocabulary.end())
+        };
+        Self { forget: of(true), retain: of(false) }
+    }
+
+    /// The losses of a model.
+    ///
+    /// # Errors
+    /// Fails where the model does.
+    pub fn losses(&self, model: &mut Model, hooks: &Hooks) -> Result<Losses, Error> {
+        Ok(Losses { forget: mean(model, &self.forget, hooks)?, retain: self.retain_loss(model, hooks)? })
+    }
+
+    /// The loss on documents about the concept alone.
+    ///
+    /// # Errors
+    /// Fails where the model does.
+    pub fn forget_loss(&self, model: &mut Model, hooks: &Hooks) -> Result<f64, Error> {
+        mean(model, &self.forget, hooks)
+    }
+
+    /// The loss on the other documents alone.
+    ///
+    /// # Errors
+    /// Fails where the model does.
+    pub fn retain_loss(&self, model: &mut Model, hooks: &Hooks) -> Result<f64, Error> {
+        mean(model, &self.retain, hooks)
+    }
+
+    /// The sum of the losses and the number of targets, for both kinds, of targets for which `take` says so.
+    ///
+    /// # Errors
+    /// Fails where the model does.
+    pub fn losses_of(
+        &self,
+        model: &mut Model,
+        hooks: &Hooks,
+        take: impl Fn(u32) -> bool,
+    ) -> Result<[(f64, f64); 2], Error> {
+        let mut sums = [(0.0, 0.0); 2];
+        for (sum, batches) in sums.iter_mut().zip([&self.forget, &self.retain]) {
+            for batch in batches {
+                let losses = model.token_losses(batch, hooks)?;
+                for ((loss, weight), target) in losses.iter().zip(&batch.weights).zip(&batch.targets) {
+                    if *weight > 0.0 && take(*target) {
+                        sum.0 += f64::from(*loss);
+                        sum.1 += 1.0;
+                    }
+                }
+            }
+        }
+        Ok(sums)
+    }
+}
+
+/// Documents in batches.
+pub(crate) fn batches(documents: &Documents, chosen: &[usize], tokens: usize, end: u16) -> Vec<Batch> {
+    chosen.chunks(AT_A_TIME).map(|chosen| batch_of(documents, chosen, tokens, end)).collect()
+}
+
+/// The mean over all targets of the batches.
+fn mean(model: &mut Model, batches: &[Batch], hooks: &Hooks) -> Result<f64, Error> {
+    let (mut sum, mut count) = (0.0, 0.0);
+    for batch in batches {
+        let losses = model.token_losses(batch, hooks)?;
+        sum += losses.iter().zip(&batch.weights).map(|(l, w)| f64::from(*l) * f64::from(*w)).sum::<f64>();
+        count += batch.total_weight();
+    }
+    Ok(sum / f64::max(count, 1.0))
+}

@@ -1,0 +1,162 @@
+//! Short trainings on a handful of documents: to make an ablated model coherent, and to teach a concept back.
+
+use experiment::SeedStreams;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+use crate::config::Config;
+use crate::data::Dataset;
+use crate::engine::Model;
+use crate::evaluate::{Losses, Validation};
+use crate::model::{Architecture, Hooks, copied};
+use crate::train::{batch_of, optimiser};
+use learning::Parameters;
+
+/// A network with its parameters.
+#[derive(Clone)]
+pub struct Network {
+    /// Its shape.
+    pub architecture: Architecture,
+    /// Its values.
+    pub parameters: Parameters,
+}
+
+impl Network {
+    /// A copy that can be trained.
+    pub(crate) fn model(&self, config: &Config, threads: usize) -> Result<Model, Error> {
+        let parameters = copied(&self.parameters)?;
+        let tokens = config.model.block_size;
+        Model::new(&self.architecture, parameters, tokens, threads, config.train.backend)
+    }
+}
+
+/// What fine-tuning needs beside the network.
+#[derive(Clone, Copy)]
+pub struct Surroundings<'a> {
+    /// The settings.
+    pub config: &'a Config,
+    /// The documents.
+    pub dataset: &'a Dataset,
+    /// The random streams.
+    pub streams: SeedStreams,
+    /// Threads to compute with.
+    pub threads: usize,
+}
+
+impl Surroundings<'_> {
+    /// `count` training documents with the concept or without, drawn from a stream.
+    fn drawn(&self, forget: bool, count: usize, stream: &str) -> Vec<usize> {
+        let mut all = self.dataset.train.first(forget, usize::MAX);
+        let (drawn, _) = all.partial_shuffle(&mut self.streams.stream(stream), count);
+        drawn.to_vec()
+    }
+}
+
+/// Fine-tunes on a few documents without the concept and keeps the step that is best on validation documents
+/// without it.
+///
+/// # Errors
+/// Fails where the model does.
+///
+/// # Source
+/// Cloud et al. 2024, app. C.
+pub fn make_coherent(network: &Network, around: Surroundings<'_>) -> Result<Network, Error> {
+    let coherence = &around.config.coherence;
+    let tokens = around.config.model.block_size;
+    let chosen = around.drawn(false, coherence.stories, "coherence");
+    let batch = batch_of(&around.dataset.train, &chosen, tokens, around.dataset.vocabulary.end());
+    let validation = Validation::new(around.dataset, coherence.validation_stories, tokens);
+    let hooks = Hooks::default();
+    let mut model = network.model(around.config, around.threads)?;
+    let mut adam = optimiser(model.parameters(), &around.config.train)?;
+    let mut best = (validation.retain_loss(&mut model, &hooks)?, copied(model.parameters())?);
+    for step in 1..=coherence.steps {
+        model.gradient(&batch, &hooks)?;
+        model.step(&mut adam, coherence.learning_rate, around.config.train.grad_clip)?;
+        if step.is_multiple_of(coherence.every) || step == coherence.steps {
+            let loss = validation.retain_loss(&mut model, &hooks)?;
+            if loss < best.0 {
+                best = (loss, copied(model.parameters())?);
+            }
+        }
+    }
+    Ok(Network { architecture: network.architecture.clone(), parameters: best.1 })
+}
+
+/// How a concept came back from a number of documents.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Relearned {
+    /// Documents it was taught on.
+    pub stories: usize,
+    /// The lowest loss on documents with the concept, and the loss on the others at that step; means over the
+    /// repeats.
+    pub best: Losses,
+    /// The lowest loss of each repeat.
+    pub repeats: Vec<f64>,
+    /// Steps of the curve.
+    pub steps: Vec<u64>,
+    /// The loss on documents with the concept at each of them, mean over the repeats.
+    pub curve: Vec<f64>,
+}
+
+/// Fine-tunes on `stories` documents about the concept, several times on other ones, and reports the lowest loss
+/// reached on validation documents about it.
+///
+/// # Errors
+/// Fails where the model does, or `stop` says so.
+///
+/// # Source
+/// Cloud et al. 2024, app. C.
+pub fn relearn(
+    network: &Network,
+    around: Surroundings<'_>,
+    stories: usize,
+    mut stop: impl FnMut() -> Result<(), Error>,
+) -> Result<Relearned, Error> {
+    let retrain = &around.config.retrain;
+    let tokens = around.config.model.block_size;
+    let validation = Validation::new(around.dataset, retrain.validation_stories, tokens);
+    let hooks = Hooks::default();
+    let mut steps: Vec<u64> = Vec::new();
+    let mut curves: Vec<Vec<f64>> = Vec::new();
+    let mut best: Vec<Losses> = Vec::new();
+    for repeat in 0..retrain.repeats {
+        stop()?;
+        let chosen = around.drawn(true, stories, &format!("retrain.{stories}.{repeat}"));
+        let batch = batch_of(&around.dataset.train, &chosen, tokens, around.dataset.vocabulary.end());
+        let mut model = network.model(around.config, around.threads)?;
+        let mut adam = optimiser(model.parameters(), &around.config.train)?;
+        let first = validation.forget_loss(&mut model, &hooks)?;
+        let (mut curve, mut at) = (vec![first], vec![0]);
+        let mut lowest = (first, copied(model.parameters())?);
+        for step in 1..=retrain.steps {
+            model.gradient(&batch, &hooks)?;
+            model.step(&mut adam, retrain.learning_rate, around.config.train.grad_clip)?;
+            if step.is_multiple_of(retrain.every) || step == retrain.steps {
+                let loss = validation.forget_loss(&mut model, &hooks)?;
+                curve.push(loss);
+                at.push(step);
+                if loss < lowest.0 {
+                    lowest = (loss, copied(model.parameters())?);
+                }
+            }
+        }
+        let architecture = network.architecture.clone();
+        let kept = Network { architecture, parameters: lowest.1 };
+        let retain = validation.retain_loss(&mut kept.model(around.config, around.threads)?, &hooks)?;
+        best.push(Losses { forget: lowest.0, retain });
+        curves.push(curve);
+        steps = at;
+    }
+    let count = best.len() as f64;
+    let mean = |of: fn(&Losses) -> f64| best.iter().map(of).sum::<f64>() / count;
+    let curve = (0..steps.len()).map(|i| curves.iter().map(|curve| curve[i]).sum::<f64>() / count).collect();
+    Ok(Relearned {
+        stories,
+        best: Losses { forget: mean(|losses| losses.forget), retain: mean(|losses| losses.retain) },
+        repeats: best.iter().map(|losses| losses.forget).collect(),
+        steps,
+        curve,
+    })
+}

@@ -1,0 +1,202 @@
+//! Causal attention of one sequence, forward and backward, head by head in blocks of queries.
+
+use learning::kernels::{Matrix, Write, matmul};
+
+use super::passes;
+
+/// Queries taken at a time: what lies above the diagonal is computed inside a block only.
+const BLOCK: usize = 64;
+
+/// Sizes of an attention layer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heads {
+    pub tokens: usize,
+    pub count: usize,
+    pub width: usize,
+}
+
+impl Heads {
+    /// Blocks of queries: from, to.
+    fn blocks(self) -> impl Iterator<Item = (usize, usize)> {
+        (0..self.tokens).step_by(BLOCK).map(move |from| (from, (from + BLOCK).min(self.tokens)))
+    }
+
+    /// Numbers that the attention patterns of one sequence take: of each block the rows up to its last column.
+    pub fn pattern_len(self) -> usize {
+        self.count * self.blocks().map(|(from, to)| (to - from) * to).sum::<usize>()
+    }
+
+    fn scale(self) -> f32 {
+        1.0 / (self.width as f32).sqrt()
+    }
+}
+
+/// Cosines and sines of the rotary embedding: for each place and pair of channels.
+#[derive(Clone, Debug)]
+pub(super) struct Rotary {
+    turns: Vec<(f32, f32)>,
+    pairs: usize,
+}
+
+impl Rotary {
+    /// The angle of pair i at place t is t · 10000^(−2i / width).
+    pub fn new(places: usize, width: usize) -> Self {
+        let pairs = width / 2;
+        let mut turns = Vec::with_capacity(places * pairs);
+        for place in 0..places {
+            for pair in 0..pairs {
+                let angle = place as f64 * 10_000f64.powf(-2.0 * pair as f64 / width as f64);
+                turns.push((angle.cos() as f32, angle.sin() as f32));
+            }
+        }
+        Self { turns, pairs }
+    }
+
+    /// Turns channel i against channel i + width/2 of each row; `back` turns the other way.
+    fn turn(&self, rows: &mut [f32], width: usize, back: bool) {
+        for (place, row) in rows.chunks_exact_mut(width).enumerate() {
+            let (low, high) = row.split_at_mut(self.pairs);
+            let turns = &self.turns[place * self.pairs..][..self.pairs];
+            for ((low, high), (cos, sin)) in low.iter_mut().zip(high).zip(turns) {
+                let sin = if back { -sin } else { *sin };
+                (*low, *high) = (*low * cos - *high * sin, *high * cos + *low * sin);
+            }
+        }
+    }
+}
+
+/// Buffers of one head.
+#[derive(Clone, Debug)]
+pub(super) struct HeadBuffers {
+    q: Vec<f32>,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    dq: Vec<f32>,
+    dk: Vec<f32>,
+    dv: Vec<f32>,
+    z: Vec<f32>,
+    dp: Vec<f32>,
+}
+
+impl HeadBuffers {
+    pub fn new(heads: Heads) -> Self {
+        let one = || vec![0.0; heads.tokens * heads.width];
+        Self {
+            q: one(),
+            k: one(),
+            v: one(),
+            dq: one(),
+            dk: one(),
+            dv: one(),
+            z: one(),
+            dp: vec![0.0; BLOCK.min(heads.tokens) * heads.tokens],
+        }
+    }
+
+    /// Reads queries (scaled), keys and values of a head out of `qkv`.
+    fn gather(&mut self, qkv: &[f32], heads: Heads, head: usize, rotary: Option<&Rotary>) {
+        let (width, model) = (heads.width, heads.count * heads.width);
+        let scale = heads.scale();
+        for (token, row) in qkv.chunks_exact(3 * model).enumerate() {
+            let place = token * width..(token + 1) * width;
+            let part = |which: usize| &row[which * model + head * width..][..width];
+            for (q, value) in self.q[place.clone()].iter_mut().zip(part(0)) {
+                *q = value * scale;
+            }
+            self.k[place.clone()].copy_from_slice(part(1));
+            self.v[place].copy_from_slice(part(2));
+        }
+        if let Some(rotary) = rotary {
+            rotary.turn(&mut self.q, width, false);
+            rotary.turn(&mut self.k, width, false);
+        }
+    }
+}
+
+/// z ← softmax(q kᵀ / √width) v for every head of one sequence.
+///
+/// # Shapes
+/// `qkv` (tokens, 3 · heads · width), `z` (tokens, heads · width); `patterns` as [`Heads::pattern_len`] says.
+pub(super) fn forward(
+    z: &mut [f32],
+    patterns: &mut [f32],
+    qkv: &[f32],
+    heads: Heads,
+    rotary: Option<&Rotary>,
+    buffers: &mut HeadBuffers,
+) {
+    let (width, model) = (heads.width, heads.count * heads.width);
+    let mut at = 0;
+    for head in 0..heads.count {
+        buffers.gather(qkv, heads, head, rotary);
+        for (from, to) in heads.blocks() {
+            let rows = to - from;
+            let pattern = &mut patterns[at..at + rows * to];
+            at += rows * to;
+            let q = Matrix::new(&buffers.q[from * width..], rows, width);
+            matmul(pattern, q, Matrix::new(&buffers.k, to, width).t(), Write::Set);
+            passes::causal_softmax(pattern, to, from);
+            let out = &mut buffers.z[..rows * width];
+            matmul(out, Matrix::new(pattern, rows, to), Matrix::new(&buffers.v, to, width), Write::Set);
+            let places = z[from * model..to * model].chunks_exact_mut(model);
+            for (z, out) in places.zip(out.chunks_exact(width)) {
+                z[head * width..][..width].copy_from_slice(out);
+            }
+        }
+    }
+}
+
+/// The backward pass of [`forward`]: overwrites `dqkv` with the gradient of `qkv`.
+pub(super) fn backward(
+    dqkv: &mut [f32],
+    dz: &[f32],
+    patterns: &[f32],
+    qkv: &[f32],
+    heads: Heads,
+    rotary: Option<&Rotary>,
+    buffers: &mut HeadBuffers,
+) {
+    let (width, model) = (heads.width, heads.count * heads.width);
+    let mut at = 0;
+    for head in 0..heads.count {
+        buffers.gather(qkv, heads, head, rotary);
+        buffers.dk.fill(0.0);
+        buffers.dv.fill(0.0);
+        for (from, to) in heads.blocks() {
+            let rows = to - from;
+            let pattern = &patterns[at..at + rows * to];
+            at += rows * to;
+            let dout = &mut buffers.z[..rows * width];
+            for (dout, dz) in
+                dout.chunks_exact_mut(width).zip(dz[from * model..to * model].chunks_exact(model))
+            {
+                dout.copy_from_slice(&dz[head * width..][..width]);
+            }
+            let dout = Matrix::new(dout, rows, width);
+            let p = Matrix::new(pattern, rows, to);
+            matmul(&mut buffers.dv[..to * width], p.t(), dout, Write::Add);
+            let dp = &mut buffers.dp[..rows * to];
+            matmul(dp, dout, Matrix::new(&buffers.v, to, width).t(), Write::Set);
+            passes::softmax_backward(dp, pattern, to);
+            let dp = Matrix::new(dp, rows, to);
+            let dq = &mut buffers.dq[from * width..to * width];
+            matmul(dq, dp, Matrix::new(&buffers.k, to, width), Write::Set);
+            let q = Matrix::new(&buffers.q[from * width..], rows, width);
+            matmul(&mut buffers.dk[..to * width], dp.t(), q, Write::Add);
+        }
+        if let Some(rotary) = rotary {
+            rotary.turn(&mut buffers.dq, width, true);
+            rotary.turn(&mut buffers.dk, width, true);
+        }
+        let scale = heads.scale();
+        for (token, row) in dqkv.chunks_exact_mut(3 * model).enumerate() {
+            let place = token * width..(token + 1) * width;
+            let begin = head * width;
+            for (out, dq) in row[begin..][..width].iter_mut().zip(&buffers.dq[place.clone()]) {
+                *out = dq * scale;
+            }
+            row[model + begin..][..width].copy_from_slice(&buffers.dk[place.clone()]);
+            row[2 * model + begin..][..width].copy_from_slice(&buffers.dv[place]);
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The baseline RMU: pushing the representation of the concept's documents towards a random vector.
+
+use learning::Parameters;
+use rand_distr::{Distribution, StandardNormal};
+
+use crate::Error;
+use crate::finetune::{Network, Surroundings};
+use crate::model::Hooks;
+use crate::train::{Order, batch_of, optimiser};
+
+/// Trains the MLPs' output matrices of some blocks so that the residual stream behind block `target` becomes one
+/// random vector on labelled documents and stays as it was on the others.
+///
+/// ```text
+/// loss = mean (h − norm · u)² over labelled documents  +  α · mean (h − h₀)² over the others
+/// ```
+///
+/// with u drawn once, of length 1, and h₀ the stream of the model before. Means are over tokens and channels.
+///
+/// # Errors
+/// Fails where the model does, no document is labelled, or `tell` says so.
+///
+/// # Source
+/// Li et al. 2024 (WMDP); Cloud et al. 2024, app. C.
+pub fn rmu(
+    base: &Network,
+    labels: &[bool],
+    around: Surroundings<'_>,
+    mut tell: impl FnMut(u64) -> Result<(), Error>,
+) -> Result<Network, Error> {
+    let (config, dataset) = (around.config, around.dataset);
+    let rmu = &config.rmu;
+    let (width, tokens, depth) = (config.model.n_embd, config.model.block_size, rmu.target + 1);
+    let mut rng = around.streams.stream("rmu");
+    let direction: Vec<f32> = (0..width).map(|_| StandardNormal.sample(&mut rng)).collect();
+    let length = direction.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-9);
+    let aim: Vec<f32> = direction.iter().map(|x| x / length * rmu.norm as f32).collect();
+    let of = |label: bool| -> Vec<usize> {
+        labels.iter().enumerate().filter(|(_, l)| **l == label).map(|(index, _)| index).collect()
+    };
+    let (forget, retain) = (of(true), of(false));
+    if forget.is_empty() || retain.is_empty() {
+        return Err(Error::Setting("rmu needs labelled documents and others: raise experiment.labelled".into()));
+    }
+    let (mut forget, mut retain) = (Order::new(forget, around.streams), Order::new(retain, around.streams));
+    let mut frozen = base.model(config, around.threads)?;
+    let mut model = base.model(config, around.threads)?;
+    let trained: Vec<String> = rmu.layers.iter().map(|layer| format!("blocks.{layer}.mlp.W_out")).collect();
+    let mut subset = Parameters::default();
+    for name in &trained {
+        subset.insert(name, &model.parameters().get(name)?.as_detached_tensor())?;
+    }
+    let mut adam = optimiser(&subset, &config.train)?;
+    let end = dataset.vocabulary.end();
+    for step in 0..rmu.steps {
+        tell(step)?;
+        // both halves in one batch: first the labelled documents, then the others
+        let mut chosen = forget.batch(step, rmu.batch_size);
+        chosen.extend(retain.batch(step, rmu.batch_size));
+        let batch = batch_of(&dataset.train, &chosen, tokens, end);
+        let before = frozen.residuals(&batch, &Hooks::default(), depth)?;
+        let border = rmu.batch_size * tokens;
+        let count = (border * width) as f32;
+        let alpha = rmu.alpha as f32;
+        let loss = |first: usize, stream: &[f32], gradient: &mut [f32]| -> f64 {
+            let mut total = 0.0;
+            let rows = stream.chunks_exact(width).zip(gradient.chunks_exact_mut(width));
+            for (row, (stream, gradient)) in rows.enumerate() {
+                let row = first + row;
+                let (target, weight) = if row < border {
+                    (aim.as_slice(), 1.0)
+                } else {
+                    (&before[row * width..][..width], alpha)
+                };
+                for ((value, target), gradient) in stream.iter().zip(target).zip(gradient) {
+                    let difference = value - target;
+                    total += f64::from(weight * difference * difference / count);
+                    *gradient = 2.0 * weight * difference / count;
+                }
+            }
+            total
+        };
+        let value = model.residual_gradient(&batch, depth, &loss)?;
+        if !value.is_finite() {
+            return Err(Error::NotFinite { part: "rmu".into(), step: step + 1, what: "the loss", value });
+        }
+        let gradients: Vec<Vec<f32>> =
+            model.gradients()?.into_iter().filter(|(name, _)| trained.contains(name)).map(|(_, g)| g).collect();
+        let norm = gradients.iter().map(|g| learning::kernels::sum_of_squares(g)).sum::<f64>().sqrt();
+        let clip = config.train.grad_clip;
+        let scale = if clip > 0.0 { (clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
+        let mut store = candle_core::backprop::GradStore::default();
+        for ((_, var), gradient) in subset.iter().zip(gradients) {
+            let gradient = candle_core::Tensor::from_vec(gradient, var.shape(), var.device())?;
+            store.insert(var, (gradient * scale)?);
+        }
+        adam.step(&store, rmu.learning_rate)?;
+        for (name, var) in subset.iter() {
+            model.parameters().get(name)?.set(&var.as_detached_tensor())?;
+        }
+    }
+    let parameters = crate::model::copied(model.parameters())?;
+    Ok(Network { architecture: base.architecture.clone(), parameters })
+}

@@ -1,0 +1,12 @@
+//! The transformer: its shape, its parameters, the hooks at its activations, and the candle reference.
+
+mod hooks;
+mod parameters;
+pub(crate) mod reference;
+mod shape;
+
+pub use hooks::{ChannelWeights, Edit, HookPoint, Hooks};
+pub use parameters::{ablated, expanded, initial};
+pub use shape::{Architecture, Norm, Position};
+pub(crate) use parameters::{copied, from_map};
+pub(crate) use shape::NORM_EPS;

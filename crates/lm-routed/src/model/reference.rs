@@ -1,0 +1,165 @@
+//! The transformer in plain candle operations: the reference of the fused passes, and what runs off the CPU.
+
+use candle_core::{D, DType, Device, Tensor};
+use learning::Parameters;
+
+use super::shape::NORM_EPS;
+use super::{Architecture, ChannelWeights, HookPoint, Hooks, Norm, Position};
+use crate::Error;
+
+/// What a forward pass gives.
+pub(crate) struct Forward {
+    /// The residual stream behind the last block that ran: (sequences · tokens, width).
+    pub residual: Tensor,
+    /// Σ l1 · |a| / tokens, where any edit has an l1.
+    pub penalty: Option<Tensor>,
+}
+
+/// Runs the first `depth` blocks on sequences of `tokens` tokens.
+///
+/// # Shapes
+/// `inputs` (sequences · tokens) of type `u32`.
+pub(crate) fn trunk(
+    architecture: &Architecture,
+    parameters: &Parameters,
+    inputs: &Tensor,
+    tokens: usize,
+    hooks: &Hooks,
+    depth: usize,
+) -> Result<Forward, Error> {
+    let get = |name: &str| parameters.get(name).map(|var| var.as_tensor().clone());
+    let rows = inputs.elem_count();
+    let sequences = rows / tokens;
+    let (d, heads, head_width) = (architecture.n_embd, architecture.n_head, architecture.head_width());
+    let mut x = get("embed.W_E")?.embedding(inputs)?;
+    if architecture.position == Position::Learned {
+        let places = get("pos_embed.W_pos")?.narrow(0, 0, tokens)?;
+        x = x.reshape((sequences, tokens, d))?.broadcast_add(&places)?.reshape((rows, d))?;
+    }
+    let device = inputs.device();
+    let hidden: Vec<f32> = (0..tokens * tokens)
+        .map(|i| if i % tokens > i / tokens { f32::NEG_INFINITY } else { 0.0 })
+        .collect();
+    let causal = Tensor::from_vec(hidden, (tokens, tokens), device)?.to_dtype(x.dtype())?;
+    let rotary = (architecture.position == Position::Rotary)
+        .then(|| turns(tokens, head_width, x.dtype(), device))
+        .transpose()?;
+    let mut penalty: Option<Tensor> = None;
+    for layer in 0..depth {
+        let block = |name: &str| get(&format!("blocks.{layer}.{name}"));
+        let normed = norm(architecture, parameters, &format!("blocks.{layer}.ln1"), &x)?;
+        let qkv = normed.matmul(&block("attn.W_QKV")?)?.broadcast_add(&block("attn.b_QKV")?)?;
+        let part = |which: usize| -> Result<Tensor, Error> {
+            let part = qkv.narrow(1, which * d, d)?.reshape((sequences, tokens, heads, head_width))?;
+            Ok(part.transpose(1, 2)?.contiguous()?)
+        };
+        let (mut q, mut k, v) = (part(0)?, part(1)?, part(2)?);
+        if let Some((cos, sin)) = &rotary {
+            (q, k) = (turned(&q, cos, sin)?, turned(&k, cos, sin)?);
+        }
+        let scores = (q.matmul(&k.t()?.contiguous()?)? * (1.0 / (head_width as f64).sqrt()))?;
+        let pattern = softmax(&scores.broadcast_add(&causal)?)?;
+        let z = pattern.matmul(&v)?.transpose(1, 2)?.contiguous()?.reshape((rows, d))?;
+        let z = edited(z, layer, HookPoint::AttnZ, hooks, &mut penalty)?;
+        x = (x + z.matmul(&block("attn.W_O")?)?.broadcast_add(&block("attn.b_O")?)?)?;
+        let normed = norm(architecture, parameters, &format!("blocks.{layer}.ln2"), &x)?;
+        let post = normed.matmul(&block("mlp.W_in")?)?.broadcast_add(&block("mlp.b_in")?)?.gelu()?;
+        let post = edited(post, layer, HookPoint::MlpPost, hooks, &mut penalty)?;
+        x = (x + post.matmul(&block("mlp.W_out")?)?.broadcast_add(&block("mlp.b_out")?)?)?;
+        x = edited(x, layer, HookPoint::ResidPost, hooks, &mut penalty)?;
+    }
+    Ok(Forward { residual: x, penalty })
+}
+
+/// The logits of the residual stream behind the last block: (rows, vocabulary).
+pub(crate) fn logits(
+    architecture: &Architecture,
+    parameters: &Parameters,
+    residual: &Tensor,
+) -> Result<Tensor, Error> {
+    let normed = norm(architecture, parameters, "ln_final", residual)?;
+    let unembedding = parameters.get(architecture.unembedding())?.as_tensor().t()?;
+    Ok(normed.matmul(&unembedding)?)
+}
+
+/// −ln softmax of each row at its target: (rows).
+pub(crate) fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor, Error> {
+    let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?.detach())?;
+    let total = shifted.exp()?.sum_keepdim(1)?.log()?;
+    let chosen = shifted.gather(&targets.unsqueeze(1)?, 1)?;
+    Ok((total - chosen)?.squeeze(1)?)
+}
+
+fn norm(architecture: &Architecture, parameters: &Parameters, name: &str, x: &Tensor) -> Result<Tensor, Error> {
+    let w = parameters.get(&format!("{name}.w"))?.as_tensor();
+    match architecture.norm {
+        Norm::LayerNorm => {
+            let x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+            let deviation = (x.sqr()?.mean_keepdim(D::Minus1)? + NORM_EPS)?.sqrt()?;
+            let b = parameters.get(&format!("{name}.b"))?.as_tensor();
+            Ok(x.broadcast_div(&deviation)?.broadcast_mul(w)?.broadcast_add(b)?)
+        }
+        Norm::RmsNorm => {
+            let size = (x.sqr()?.mean_keepdim(D::Minus1)? + NORM_EPS)?.sqrt()?;
+            Ok(x.broadcast_div(&size)?.broadcast_mul(w)?)
+        }
+    }
+}
+
+fn softmax(x: &Tensor) -> Result<Tensor, Error> {
+    let e = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
+    Ok(e.broadcast_div(&e.sum_keepdim(D::Minus1)?)?)
+}
+
+/// Cosines and sines of the rotary embedding: (tokens, width / 2).
+fn turns(tokens: usize, width: usize, dtype: DType, device: &Device) -> Result<(Tensor, Tensor), Error> {
+    let angle = |i: usize| {
+        let (place, pair) = (i / (width / 2), i % (width / 2));
+        place as f64 * 10_000f64.powf(-2.0 * pair as f64 / width as f64)
+    };
+    let table = |f: fn(f64) -> f64| -> Result<Tensor, Error> {
+        let values: Vec<f64> = (0..tokens * (width / 2)).map(|i| f(angle(i))).collect();
+        Ok(Tensor::from_vec(values, (tokens, width / 2), device)?.to_dtype(dtype)?)
+    };
+    Ok((table(f64::cos)?, table(f64::sin)?))
+}
+
+fn turned(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor, Error> {
+    let half = x.dim(D::Minus1)? / 2;
+    let (low, high) = (x.narrow(D::Minus1, 0, half)?, x.narrow(D::Minus1, half, half)?);
+    let first = (low.broadcast_mul(cos)? - high.broadcast_mul(sin)?)?;
+    let second = (high.broadcast_mul(cos)? + low.broadcast_mul(sin)?)?;
+    Ok(Tensor::cat(&[first, second], D::Minus1)?)
+}
+
+fn edited(
+    a: Tensor,
+    layer: usize,
+    point: HookPoint,
+    hooks: &Hooks,
+    penalty: &mut Option<Tensor>,
+) -> Result<Tensor, Error> {
+    let Some(edit) = hooks.get(layer, point) else { return Ok(a) };
+    let rows = a.dim(0)?;
+    let weights = |weights: &ChannelWeights| -> Result<Tensor, Error> {
+        Ok(Tensor::from_vec(weights.dense(rows), a.shape(), a.device())?.to_dtype(a.dtype())?)
+    };
+    if edit.l1 > 0.0 {
+        let sum = (a.abs()?.sum_all()? * (f64::from(edit.l1) / rows as f64))?;
+        *penalty = Some(match penalty.take() {
+            Some(penalty) => (penalty + sum)?,
+            None => sum,
+        });
+    }
+    let mut y = a.clone();
+    if let Some(route) = &edit.route {
+        y = gradient_routing::route(&y, &weights(route)?)?;
+    }
+    if let Some(scale) = &edit.scale {
+        y = y.mul(&weights(scale)?)?;
+    }
+    if let Some(add) = &edit.add {
+        y = y.broadcast_add(&Tensor::new(add.as_slice(), y.device())?.to_dtype(y.dtype())?)?;
+    }
+    Ok(y)
+}
