@@ -29,6 +29,21 @@ impl Image {
         write_atomic(path, &bytes)
     }
 
+    /// The picture with white at its right and below, as far as it is smaller than `width` × `height` pixels: for
+    /// the frames of an animation, which are all of one size.
+    pub fn padded(mut self, width: u32, height: u32) -> Self {
+        let (width, height) = (width.max(self.width), height.max(self.height));
+        if (width, height) != (self.width, self.height) {
+            let mut pixels = vec![255; 3 * width as usize * height as usize];
+            let rows = self.pixels.chunks_exact((3 * self.width as usize).max(1));
+            for (row, into) in rows.zip(pixels.chunks_exact_mut(3 * width as usize)) {
+                into[..row.len()].copy_from_slice(row);
+            }
+            self = Self { width, height, pixels };
+        }
+        self
+    }
+
     fn encode_png(&self) -> Result<Vec<u8>, png::EncodingError> {
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, self.width, self.height);

@@ -72,6 +72,19 @@ fn a_gif_holds_every_frame_with_its_delay() {
 }
 
 #[test]
+fn padding_adds_white_at_the_right_and_below() {
+    let image = Image { width: 1, height: 2, pixels: vec![1, 2, 3, 4, 5, 6] };
+    assert_eq!(image.clone().padded(0, 2), image);
+    let padded = image.padded(2, 3);
+    assert_eq!((padded.width, padded.height), (2, 3));
+    let white = 255;
+    let pixels = [
+        1, 2, 3, white, white, white, 4, 5, 6, white, white, white, white, white, white, white, white, white,
+    ];
+    assert_eq!(padded.pixels, pixels);
+}
+
+#[test]
 fn frames_that_do_not_go_together_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.gif");

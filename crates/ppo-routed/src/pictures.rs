@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 use envs::EnvId;
 use experiment::{Record, RunFolder, UserError, read_metrics};
 use plots::{
-    Band, Colour, Figure, Marker, MarkerKind, Panel, PolicyGrid, PolicyPicture, ReferenceLine, Scale, Series,
-    write_gif,
+    Band, Colour, Figure, Image, Marker, MarkerKind, Panel, PlotError, PolicyGrid, PolicyPicture,
+    ReferenceLine, Scale, Series, write_gif,
 };
 
 use crate::snapshot::{Snapshot, picture_layout};
@@ -73,10 +73,18 @@ pub fn render(run: &Path, folder: Option<&Path>) -> Result<Vec<PathBuf>> {
     let folder = picture_folder(&view, folder)?;
     let paths = vec![folder.join("policy.png"), folder.join("policy.gif")];
     policy_picture(&config, last).write_png(&paths[0])?;
-    let frames: Result<Vec<_>, _> =
-        snapshots.iter().map(|snapshot| policy_picture(&config, snapshot).draw()).collect();
-    write_gif(&paths[1], &frames?, FRAME_MS.0, FRAME_MS.1)?;
+    write_gif(&paths[1], &frames(&config, &snapshots)?, FRAME_MS.0, FRAME_MS.1)?;
     Ok(paths)
+}
+
+/// The frames of the GIF, all of one size: a caption may wrap in some and not in others.
+fn frames(config: &Config, snapshots: &[Snapshot]) -> Result<Vec<Image>, PlotError> {
+    let frames: Result<Vec<Image>, _> =
+        snapshots.iter().map(|snapshot| policy_picture(config, snapshot).draw()).collect();
+    let frames = frames?;
+    let (width, height) =
+        frames.iter().fold((0, 0), |size, frame| (size.0.max(frame.width), size.1.max(frame.height)));
+    Ok(frames.into_iter().map(|frame| frame.padded(width, height)).collect())
 }
 
 /// The folder asked for, made where it is not there, or else the run's own `plots/`.
@@ -201,21 +209,35 @@ fn policy_picture(config: &Config, snapshot: &Snapshot) -> PolicyPicture {
         })
         .collect();
     PolicyPicture {
-        caption: format!("{}, after {} steps", subtitle(config, 1), thousands(snapshot.step)),
+        caption: format!("{}, after {:.2}M steps", subtitle(config, 1), snapshot.step as f64 / 1e6),
         grids,
         background_label: if snapshot.gate.is_empty() { String::new() } else { "gate Γ".to_owned() },
     }
 }
 
-/// 2949120 as 2,949,120.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            out.push(',');
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Method;
+
+    #[test]
+    fn frames_are_of_one_size_whatever_their_captions_say() {
+        let mut config = Config::default();
+        for (method, oversight_prob) in
+            [(Method::Naive, 0.01), (Method::Oracle, 0.001), (Method::Routing, 0.1)]
+        {
+            (config.train.method, config.env.oversight_prob) = (method, oversight_prob);
+            let cells = vec![Some([0.25; 4]); 25];
+            let snapshots = [0, 983_040, 1_015_808, 11_111_111_111].map(|step| Snapshot {
+                step,
+                update: 0,
+                policies: PolicyName::of(method).iter().map(|name| (*name, cells.clone())).collect(),
+                gate: Vec::new(),
+            });
+            let frames = frames(&config, &snapshots).unwrap();
+            assert!(
+                frames.iter().all(|frame| (frame.width, frame.height) == (frames[0].width, frames[0].height))
+            );
         }
-        out.push(digit);
     }
-    out
 }
