@@ -11,7 +11,8 @@ use experiment::{CommonArgs, DeviceArg, UserError};
 
 use crate::data::{self, Dataset, DatasetName};
 use crate::run::{Outputs, RunRequest};
-use crate::{Config, PAPER, Setting, Split, bench, run, scoring};
+use crate::table::{TableRequest, table};
+use crate::{Config, PAPER, Setting, Split, bench, pictures, run, scoring};
 
 /// Split the latent space of an MNIST autoencoder by gradient routing: digits 0-4 may train one half of the
 /// encoding, 5-9 the other, and a certificate that sees one half shows what it knows.
@@ -78,6 +79,22 @@ enum Verb {
         /// Another checkpoint of the run.
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
+    },
+    /// Draw training curves, errors per digit and reconstructions of one run, or of several seeds together.
+    Plot {
+        /// The run folders.
+        #[arg(required = true)]
+        runs: Vec<PathBuf>,
+    },
+    /// Run several settings of Table 2 with several seeds, and put them beside the paper's numbers. The same
+    /// command goes on where it was interrupted.
+    Table {
+        /// Rows of Table 2 by number or name, with commas between them; all if not given.
+        #[arg(long, value_name = "LIST", value_delimiter = ',')]
+        settings: Vec<Setting>,
+        /// Seeds of each, from --seed upwards.
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+        seeds: u64,
     },
     /// Time the training step and print one JSON line.
     Bench {
@@ -159,6 +176,46 @@ fn dispatch(cli: Cli) -> Result<()> {
             refuse("eval", &common, &own, &["--device", "--data-dir"], advice)?;
             print(&scoring::eval(&run, checkpoint.as_deref(), &common.device, threads(&common), images)?)
         }
+        Verb::Plot { runs } => {
+            let advice = "it draws what the run has written, into the run's folder or into --out";
+            refuse("plot", &common, &own, &["--out", "--data-dir"], advice)?;
+            print(&plot(&runs, &common, images)?)
+        }
+        Verb::Table { settings, seeds } => {
+            let takes = [
+                "--config",
+                "--set",
+                "--seed",
+                "--out",
+                "--device",
+                "--split",
+                "--dataset",
+                "--data-dir",
+                "--csv",
+                "--tensorboard",
+            ];
+            refuse("table", &common, &own, &takes, "name the rows with --settings")?;
+            let settings = if settings.is_empty() { Setting::ALL.to_vec() } else { settings };
+            let config = |setting: &Setting| {
+                let set = [own.sets(), common.set.clone(), vec![format!("train.setting={}", setting.name())]];
+                experiment::load::<Config>(common.config.as_deref(), &set.concat())
+            };
+            let configs = settings.iter().map(config).collect::<Result<Vec<_>, _>>()?;
+            let dataset = images(&configs[0])?;
+            let first = common.seed.unwrap_or(0);
+            let name = common.config.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy());
+            let folder = || Path::new("runs").join(name.unwrap_or("mnist_table".into()).into_owned());
+            let request = TableRequest {
+                configs,
+                dataset,
+                seeds: (first..first.saturating_add(seeds)).collect(),
+                folder: common.out.clone().unwrap_or_else(folder),
+                threads: threads(&common),
+                device: common.device,
+                outputs,
+            };
+            print(&table(&request)?)
+        }
         Verb::Bench { repetitions, updates } => {
             let takes = ["--config", "--set", "--setting", "--split", "--device"];
             refuse("bench", &common, &own, &takes, "it writes nothing, and needs neither seed nor images")?;
@@ -171,6 +228,26 @@ fn dispatch(cli: Cli) -> Result<()> {
             print(&format!("{report}\n"))
         }
     }
+}
+
+/// Draws runs, the reconstructions with the networks of the first, if it has a checkpoint.
+fn plot(
+    runs: &[PathBuf],
+    common: &CommonArgs,
+    images: impl FnOnce(&Config) -> Result<Arc<Dataset>>,
+) -> Result<String> {
+    let (config, records) = pictures::read_runs(runs)?;
+    let view = experiment::RunFolder::view(&runs[0])?;
+    let saved = experiment::CheckpointStore::new(view.checkpoints(), 0).list()?;
+    let mut trainer = if saved.is_empty() {
+        None
+    } else {
+        Some(scoring::trainer_of(&runs[0], None, &DeviceArg::Cpu, threads(common), images)?.0)
+    };
+    let folder = common.out.clone().unwrap_or_else(|| view.plots());
+    let paths = pictures::draw(&config, &records, trainer.as_mut(), &folder)?;
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    Ok(paths.join("\n") + "\n")
 }
 
 /// Says on a terminal where the schedule is not the paper's.

@@ -44,6 +44,9 @@ pub enum Error {
     /// A mask did not fit.
     #[error(transparent)]
     Routing(#[from] gradient_routing::RoutingError),
+    /// A picture could not be made.
+    #[error(transparent)]
+    Plot(#[from] plots::PlotError),
     /// candle refused an operation.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

