@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use experiment::{CommonArgs, UserError};
 
+use crate::bench::{Shape, bench};
 use crate::config::{Config, Experiment};
 use crate::run::{self, RunRequest};
 use crate::watch::Bar;
@@ -33,6 +34,15 @@ enum Verb {
     Resume {
         /// The run folder.
         run: PathBuf,
+    },
+    /// Time a training step and print one JSON line.
+    Bench {
+        /// What is timed.
+        #[arg(long, value_enum, default_value_t = Shape::Tinystories)]
+        shape: Shape,
+        /// Timed steps.
+        #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(5..=1000))]
+        repetitions: u32,
     },
 }
 
@@ -81,6 +91,12 @@ fn dispatch(cli: Cli) -> Result<()> {
             }
             print(&run::start(&request(&common, config, csv), &mut bar)?)
         }
+        Some(Verb::Bench { shape, repetitions }) => {
+            let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
+            let device = common.device.open()?;
+            let report = bench(&config, shape, threads(&common), common.device, &device, repetitions)?;
+            print(&format!("{report}\n"))
+        }
         Some(Verb::Resume { run }) => print(&run::resume(&run, common.threads, csv, &mut bar)?),
     }
 }
@@ -88,7 +104,15 @@ fn dispatch(cli: Cli) -> Result<()> {
 fn request(common: &CommonArgs, config: Config, csv: bool) -> RunRequest {
     let seed = common.seed.unwrap_or(0);
     let folder = common.out.clone().unwrap_or_else(|| run_name(common, &config, seed));
-    RunRequest { config, seed, folder, threads: threads(common), device: common.device, csv, tokens: Vec::new() }
+    RunRequest {
+        config,
+        seed,
+        folder,
+        threads: threads(common),
+        device: common.device,
+        csv,
+        tokens: Vec::new(),
+    }
 }
 
 /// `runs/NAME-seedN`, with the config file's name or else the experiment's.

@@ -62,7 +62,8 @@ impl Model {
         let fused = match backend {
             Backend::Auto => device.is_cpu(),
             Backend::Fused if !device.is_cpu() => {
-                let message = "train.backend = \"fused\" computes on the CPU only: use \"auto\" or \"candle\"";
+                let message =
+                    "train.backend = \"fused\" computes on the CPU only: use \"auto\" or \"candle\"";
                 return Err(Error::Setting(message.to_owned()));
             }
             Backend::Fused => true,
@@ -180,7 +181,8 @@ impl Model {
                 let inputs = Tensor::new(batch.inputs.as_slice(), &self.device)?;
                 let (architecture, parameters) = (&self.architecture, &self.parameters);
                 let stream =
-                    reference::trunk(architecture, parameters, &inputs, batch.tokens, &hooks, depth)?.residual;
+                    reference::trunk(architecture, parameters, &inputs, batch.tokens, &hooks, depth)?
+                        .residual;
                 let values = stream.flatten_all()?.to_vec1::<f32>()?;
                 let mut gradient = vec![0.0; values.len()];
                 let value = loss(0, &values, &mut gradient);
@@ -227,7 +229,8 @@ impl Model {
         match &mut self.passes {
             Passes::Fused(fused) => fused.token_losses(&self.parameters, batch, hooks),
             Passes::Candle(_) => {
-                let losses = candle_losses(&self.architecture, &self.parameters, batch, hooks, &self.device)?.0;
+                let losses =
+                    candle_losses(&self.architecture, &self.parameters, batch, hooks, &self.device)?.0;
                 Ok(losses.to_dtype(candle_core::DType::F32)?.to_vec1::<f32>()?)
             }
         }
@@ -265,7 +268,8 @@ impl Model {
             Passes::Candle(_) => {
                 let inputs = Tensor::new(batch.inputs.as_slice(), &self.device)?;
                 let (architecture, parameters) = (&self.architecture, &self.parameters);
-                let forward = reference::trunk(architecture, parameters, &inputs, batch.tokens, hooks, depth)?;
+                let forward =
+                    reference::trunk(architecture, parameters, &inputs, batch.tokens, hooks, depth)?;
                 Ok(forward.residual.flatten_all()?.to_vec1::<f32>()?)
             }
         }
@@ -284,7 +288,9 @@ impl Model {
             Passes::Candle(grads) => {
                 let gradient = |(name, var): (&str, &candle_core::Var)| -> Result<_, Error> {
                     let values = match grads.get(var) {
-                        Some(gradient) => gradient.flatten_all()?.to_dtype(candle_core::DType::F32)?.to_vec1()?,
+                        Some(gradient) => {
+                            gradient.flatten_all()?.to_dtype(candle_core::DType::F32)?.to_vec1()?
+                        }
                         None => vec![0.0; var.elem_count()],
                     };
                     Ok((name.to_owned(), values))

@@ -1,5 +1,6 @@
 //! Localising and removing a concept in a small language model by gradient routing.
 mod batch;
+pub mod bench;
 pub mod cli;
 mod config;
 pub mod data;

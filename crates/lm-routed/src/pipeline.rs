@@ -24,9 +24,8 @@ pub fn after_training(
 ) -> Result<(PartResult, Network), Error> {
     let config = around.config;
     let validation = Validation::new(around.dataset, config.eval.stories, config.model.block_size);
-    let losses = |network: &Network| {
-        validation.losses(&mut network.model(config, around.threads)?, &Hooks::default())
-    };
+    let losses =
+        |network: &Network| validation.losses(&mut network.model(config, around.threads)?, &Hooks::default());
     tell("measuring")?;
     let trained_losses = match &recipe.routing {
         // two experts have no model of their own without a label: each kind of document goes through its expert

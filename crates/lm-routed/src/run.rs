@@ -264,9 +264,11 @@ impl Session {
         };
         let outcome = trained.and_then(|trained| self.after(part, &recipe, &trained, began, say));
         match outcome {
-            Err(Error::Interrupted) => Err(UserError::failed(format!("interrupted behind the training of {}", part.name()))
-                .with_hint(format!("go on with: lm-routed resume {run}"))
-                .into()),
+            Err(Error::Interrupted) => {
+                Err(UserError::failed(format!("interrupted behind the training of {}", part.name()))
+                    .with_hint(format!("go on with: lm-routed resume {run}"))
+                    .into())
+            }
             other => Ok(other?),
         }
     }
@@ -283,8 +285,7 @@ impl Session {
         let name = format!("parts/{}.json", part.name());
         match self.config.experiment.kind {
             Experiment::Era => {
-                let (mut result, kept) =
-                    pipeline::after_training(part, recipe, trained, self.around(), say)?;
+                let (mut result, kept) = pipeline::after_training(part, recipe, trained, self.around(), say)?;
                 result.seconds = began.elapsed().as_secs_f64();
                 save_network(&kept, &self.model_path(&part.name()))?;
                 self.folder.write_json(&name, &result)?;
@@ -336,7 +337,8 @@ impl Session {
                 message = format!("forget {:.3} retain {:.3}", losses.forget, losses.retain);
             }
             let update = place.updates_before + done;
-            let values: Vec<(&str, f64)> = values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+            let values: Vec<(&str, f64)> =
+                values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
             self.metrics.log(update * tokens, update, &values)?;
             if done.is_multiple_of(config.eval.every) {
                 // so that `plot` draws a run that is still going on

@@ -175,7 +175,8 @@ fn source(name: &str) -> Result<PathBuf, Error> {
 #[cfg(not(feature = "hub"))]
 fn source(name: &str) -> Result<PathBuf, Error> {
     if name.starts_with("hub:") {
-        let fault = "this binary was built without the feature `hub`: build with --features hub, or give a file";
+        let fault =
+            "this binary was built without the feature `hub`: build with --features hub, or give a file";
         return Err(Error::Corpus { path: PathBuf::from(name), fault: fault.to_owned() });
     }
     Ok(find(name))

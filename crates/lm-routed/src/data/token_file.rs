@@ -72,7 +72,8 @@ impl TokenFile {
         let fault = |fault: &str| Error::Corpus { path: path.to_owned(), fault: fault.to_owned() };
         let all = bytes.get();
         let count = all.get(8..16).filter(|_| all.starts_with(MAGIC)).and_then(|b| b.first_chunk());
-        let documents = count.map(|count| u64::from_le_bytes(*count)).ok_or_else(|| fault("it is no token file"))?;
+        let documents =
+            count.map(|count| u64::from_le_bytes(*count)).ok_or_else(|| fault("it is no token file"))?;
         let documents = usize::try_from(documents).unwrap_or(usize::MAX);
         let short = || fault("it is cut short");
         if documents.checked_mul(9).and_then(|len| len.checked_add(16)).is_none_or(|len| len > all.len()) {

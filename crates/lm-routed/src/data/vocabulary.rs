@@ -156,7 +156,10 @@ mod tests {
         assert_eq!(tokens, vocabulary.encode(&odd).unwrap());
         assert_eq!(again.decode(&tokens[0]).unwrap(), odd[0]);
         let forest = vocabulary.single(" forest").unwrap();
-        assert_eq!((vocabulary.shown(forest).as_str(), vocabulary.word(forest).as_str()), ("␣forest", "forest"));
+        assert_eq!(
+            (vocabulary.shown(forest).as_str(), vocabulary.word(forest).as_str()),
+            ("␣forest", "forest")
+        );
         assert_eq!(vocabulary.single("␣forest"), Some(forest));
         assert_eq!(vocabulary.single(" nowhere"), None);
         assert!(Vocabulary::from_bytes(b"{}").is_err());

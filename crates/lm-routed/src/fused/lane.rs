@@ -112,7 +112,14 @@ impl Lane {
     }
 
     /// Runs the blocks up to `depth` (all of them for the number of blocks) on whole sequences.
-    pub fn trunk(&mut self, weights: &Weights<'_>, layout: &Layout, span: Span<'_>, hooks: &Hooks, depth: usize) {
+    pub fn trunk(
+        &mut self,
+        weights: &Weights<'_>,
+        layout: &Layout,
+        span: Span<'_>,
+        hooks: &Hooks,
+        depth: usize,
+    ) {
         let (rows, width, tokens) = (span.inputs.len(), self.width, self.heads.tokens);
         let mut stream = std::mem::take(&mut self.last);
         stream.resize(rows * width, 0.0);
@@ -148,7 +155,14 @@ impl Lane {
         let width = self.width;
         let rows = block.before.len() / width;
         let sequences = rows / self.heads.tokens;
-        norm_forward(self.norm_kind, weights, &index.ln1, &block.before, &mut block.normed1, &mut block.stats1);
+        norm_forward(
+            self.norm_kind,
+            weights,
+            &index.ln1,
+            &block.before,
+            &mut block.normed1,
+            &mut block.stats1,
+        );
         block.qkv.resize(rows * 3 * width, 0.0);
         product(&mut block.qkv, &block.normed1, weights.get(index.w_qkv), rows, width, 3 * width, Write::Set);
         passes::add_bias(&mut block.qkv, weights.get(index.b_qkv));
@@ -171,7 +185,14 @@ impl Lane {
         passes::copy_with_bias(&mut block.middle, &block.before, weights.get(index.b_o));
         product(&mut block.middle, &block.z, weights.get(index.w_o), rows, width, width, Write::Add);
 
-        norm_forward(self.norm_kind, weights, &index.ln2, &block.middle, &mut block.normed2, &mut block.stats2);
+        norm_forward(
+            self.norm_kind,
+            weights,
+            &index.ln2,
+            &block.middle,
+            &mut block.normed2,
+            &mut block.stats2,
+        );
         let neurons = index.neurons;
         block.slope.resize(rows * neurons, 0.0);
         block.post.resize(rows * neurons, 0.0);
@@ -222,7 +243,13 @@ impl Lane {
         let mut write = if self.started { Write::Add } else { Write::Set };
         self.by_parts(weights, layout, span, losses, |lane, part, logits, losses| {
             let count = part.len();
-            passes::cross_entropy(logits, losses, &span.targets[part.clone()], &span.weights[part.clone()], scale);
+            passes::cross_entropy(
+                logits,
+                losses,
+                &span.targets[part.clone()],
+                &span.weights[part.clone()],
+                scale,
+            );
             let dlogits = Matrix::new(logits, count, vocabulary);
             let unembedding = Matrix::new(weights.get(layout.unembedding), vocabulary, width);
             matmul(&mut lane.narrow[part.start * width..part.end * width], dlogits, unembedding, Write::Set);
@@ -303,13 +330,25 @@ impl Lane {
         let mut residual = std::mem::take(&mut self.residual);
         for layer in (0..depth).rev() {
             let block = std::mem::take(&mut self.blocks[layer]);
-            self.block_backward(&block, &mut residual, weights, &layout.blocks[layer], span.first, layer, hooks, l1_scale);
+            self.block_backward(
+                &block,
+                &mut residual,
+                weights,
+                &layout.blocks[layer],
+                span.first,
+                layer,
+                hooks,
+                l1_scale,
+            );
             self.blocks[layer] = block;
         }
         let (width, tokens) = (self.width, self.heads.tokens);
         for (row, (residual, token)) in residual.chunks_exact(width).zip(span.inputs).enumerate() {
             let place = *token as usize * width;
-            learning::kernels::add_assign(&mut self.gradient[layout.embedding][place..place + width], residual);
+            learning::kernels::add_assign(
+                &mut self.gradient[layout.embedding][place..place + width],
+                residual,
+            );
             if let Some(positions) = layout.positions {
                 let place = row % tokens * width;
                 learning::kernels::add_assign(&mut self.gradient[positions][place..place + width], residual);
@@ -376,7 +415,15 @@ impl Lane {
                 &mut self.head,
             );
         }
-        weight_gradient(&mut self.gradient[index.w_qkv], &block.normed1, &self.dqkv, rows, width, 3 * width, write);
+        weight_gradient(
+            &mut self.gradient[index.w_qkv],
+            &block.normed1,
+            &self.dqkv,
+            rows,
+            width,
+            3 * width,
+            write,
+        );
         learning::kernels::add_column_sums(&mut self.gradient[index.b_qkv], &self.dqkv);
         product_t(&mut self.narrow, &self.dqkv, weights.get(index.w_qkv), rows, 3 * width, width);
         let (gradient, narrow) = (&mut self.gradient, &mut self.narrow);

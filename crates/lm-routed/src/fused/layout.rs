@@ -43,8 +43,11 @@ pub(super) struct Layout {
 
 impl Layout {
     pub fn new(architecture: &Architecture) -> Self {
-        let parameters: Vec<(String, usize)> =
-            architecture.parameters().into_iter().map(|(name, shape)| (name, shape.iter().product())).collect();
+        let parameters: Vec<(String, usize)> = architecture
+            .parameters()
+            .into_iter()
+            .map(|(name, shape)| (name, shape.iter().product()))
+            .collect();
         let find = |name: &str| parameters.binary_search_by(|(other, _)| other.as_str().cmp(name)).ok();
         // each of these names is in the list by construction
         let index = |name: &str| find(name).unwrap_or_default();

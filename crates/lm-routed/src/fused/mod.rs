@@ -221,20 +221,22 @@ fn each_lane_of(
     let sequences = batch.inputs.len() / tokens;
     let share = sequences.div_ceil(lanes.len()).max(1);
     let at_a_time = (TOKENS_AT_A_TIME / tokens).max(1);
-    lanes.par_iter_mut().zip(out.par_chunks_mut(share * each)).enumerate().for_each(|(index, (lane, out))| {
-        let mut from = index * share;
-        let to = ((index + 1) * share).min(sequences);
-        for (call, out) in out.chunks_mut(at_a_time * each).enumerate() {
-            let until = (from + at_a_time).min(to);
-            let rows = from * tokens..until * tokens;
-            let span = Span {
-                first: rows.start,
-                inputs: &batch.inputs[rows.clone()],
-                targets: &batch.targets[rows.clone()],
-                weights: &batch.weights[rows],
-            };
-            work(lane, span, out, call == 0);
-            from = until;
-        }
-    });
+    lanes.par_iter_mut().zip(out.par_chunks_mut(share * each)).enumerate().for_each(
+        |(index, (lane, out))| {
+            let mut from = index * share;
+            let to = ((index + 1) * share).min(sequences);
+            for (call, out) in out.chunks_mut(at_a_time * each).enumerate() {
+                let until = (from + at_a_time).min(to);
+                let rows = from * tokens..until * tokens;
+                let span = Span {
+                    first: rows.start,
+                    inputs: &batch.inputs[rows.clone()],
+                    targets: &batch.targets[rows.clone()],
+                    weights: &batch.weights[rows],
+                };
+                work(lane, span, out, call == 0);
+                from = until;
+            }
+        },
+    );
 }

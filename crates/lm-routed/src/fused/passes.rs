@@ -141,8 +141,7 @@ pub(super) fn add_sign(d: &mut [f32], a: &[f32], scale: f32) -> f32 {
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma"))]
 pub(super) fn norm(y: &mut [f32], stats: &mut [f32], x: &[f32], w: &[f32], b: Option<&[f32]>, kind: Norm) {
     let width = w.len();
-    for ((y, stats), x) in
-        y.chunks_exact_mut(width).zip(stats.chunks_exact_mut(2)).zip(x.chunks_exact(width))
+    for ((y, stats), x) in y.chunks_exact_mut(width).zip(stats.chunks_exact_mut(2)).zip(x.chunks_exact(width))
     {
         let mean = if kind == Norm::LayerNorm { sum(x) / width as f32 } else { 0.0 };
         for (y, x) in y.iter_mut().zip(x) {

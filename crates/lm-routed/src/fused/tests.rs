@@ -16,7 +16,17 @@ const TOKENS: usize = 70; // two blocks of queries, the second one short
 
 fn architecture(position: Position, norm: Norm, tied: bool) -> Architecture {
     let mlp_widths = vec![40, 33];
-    Architecture { n_layer: 2, n_head: 2, n_embd: 24, mlp_widths, block_size: 80, vocab_size: 50, position, norm, tied }
+    Architecture {
+        n_layer: 2,
+        n_head: 2,
+        n_embd: 24,
+        mlp_widths,
+        block_size: 80,
+        vocab_size: 50,
+        position,
+        norm,
+        tied,
+    }
 }
 
 /// Parameters away from the symmetric start, so that no gradient is small by accident.
@@ -47,13 +57,21 @@ fn hooks(tokens: usize) -> Hooks {
     };
     Hooks::default()
         .with(0, HookPoint::MlpPost, Edit { route: weights(vec![32, 40], 0), l1: 0.02, ..Edit::default() })
-        .with(1, HookPoint::MlpPost, Edit { route: weights(vec![33], 1), scale: weights(vec![8, 33], 3), ..Edit::default() })
+        .with(
+            1,
+            HookPoint::MlpPost,
+            Edit { route: weights(vec![33], 1), scale: weights(vec![8, 33], 3), ..Edit::default() },
+        )
         .with(0, HookPoint::AttnZ, Edit { route: weights(vec![12, 24], 2), ..Edit::default() })
-        .with(1, HookPoint::ResidPost, Edit {
-            route: weights(vec![1, 24], 5),
-            add: Some(Arc::new((0..24).map(|i| i as f32 * 0.1).collect())),
-            ..Edit::default()
-        })
+        .with(
+            1,
+            HookPoint::ResidPost,
+            Edit {
+                route: weights(vec![1, 24], 5),
+                add: Some(Arc::new((0..24).map(|i| i as f32 * 0.1).collect())),
+                ..Edit::default()
+            },
+        )
 }
 
 fn gradients(model: &mut Model, batch: &Batch, hooks: &Hooks) -> (f64, f64, Vec<(String, Vec<f32>)>) {
@@ -87,18 +105,21 @@ fn gradients_losses_and_logits_are_those_of_candle() {
             for ((name, expected), (_, got)) in expected.2.iter().zip(&got.2) {
                 let scale = expected.iter().fold(1e-3f32, |a, b| a.max(b.abs()));
                 for (i, (e, g)) in expected.iter().zip(got).enumerate() {
-                    assert!((e - g).abs() < 2e-5 * scale.max(0.05), "round {round}, {name}[{i}]: {g} against {e}");
+                    assert!(
+                        (e - g).abs() < 2e-5 * scale.max(0.05),
+                        "round {round}, {name}[{i}]: {g} against {e}"
+                    );
                 }
             }
         }
-        let (e, g) = (
-            reference.token_losses(&batch, &hooks).unwrap(),
-            fused.token_losses(&batch, &hooks).unwrap(),
-        );
+        let (e, g) =
+            (reference.token_losses(&batch, &hooks).unwrap(), fused.token_losses(&batch, &hooks).unwrap());
         assert!(e.iter().zip(&g).all(|(e, g)| (e - g).abs() < 2e-5));
         let places: Vec<usize> = (0..33).map(|i| i * 2).collect();
-        let (e, g) =
-            (reference.logits(&batch, &places, &hooks).unwrap(), fused.logits(&batch, &places, &hooks).unwrap());
+        let (e, g) = (
+            reference.logits(&batch, &places, &hooks).unwrap(),
+            fused.logits(&batch, &places, &hooks).unwrap(),
+        );
         assert!(e.len() == 33 * 50 && e.iter().zip(&g).all(|(e, g)| (e - g).abs() < 2e-5));
     }
 }

@@ -43,7 +43,13 @@ impl Part {
                         continue;
                     }
                     if method.needs_labels() {
-                        parts.extend(config.experiment.labelled.iter().map(|labelled| Self { method, labelled: *labelled }));
+                        parts.extend(
+                            config
+                                .experiment
+                                .labelled
+                                .iter()
+                                .map(|labelled| Self { method, labelled: *labelled }),
+                        );
                     } else {
                         parts.push(whole(method));
                     }

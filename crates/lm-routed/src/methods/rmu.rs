@@ -40,7 +40,9 @@ pub fn rmu(
     };
     let (forget, retain) = (of(true), of(false));
     if forget.is_empty() || retain.is_empty() {
-        return Err(Error::Setting("rmu needs labelled documents and others: raise experiment.labelled".into()));
+        return Err(Error::Setting(
+            "rmu needs labelled documents and others: raise experiment.labelled".into(),
+        ));
     }
     let (mut forget, mut retain) = (Order::new(forget, around.streams), Order::new(retain, around.streams));
     let mut frozen = base.model(config, around.threads)?;
@@ -84,8 +86,12 @@ pub fn rmu(
         if !value.is_finite() {
             return Err(Error::NotFinite { part: "rmu".into(), step: step + 1, what: "the loss", value });
         }
-        let gradients: Vec<Vec<f32>> =
-            model.gradients()?.into_iter().filter(|(name, _)| trained.contains(name)).map(|(_, g)| g).collect();
+        let gradients: Vec<Vec<f32>> = model
+            .gradients()?
+            .into_iter()
+            .filter(|(name, _)| trained.contains(name))
+            .map(|(_, g)| g)
+            .collect();
         let norm = gradients.iter().map(|g| learning::kernels::sum_of_squares(g)).sum::<f64>().sqrt();
         let clip = config.train.grad_clip;
         let scale = if clip > 0.0 { (clip / (norm + 1e-6)).min(1.0) } else { 1.0 };

@@ -7,6 +7,6 @@ mod shape;
 
 pub use hooks::{ChannelWeights, Edit, HookPoint, Hooks};
 pub use parameters::{ablated, expanded, initial};
-pub use shape::{Architecture, Norm, Position};
 pub(crate) use parameters::{copied, from_map};
 pub(crate) use shape::NORM_EPS;
+pub use shape::{Architecture, Norm, Position};

@@ -37,9 +37,8 @@ pub(crate) fn trunk(
         x = x.reshape((sequences, tokens, d))?.broadcast_add(&places)?.reshape((rows, d))?;
     }
     let device = inputs.device();
-    let hidden: Vec<f32> = (0..tokens * tokens)
-        .map(|i| if i % tokens > i / tokens { f32::NEG_INFINITY } else { 0.0 })
-        .collect();
+    let hidden: Vec<f32> =
+        (0..tokens * tokens).map(|i| if i % tokens > i / tokens { f32::NEG_INFINITY } else { 0.0 }).collect();
     let causal = Tensor::from_vec(hidden, (tokens, tokens), device)?.to_dtype(x.dtype())?;
     let rotary = (architecture.position == Position::Rotary)
         .then(|| turns(tokens, head_width, x.dtype(), device))
@@ -90,7 +89,12 @@ pub(crate) fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor,
     Ok((total - chosen)?.squeeze(1)?)
 }
 
-fn norm(architecture: &Architecture, parameters: &Parameters, name: &str, x: &Tensor) -> Result<Tensor, Error> {
+fn norm(
+    architecture: &Architecture,
+    parameters: &Parameters,
+    name: &str,
+    x: &Tensor,
+) -> Result<Tensor, Error> {
     let w = parameters.get(&format!("{name}.w"))?.as_tensor();
     match architecture.norm {
         Norm::LayerNorm => {

@@ -31,10 +31,8 @@ pub fn write(folder: &RunFolder, config: &Config) -> Result<Report> {
             let table = tables::losses(&results, &config.retrain.stories);
             Ok(Report { text: table.text(), parts: serde_json::to_value(&results)?, files: Vec::new() })
         }
-        Experiment::Steer | Experiment::Virology => Ok(Report {
-            text: String::new(),
-            parts: serde_json::Value::Null,
-            files: Vec::new(),
-        }),
+        Experiment::Steer | Experiment::Virology => {
+            Ok(Report { text: String::new(), parts: serde_json::Value::Null, files: Vec::new() })
+        }
     }
 }

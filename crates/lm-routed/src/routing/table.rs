@@ -7,7 +7,12 @@ use crate::data::{Dataset, Vocabulary};
 /// For each token the share w of its gradient that is treated as any other's: 1 is not routed at all, 0 fully.
 ///
 /// Labelled documents count as documents to forget, all others as the rest.
-pub fn token_table(routing: &RoutingSection, dataset: &Dataset, words: &[String], labels: &[bool]) -> Vec<f32> {
+pub fn token_table(
+    routing: &RoutingSection,
+    dataset: &Dataset,
+    words: &[String],
+    labels: &[bool],
+) -> Vec<f32> {
     let size = dataset.vocabulary.size();
     match routing.rule {
         Rule::Frequency => {

@@ -74,7 +74,10 @@ impl TokenRoute {
     ) -> [(Vec<f32>, ParameterWeights); 2] {
         let free: Vec<f32> = self.weights(batch, labelled);
         let routed = free.iter().map(|w| 1.0 - w).collect();
-        [(routed, self.parameter_weights(&self.routed, architecture)), (free, self.parameter_weights(&self.free, architecture))]
+        [
+            (routed, self.parameter_weights(&self.routed, architecture)),
+            (free, self.parameter_weights(&self.free, architecture)),
+        ]
     }
 
     fn parameter_weights(&self, groups: &[f32], architecture: &Architecture) -> ParameterWeights {

@@ -97,7 +97,8 @@ impl<'a> Trainer<'a> {
     pub fn train_step(&mut self) -> Result<StepReport, Error> {
         let train = &self.config.train;
         let chosen = self.order.batch(self.step, train.batch_size);
-        let batch = batch_of(&self.dataset.train, &chosen, self.model.tokens(), self.dataset.vocabulary.end());
+        let batch =
+            batch_of(&self.dataset.train, &chosen, self.model.tokens(), self.dataset.vocabulary.end());
         let labelled: Vec<bool> = chosen.iter().map(|index| self.recipe.labels[*index]).collect();
         let loss = match &self.recipe.routing {
             Routing::Parameters(route) => {
@@ -146,9 +147,15 @@ impl<'a> Trainer<'a> {
     ///
     /// # Errors
     /// Fails where the state is another model's; `origin` names it.
-    pub fn load_state(&mut self, state: &BTreeMap<String, Tensor>, step: u64, origin: &str) -> Result<(), Error> {
+    pub fn load_state(
+        &mut self,
+        state: &BTreeMap<String, Tensor>,
+        step: u64,
+        origin: &str,
+    ) -> Result<(), Error> {
         let with_prefix = |prefix: &str| -> BTreeMap<String, Tensor> {
-            let named = state.iter().filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_owned(), t.clone())));
+            let named =
+                state.iter().filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_owned(), t.clone())));
             named.collect()
         };
         let device = self.model.device().clone();
@@ -163,17 +170,19 @@ impl<'a> Trainer<'a> {
 
 /// `AdamW` with the settings of the training.
 pub(crate) fn optimiser(parameters: &Parameters, train: &TrainSection) -> Result<Adam, Error> {
-    let weight_decay = if train.weight_decay > 0.0 {
-        WeightDecay::Decoupled(train.weight_decay)
-    } else {
-        WeightDecay::None
-    };
+    let weight_decay =
+        if train.weight_decay > 0.0 { WeightDecay::Decoupled(train.weight_decay) } else { WeightDecay::None };
     let config = AdamConfig { beta1: train.beta1, beta2: train.beta2, weight_decay, ..AdamConfig::default() };
     Ok(Adam::new(parameters, config)?)
 }
 
 /// Documents as a batch.
-pub(crate) fn batch_of(documents: &crate::data::Documents, chosen: &[usize], tokens: usize, end: u16) -> Batch {
+pub(crate) fn batch_of(
+    documents: &crate::data::Documents,
+    chosen: &[usize],
+    tokens: usize,
+    end: u16,
+) -> Batch {
     let chosen: Vec<Vec<u16>> = chosen.iter().map(|index| documents.get(*index, tokens + 1)).collect();
     Batch::new(chosen.iter().map(Vec::as_slice), tokens, end)
 }

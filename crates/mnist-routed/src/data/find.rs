@@ -135,9 +135,16 @@ fn read_folder(name: DatasetName, folder: &Path) -> Result<Dataset> {
             }
         };
         let bytes = read().map_err(|source| Error::Read { path: path.clone(), source })?;
-        contents.push((path.clone(), content(file, bytes, Some((name, sum)), &path)?));
+        let content = content(file, bytes, Some((name, sum)), &path).map_err(with_hint)?;
+        contents.push((path, content));
     }
-    dataset(name, contents)
+    Ok(dataset(name, contents).map_err(with_hint)?)
+}
+
+fn with_hint(error: Error) -> UserError {
+    let hint =
+        "give another folder with --data-dir, or remove that file from the cache: it is then fetched again";
+    UserError::failed(error.to_string()).with_hint(hint)
 }
 
 fn sample() -> Result<Dataset> {
@@ -148,7 +155,7 @@ fn sample() -> Result<Dataset> {
         let bytes = unpack(packed).map_err(|source| Error::Read { path: path.clone(), source })?;
         contents.push((path.clone(), content(file, bytes, None, &path)?));
     }
-    dataset(name, contents)
+    Ok(dataset(name, contents)?)
 }
 
 pub(super) fn unpack(packed: impl Read) -> std::io::Result<Vec<u8>> {
@@ -184,7 +191,7 @@ fn content(
     Ok(bytes)
 }
 
-fn dataset(name: DatasetName, contents: Vec<(PathBuf, Vec<u8>)>) -> Result<Dataset> {
+fn dataset(name: DatasetName, contents: Vec<(PathBuf, Vec<u8>)>) -> Result<Dataset, Error> {
     let mut contents = contents.into_iter();
     let mut next = || contents.next().unwrap_or_default();
     let mut images = || -> Result<Images, Error> {

@@ -12,12 +12,12 @@ mod update;
 use candle_core::{Device, Tensor};
 use envs::EnvId;
 use policies::Policy;
-use ppo_routed::{Algo, Backend, Config, Trainer};
+use ppo_routed::{Algo, Backend, Config, Method, Trainer};
 use rand::{Rng, RngExt};
 
 /// A small task: 3×3 cells, 16 environments of 8 steps.
 fn small(algo: Algo) -> Config {
-    let mut config = Config::for_algo(algo, EnvId::OversightGridV0);
+    let mut config = Config::of(algo, Method::Routing, EnvId::OversightGridV0);
     (config.env.rows, config.env.cols, config.env.max_steps, config.env.num_envs) = (3, 3, 6, 16);
     config.env.oversight_prob = 0.5;
     (config.train.updates, config.train.num_steps) = (10, 8);
