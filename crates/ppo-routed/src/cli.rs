@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use experiment::{CommonArgs, DeviceArg, UserError};
+use experiment::{CommonArgs, ConfigError, DeviceArg, UserError};
 
 use crate::config::{Algo, Config};
 use crate::run::{Outputs, RunRequest};
@@ -134,7 +134,7 @@ fn dispatch(cli: Cli) -> Result<()> {
     let mut bar = Bar::new(common.quiet);
     match verb.unwrap_or(Verb::Train) {
         Verb::Train => {
-            let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
+            let config = run_config(&common)?;
             let seed = common.seed.unwrap_or(0);
             let folder = common.out.clone().unwrap_or_else(|| run_name(&common, &config, seed));
             let request = RunRequest {
@@ -208,6 +208,18 @@ fn dispatch(cli: Cli) -> Result<()> {
             print(&format!("{report}\n"))
         }
     }
+}
+
+/// The settings of a run; a sweep's file is sent to its verb.
+fn run_config(common: &CommonArgs) -> Result<Config> {
+    experiment::load(common.config.as_deref(), &common.set).map_err(|error| match &error {
+        ConfigError::Faults(faults) if faults.iter().any(|fault| fault.key == "sweep") => {
+            UserError::usage(error.to_string())
+                .with_hint("a config with a section [sweep] is for `ppo-routed sweep --config FILE`")
+                .into()
+        }
+        _ => error.into(),
+    })
 }
 
 /// `runs/NAME-seedN`, with the config file's name or else the method, algorithm and oversight.
