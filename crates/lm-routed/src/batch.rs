@@ -30,6 +30,21 @@ impl Batch {
         batch
     }
 
+    /// Contexts filled up behind their ends, without targets.
+    ///
+    /// # Panics
+    /// Panics if a context is longer than `tokens`.
+    pub fn contexts(contexts: &[&[u16]], tokens: usize, filler: u16) -> Self {
+        let mut inputs = Vec::with_capacity(contexts.len() * tokens);
+        for context in contexts {
+            assert!(context.len() <= tokens, "a context of {} tokens for {tokens}", context.len());
+            inputs.extend(context.iter().map(|token| u32::from(*token)));
+            inputs.extend(std::iter::repeat_n(u32::from(filler), tokens - context.len()));
+        }
+        let targets = vec![u32::from(filler); inputs.len()];
+        Self { tokens, targets, weights: vec![0.0; inputs.len()], inputs }
+    }
+
     /// Sequences in it.
     pub fn sequences(&self) -> usize {
         self.inputs.len() / self.tokens.max(1)

@@ -6,12 +6,14 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use experiment::{CommonArgs, UserError};
+use experiment::{CommonArgs, DeviceArg, UserError};
 
 use crate::bench::{Shape, bench};
 use crate::config::{Config, Experiment};
+use crate::generate::Sampling;
 use crate::run::{self, RunRequest};
 use crate::watch::Bar;
+use crate::{localise, looking};
 
 /// Localising and removing a concept in a small language model by gradient routing.
 #[derive(Parser, Debug)]
@@ -30,10 +32,54 @@ struct Cli {
 enum Verb {
     /// Expand, route, ablate: remove a concept, and compare with other methods (the default verb).
     Era,
-    /// Go on with an interrupted run.
+    /// Give one token a dimension of the residual stream and push along it.
+    Steer,
+    /// Route a list of tokens to some neurons and measure what is lost without them.
+    Virology {
+        /// The tokens, one a line, `␣` for a space in front.
+        #[arg(long, value_name = "FILE")]
+        tokens: PathBuf,
+    },
+    /// Go on with an interrupted run: what is done is skipped.
     Resume {
         /// The run folder.
         run: PathBuf,
+    },
+    /// Write the tables and pictures of a run anew, also of one that is still going on.
+    Plot {
+        /// The run folder.
+        run: PathBuf,
+    },
+    /// Measure the models of a run on validation documents.
+    Eval {
+        /// The run folder.
+        run: PathBuf,
+    },
+    /// Continue a text with a model of a run.
+    Generate {
+        /// The run folder.
+        run: PathBuf,
+        /// The model, such as base or era.
+        #[arg(long, value_name = "NAME", default_value = "era")]
+        model: String,
+        /// How the text begins.
+        #[arg(long, default_value = "One day")]
+        prompt: String,
+        /// Tokens to add.
+        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+        length: u32,
+        /// Texts.
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+        samples: u32,
+        /// The logits are divided by it.
+        #[arg(long, default_value_t = 0.8)]
+        temperature: f64,
+        /// The tokens to choose from, the likeliest ones; 0 for all.
+        #[arg(long, value_name = "K", default_value_t = 40)]
+        top_k: usize,
+        /// Added to a dimension of the residual stream behind a block.
+        #[arg(long, value_name = "BLOCK:DIMENSION:STRENGTH", allow_hyphen_values = true)]
+        push: Option<PushArg>,
     },
     /// Time a training step and print one JSON line.
     Bench {
@@ -84,34 +130,120 @@ fn dispatch(cli: Cli) -> Result<()> {
     let common = common.with_every_set(std::env::args_os());
     let mut bar = Bar::new(common.quiet);
     match verb {
-        None | Some(Verb::Era) => {
-            let mut config: Config = experiment::load(common.config.as_deref(), &common.set)?;
-            if verb.is_some() {
-                config.experiment.kind = Experiment::Era;
+        None => {
+            let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
+            if config.experiment.kind == Experiment::Virology {
+                let error = UserError::usage("this config is for the verb `virology`");
+                return Err(error.with_hint("lm-routed virology --config FILE --tokens FILE").into());
             }
-            print(&run::start(&request(&common, config, csv), &mut bar)?)
+            print(&run::start(&request(&common, config, csv, Vec::new()), &mut bar)?)
+        }
+        Some(Verb::Era) => begin(Experiment::Era, &common, csv, Vec::new(), &mut bar),
+        Some(Verb::Steer) => begin(Experiment::Steer, &common, csv, Vec::new(), &mut bar),
+        Some(Verb::Virology { tokens }) => {
+            let tokens = localise::read_tokens(&tokens)?;
+            begin(Experiment::Virology, &common, csv, tokens, &mut bar)
+        }
+        Some(Verb::Resume { run }) => {
+            let advice = "it goes on with the settings of the run; to change them, start a new run";
+            refuse("resume", &common, csv, &["--csv"], advice)?;
+            print(&run::resume(&run, common.threads, csv, &mut bar)?)
+        }
+        Some(Verb::Plot { run }) => {
+            let advice = "it draws what the run has written, into the run's folder or into --out";
+            refuse("plot", &common, csv, &["--out"], advice)?;
+            print(&looking::plot(&run, common.out.as_deref())?)
+        }
+        Some(Verb::Eval { run }) => {
+            let advice = "it prints on stdout and has the config of the run, to be changed with --set";
+            refuse("eval", &common, csv, &["--set", "--device"], advice)?;
+            let device = common.device.open()?;
+            print(&looking::eval(&run, &common.set, threads(&common), &device)?)
+        }
+        Some(Verb::Generate { run, model, prompt, length, samples, temperature, top_k, push }) => {
+            refuse("generate", &common, csv, &["--seed", "--device"], "it prints on stdout")?;
+            if !(temperature > 0.0 && temperature.is_finite()) {
+                let error = UserError::usage(format!("a temperature of {temperature} makes no sense"));
+                return Err(error.with_hint("give a number above 0, such as 0.8").into());
+            }
+            let request = looking::GenerateRequest {
+                model,
+                prompt,
+                size: (samples as usize, length as usize),
+                sampling: Sampling { temperature, top_k },
+                push: push.map(|push| (push.block, push.dimension, push.strength)),
+                seed: common.seed.unwrap_or(0),
+            };
+            let device = common.device.open()?;
+            print(&looking::generate(&run, &request, threads(&common), &device)?)
         }
         Some(Verb::Bench { shape, repetitions }) => {
+            let takes = &["--config", "--set", "--device"];
+            refuse("bench", &common, csv, takes, "it writes nothing, and needs no seed")?;
             let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
             let device = common.device.open()?;
             let report = bench(&config, shape, threads(&common), common.device, &device, repetitions)?;
             print(&format!("{report}\n"))
         }
-        Some(Verb::Resume { run }) => print(&run::resume(&run, common.threads, csv, &mut bar)?),
     }
 }
 
-fn request(common: &CommonArgs, config: Config, csv: bool) -> RunRequest {
+/// Runs an experiment, whichever one the config has.
+fn begin(kind: Experiment, common: &CommonArgs, csv: bool, tokens: Vec<String>, bar: &mut Bar) -> Result<()> {
+    let mut config: Config = experiment::load(common.config.as_deref(), &common.set)?;
+    config.experiment.kind = kind;
+    if kind == Experiment::Virology {
+        config.data.forget_words = localise::words_of(&tokens);
+    }
+    print(&run::start(&request(common, config, csv, tokens), bar)?)
+}
+
+fn request(common: &CommonArgs, config: Config, csv: bool, tokens: Vec<String>) -> RunRequest {
     let seed = common.seed.unwrap_or(0);
     let folder = common.out.clone().unwrap_or_else(|| run_name(common, &config, seed));
-    RunRequest {
-        config,
-        seed,
-        folder,
-        threads: threads(common),
-        device: common.device,
-        csv,
-        tokens: Vec::new(),
+    RunRequest { config, seed, folder, threads: threads(common), device: common.device, csv, tokens }
+}
+
+/// Refuses an option that every verb parses and `verb` would pass over in silence.
+fn refuse(verb: &str, common: &CommonArgs, csv: bool, takes: &[&str], advice: &str) -> Result<()> {
+    let given = [
+        ("--config", common.config.is_some()),
+        ("--set", !common.set.is_empty()),
+        ("--seed", common.seed.is_some()),
+        ("--out", common.out.is_some()),
+        ("--device", common.device != DeviceArg::default()),
+        ("--csv", csv),
+    ];
+    match given.iter().find(|(option, given)| *given && !takes.contains(option)) {
+        Some((option, _)) => {
+            Err(UserError::usage(format!("`{verb}` does not take {option}")).with_hint(advice).into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// `BLOCK:DIMENSION:STRENGTH`
+#[derive(Clone, Copy, Debug)]
+struct PushArg {
+    block: usize,
+    dimension: usize,
+    strength: f32,
+}
+
+impl std::str::FromStr for PushArg {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "a push is BLOCK:DIMENSION:STRENGTH, such as 1:0:10";
+        let mut parts = text.splitn(3, ':');
+        let mut next = || parts.next().ok_or(FORM);
+        let (block, dimension) = (next()?.parse(), next()?.parse());
+        match (block, dimension, next()?.parse::<f32>()) {
+            (Ok(block), Ok(dimension), Ok(strength)) if strength.is_finite() => {
+                Ok(Self { block, dimension, strength })
+            }
+            _ => Err(FORM),
+        }
     }
 }
 

@@ -61,7 +61,7 @@ impl Validation {
         mean(model, &self.retain, hooks)
     }
 
-    /// The sum of the losses and the number of targets, for both kinds, of targets for which `take` says so.
+    /// The mean losses over the targets for which `take` says so.
     ///
     /// # Errors
     /// Fails where the model does.
@@ -70,20 +70,41 @@ impl Validation {
         model: &mut Model,
         hooks: &Hooks,
         take: impl Fn(u32) -> bool,
-    ) -> Result<[(f64, f64); 2], Error> {
-        let mut sums = [(0.0, 0.0); 2];
-        for (sum, batches) in sums.iter_mut().zip([&self.forget, &self.retain]) {
+    ) -> Result<Losses, Error> {
+        let mut mean = |batches: &[Batch]| -> Result<f64, Error> {
+            let (mut sum, mut count) = (0.0, 0.0);
             for batch in batches {
                 let losses = model.token_losses(batch, hooks)?;
                 for ((loss, weight), target) in losses.iter().zip(&batch.weights).zip(&batch.targets) {
                     if *weight > 0.0 && take(*target) {
-                        sum.0 += f64::from(*loss);
-                        sum.1 += 1.0;
+                        sum += f64::from(*loss);
+                        count += 1.0;
                     }
                 }
             }
-        }
-        Ok(sums)
+            Ok(sum / f64::max(count, 1.0))
+        };
+        Ok(Losses { forget: mean(&self.forget)?, retain: mean(&self.retain)? })
+    }
+
+    /// The mean probability of a token at every place of the documents about the concept, and of the others.
+    ///
+    /// # Errors
+    /// Fails where the model does.
+    pub fn probability(&self, model: &mut Model, hooks: &Hooks, token: u32) -> Result<Losses, Error> {
+        let mut mean = |batches: &[Batch]| -> Result<f64, Error> {
+            let (mut sum, mut count) = (0.0, 0.0);
+            for batch in batches {
+                let mut asked = batch.clone();
+                asked.targets.fill(token);
+                let losses = model.token_losses(&asked, hooks)?;
+                let each = losses.iter().zip(&batch.weights);
+                sum += each.map(|(l, w)| f64::from(-l).exp() * f64::from(*w)).sum::<f64>();
+                count += batch.total_weight();
+            }
+            Ok(sum / f64::max(count, 1.0))
+        };
+        Ok(Losses { forget: mean(&self.forget)?, retain: mean(&self.retain)? })
     }
 }
 

@@ -101,7 +101,7 @@ pub struct Relearned {
 }
 
 /// Fine-tunes on `stories` documents about the concept, several times on other ones, and reports the lowest loss
-/// reached on validation documents about it.
+/// reached on validation documents about it, with the network of the last repeat at that step.
 ///
 /// # Errors
 /// Fails where the model does, or `stop` says so.
@@ -113,7 +113,7 @@ pub fn relearn(
     around: Surroundings<'_>,
     stories: usize,
     mut stop: impl FnMut() -> Result<(), Error>,
-) -> Result<Relearned, Error> {
+) -> Result<(Relearned, Network), Error> {
     let retrain = &around.config.retrain;
     let tokens = around.config.model.block_size;
     let validation = Validation::new(around.dataset, retrain.validation_stories, tokens);
@@ -121,6 +121,7 @@ pub fn relearn(
     let mut steps: Vec<u64> = Vec::new();
     let mut curves: Vec<Vec<f64>> = Vec::new();
     let mut best: Vec<Losses> = Vec::new();
+    let mut last = network.clone();
     for repeat in 0..retrain.repeats {
         stop()?;
         let chosen = around.drawn(true, stories, &format!("retrain.{stories}.{repeat}"));
@@ -146,17 +147,19 @@ pub fn relearn(
         let kept = Network { architecture, parameters: lowest.1 };
         let retain = validation.retain_loss(&mut kept.model(around.config, around.threads)?, &hooks)?;
         best.push(Losses { forget: lowest.0, retain });
+        last = kept;
         curves.push(curve);
         steps = at;
     }
     let count = best.len() as f64;
     let mean = |of: fn(&Losses) -> f64| best.iter().map(of).sum::<f64>() / count;
     let curve = (0..steps.len()).map(|i| curves.iter().map(|curve| curve[i]).sum::<f64>() / count).collect();
-    Ok(Relearned {
+    let relearned = Relearned {
         stories,
         best: Losses { forget: mean(|losses| losses.forget), retain: mean(|losses| losses.retain) },
         repeats: best.iter().map(|losses| losses.forget).collect(),
         steps,
         curve,
-    })
+    };
+    Ok((relearned, last))
 }

@@ -45,7 +45,7 @@ pub fn after_training(
     let mut relearned = Vec::new();
     for stories in &config.retrain.stories {
         let what = format!("teaching the concept back from {stories} stories");
-        relearned.push(relearn(&kept, around, *stories, || tell(&what))?);
+        relearned.push(relearn(&kept, around, *stories, || tell(&what))?.0);
     }
     let result = PartResult {
         method: part.method,

@@ -18,7 +18,6 @@ use crate::evaluate::Validation;
 use crate::finetune::{Network, Surroundings};
 use crate::methods::{Method, Part, Recipe, rmu};
 use crate::model::{Hooks, copied};
-use crate::results::{PartResult, read_json};
 use crate::saved::{Header, checkpoint, load_network, save_network};
 use crate::train::Trainer;
 use crate::watch::Bar;
@@ -384,7 +383,7 @@ impl Session {
             let records = read_metrics(&self.folder.metrics_path())?;
             write_csv(&records, &self.folder.path().join("metrics.csv"))?;
         }
-        let report = report::write(&self.folder, &self.config)?;
+        let report = report::write(&self.folder, &self.config, None)?;
         self.manifest.finish();
         self.folder.write_json("manifest.json", &self.manifest)?;
         // the summary says that a run is done, so it comes last
@@ -406,17 +405,4 @@ impl Session {
         }
         Ok(text)
     }
-}
-
-/// The results of a run's parts, in their order; those that are there.
-///
-/// # Errors
-/// Fails where a file cannot be read.
-pub fn part_results(folder: &RunFolder, config: &Config) -> Result<Vec<PartResult>> {
-    let mut results = Vec::new();
-    for part in Part::all(config) {
-        let path = folder.path().join("parts").join(format!("{}.json", part.name()));
-        results.extend(read_json(&path)?);
-    }
-    Ok(results)
 }

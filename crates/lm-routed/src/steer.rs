@@ -1,11 +1,125 @@
-//! stub
+//! The steering scalar: one dimension of the residual stream that belongs to one token.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
 use crate::Error;
+use crate::evaluate::{Losses, Validation};
 use crate::finetune::{Network, Surroundings};
-/// x
+use crate::generate::{Sampling, generate};
+use crate::model::{Edit, HookPoint, Hooks};
+
+/// A token whose unembedding vector lies along the dimension.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Near {
+    /// The token, `␣` for a space.
+    pub token: String,
+    /// The cosine of its unembedding vector with the dimension.
+    pub cosine: f64,
+}
+
+/// What a push along the dimension does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Push {
+    /// What was added to the dimension.
+    pub strength: f32,
+    /// The token's share among the tokens that were generated.
+    pub frequency: f64,
+    /// The share of tokens that are a word of the concept.
+    pub concept_frequency: f64,
+    /// The token's mean probability at the places of validation documents, with the concept and without.
+    pub probability: Losses,
+    /// The beginning of the first text.
+    pub text: String,
+}
+
+/// What `steer` has found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SteerResult {
+    /// The token.
+    pub token: String,
+    /// The losses of the model.
+    pub trained: Losses,
+    /// The unembedding vectors that lie nearest to the dimension, the nearest first.
+    pub nearest: Vec<Near>,
+    /// No push, up and down.
+    pub pushes: Vec<Push>,
+}
+
+impl SteerResult {
+    /// The token's frequency after a push up, or down, divided by that without a push.
+    pub fn ratio(&self, up: bool) -> Option<f64> {
+        let of = |wanted: fn(f32) -> bool| self.pushes.iter().find(|push| wanted(push.strength));
+        let plain = of(|strength| strength == 0.0)?;
+        let pushed = if up { of(|strength| strength > 0.0)? } else { of(|strength| strength < 0.0)? };
+        (plain.frequency > 0.0).then(|| pushed.frequency / plain.frequency)
+    }
+}
+
+/// Measures a model that was trained with a steering scalar.
+///
+/// # Errors
+/// Fails where the model does, or `tell` says so.
+///
+/// # Source
+/// Cloud et al. 2024, section 4.2.1.
 pub fn measure(
-    _n: &Network,
-    _a: Surroundings<'_>,
-    _say: impl Fn(&str) -> Result<(), Error>,
-) -> Result<u8, Error> {
-    Ok(0)
+    network: &Network,
+    around: Surroundings<'_>,
+    tell: impl Fn(&str) -> Result<(), Error>,
+) -> Result<SteerResult, Error> {
+    let (config, dataset) = (around.config, around.dataset);
+    let steer = &config.steer;
+    let vocabulary = &dataset.vocabulary;
+    let Some(token) = vocabulary.single(&steer.token) else {
+        return Err(Error::Setting(format!("steer.token `{}` is not one token", steer.token)));
+    };
+    let validation = Validation::new(dataset, config.eval.stories, config.model.block_size);
+    let mut model = network.model(config, around.threads)?;
+    tell("measuring")?;
+    let trained = validation.losses(&mut model, &Hooks::default())?;
+    let prompt = vocabulary.encode(std::slice::from_ref(&steer.prompt))?.remove(0);
+    let concept = crate::routing::concept_tokens(vocabulary, &config.data.forget_words);
+    let mut pushes = Vec::new();
+    for strength in [0.0, steer.strength, -steer.strength] {
+        tell(&format!("generating with {strength:+} on dimension {}", steer.dimension))?;
+        let mut add = vec![0.0; config.model.n_embd];
+        add[steer.dimension] = strength;
+        let edit = Edit { add: Some(Arc::new(add)), ..Edit::default() };
+        let hooks = Hooks::default().with(steer.at_layer, HookPoint::ResidPost, edit);
+        let sampling = Sampling { temperature: steer.temperature, top_k: steer.top_k };
+        // the same random numbers for every push
+        let mut rng = around.streams.stream("generate");
+        let size = (steer.samples, steer.sample_tokens);
+        let texts = generate(&mut model, &prompt, vocabulary.end(), size, sampling, &hooks, &mut rng)?;
+        let all = texts.iter().flatten();
+        let count = (steer.samples * steer.sample_tokens) as f64;
+        let frequency = all.clone().filter(|other| **other == token).count() as f64 / count;
+        let concept_frequency = all.filter(|other| concept.contains(other)).count() as f64 / count;
+        let text = format!("{}{}", steer.prompt, vocabulary.decode(&texts[0])?);
+        let probability = validation.probability(&mut model, &hooks, u32::from(token))?;
+        pushes.push(Push { strength, frequency, concept_frequency, probability, text });
+    }
+    let nearest = nearest(network, steer.dimension, steer.nearest)?
+        .into_iter()
+        .map(|(token, cosine)| Near { token: vocabulary.shown(token), cosine })
+        .collect();
+    Ok(SteerResult { token: steer.token.clone(), trained, nearest, pushes })
+}
+
+/// The tokens whose unembedding vectors have the largest cosine with a dimension.
+fn nearest(network: &Network, dimension: usize, count: usize) -> Result<Vec<(u16, f64)>, Error> {
+    let unembedding = network.parameters.get(network.architecture.unembedding())?.to_vec2::<f32>()?;
+    let mut cosines: Vec<(u16, f64)> = unembedding
+        .iter()
+        .enumerate()
+        .map(|(token, vector)| {
+            let length = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
+            (token as u16, f64::from(vector[dimension]) / length.max(1e-12))
+        })
+        .collect();
+    cosines.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    cosines.truncate(count);
+    Ok(cosines)
 }

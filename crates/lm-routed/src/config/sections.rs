@@ -255,6 +255,8 @@ pub struct LocaliseSection {
     pub neurons: usize,
     /// The other neurons' mask for these tokens.
     pub forget_other: f32,
+    /// Documents with the tokens on which the ablated model is fine-tuned.
+    pub stories: usize,
 }
 
 /// `[eval]`

@@ -1,17 +1,23 @@
 //! What a run leaves for its reader: tables on stdout, as CSV and Markdown, and pictures.
 
+mod pictures;
+mod table;
 mod tables;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
-use experiment::RunFolder;
+use anyhow::{Context, Result};
+use experiment::{RunFolder, read_metrics, write_atomic};
 
 use crate::config::{Config, Experiment};
-use crate::run::part_results;
+use crate::localise::LocaliseResult;
+use crate::methods::Part;
+use crate::results::{PartResult, read_json};
+use crate::steer::SteerResult;
+use table::Table;
 
 /// What was written.
-pub struct Report {
+pub(crate) struct Report {
     /// For stdout.
     pub text: String,
     /// For `summary.json`.
@@ -20,19 +26,129 @@ pub struct Report {
     pub files: Vec<PathBuf>,
 }
 
-/// Writes tables and pictures of a run's results.
+/// Where a report goes and what has been written there.
+struct Target<'a> {
+    folder: &'a Path,
+    files: Vec<PathBuf>,
+}
+
+impl Target<'_> {
+    fn path(&mut self, name: &str) -> PathBuf {
+        let path = self.folder.join(name);
+        self.files.push(path.clone());
+        path
+    }
+
+    fn text(&mut self, name: &str, text: &str) -> Result<()> {
+        Ok(write_atomic(&self.path(name), text.as_bytes())?)
+    }
+
+    /// A table as CSV, and under a heading in `markdown`.
+    fn table(&mut self, name: &str, heading: &str, table: &Table, markdown: &mut String) -> Result<()> {
+        self.text(&format!("{name}.csv"), &table.csv())?;
+        markdown.push_str(&format!("## {heading}\n\n{}\n", table.markdown()));
+        Ok(())
+    }
+}
+
+/// Writes tables and pictures of a run's results into `out`, or into the run's folder `plots`.
 ///
 /// # Errors
-/// Fails where a result cannot be read or a file written.
-pub fn write(folder: &RunFolder, config: &Config) -> Result<Report> {
-    match config.experiment.kind {
-        Experiment::Era => {
-            let results = part_results(folder, config)?;
-            let table = tables::losses(&results, &config.retrain.stories);
-            Ok(Report { text: table.text(), parts: serde_json::to_value(&results)?, files: Vec::new() })
+/// Fails where the run has no results yet, one cannot be read, or a file cannot be written.
+pub(crate) fn write(folder: &RunFolder, config: &Config, out: Option<&Path>) -> Result<Report> {
+    let plots = folder.plots();
+    let into = out.unwrap_or(&plots);
+    std::fs::create_dir_all(into)
+        .map_err(|source| experiment::RunError::Write { path: into.to_owned(), source })?;
+    let mut target = Target { folder: into, files: Vec::new() };
+    let mut markdown = String::new();
+    let (text, parts) = match config.experiment.kind {
+        Experiment::Era => era(folder, config, &mut target, &mut markdown)?,
+        Experiment::Steer => {
+            let result: SteerResult = only_result(folder, config)?;
+            let (near, pushes) = (tables::nearest(&result), tables::pushes(&result));
+            target.table("nearest", "Unembedding vectors nearest to the dimension", &near, &mut markdown)?;
+            target.table("pushes", "Texts generated with a push", &pushes, &mut markdown)?;
+            for push in &result.pushes {
+                markdown.push_str(&format!("**{:+}**: {}\n\n", push.strength, push.text.replace('\n', " ")));
+            }
+            pictures::pushes(&result).write_png(&target.path("pushes.png"))?;
+            (format!("{}\n{}", near.text(), pushes.text()), serde_json::to_value(&result)?)
         }
-        Experiment::Steer | Experiment::Virology => {
-            Ok(Report { text: String::new(), parts: serde_json::Value::Null, files: Vec::new() })
+        Experiment::Virology => {
+            let result: LocaliseResult = only_result(folder, config)?;
+            let table = tables::localised(&result);
+            target.table("localised", "Losses with and without the neurons", &table, &mut markdown)?;
+            markdown.push_str(&format!("Tokens: {}\n", result.tokens.join(" ")));
+            pictures::localised(&result).write_png(&target.path("localised.png"))?;
+            (table.text(), serde_json::to_value(&result)?)
+        }
+    };
+    let records = read_metrics(&folder.metrics_path())?;
+    if let Some(figure) = pictures::training(&records) {
+        figure.write_png(&target.path("training.png"))?;
+    }
+    target.text("report.md", &markdown)?;
+    Ok(Report { text, parts, files: target.files })
+}
+
+fn era(
+    folder: &RunFolder,
+    config: &Config,
+    target: &mut Target<'_>,
+    markdown: &mut String,
+) -> Result<(String, serde_json::Value)> {
+    let results = part_results(folder, config)?;
+    if results.is_empty() {
+        let error = experiment::UserError::failed(format!("{} has no result yet", folder.path().display()));
+        return Err(error.with_hint("its first model is still in training: `resume` goes on with it").into());
+    }
+    let stories = &config.retrain.stories;
+    let losses = tables::losses(&results, stories);
+    target.table(
+        "losses",
+        "Loss in nats a token on documents with the concept and without",
+        &losses,
+        markdown,
+    )?;
+    let mut text = losses.text();
+    if let Some(differences) = tables::against_base(&results, stories) {
+        let heading = "Above the base model";
+        target.table("against_base", heading, &differences, markdown)?;
+        text.push_str(&format!("\nabove base:\n{}", differences.text()));
+    }
+    if let Some(routed) = tables::routed_tokens(&results) {
+        target.table("routed_tokens", "The most routed tokens", &routed, markdown)?;
+        let first: Vec<&str> = routed.rows.iter().take(10).map(|row| row[0].as_str()).collect();
+        text.push_str(&format!("\nmost routed tokens: {}\n", first.join(" ")));
+    }
+    pictures::losses(&results, stories).write_png(&target.path("losses.png"))?;
+    for (name, figure) in [
+        ("relearning.png", pictures::relearning(&results, stories)),
+        ("relearned.png", pictures::relearned(&results)),
+        ("labelled.png", pictures::labelled(&results)),
+    ] {
+        if let Some(figure) = figure {
+            figure.write_png(&target.path(name))?;
         }
     }
+    Ok((text, serde_json::to_value(&results)?))
+}
+
+/// The results of a run's parts, in their order; those that are there.
+fn part_results(folder: &RunFolder, config: &Config) -> Result<Vec<PartResult>> {
+    let mut results = Vec::new();
+    for part in Part::all(config) {
+        let path = folder.path().join("parts").join(format!("{}.json", part.name()));
+        results.extend(read_json(&path)?);
+    }
+    Ok(results)
+}
+
+/// The result of a run that has one part.
+fn only_result<T: serde::de::DeserializeOwned>(folder: &RunFolder, config: &Config) -> Result<T> {
+    let part = Part::all(config).into_iter().next().context("an experiment has a part")?;
+    let path = folder.path().join("parts").join(format!("{}.json", part.name()));
+    let missing = experiment::UserError::failed(format!("{} has no result yet", folder.path().display()));
+    Ok(read_json(&path)?.ok_or(missing)?)
 }

@@ -1,81 +1,138 @@
-//! Tables of losses.
+//! The tables of each experiment.
 
-use std::fmt::Write as _;
-
+use super::table::Table;
+use crate::evaluate::Losses;
+use crate::localise::{LocaliseResult, WithAndWithout};
+use crate::methods::Method;
 use crate::results::PartResult;
+use crate::steer::SteerResult;
 
-/// Rows of text under headings.
-pub(super) struct Table {
-    pub head: Vec<String>,
-    pub rows: Vec<Vec<String>>,
+/// The stages of a part that all have a loss, with their names.
+fn stages(result: &PartResult, stories: &[usize]) -> Vec<Option<Losses>> {
+    let mut stages = vec![Some(result.trained), Some(result.ablated), Some(result.coherent)];
+    stages.extend(stories.iter().map(|count| result.relearned_from(*count).map(|relearned| relearned.best)));
+    stages
 }
 
-impl Table {
-    /// Columns padded with spaces.
-    pub fn text(&self) -> String {
-        let width = |column: usize| {
-            let cells = self.rows.iter().chain([&self.head]).map(|row| row[column].chars().count());
-            cells.max().unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..self.head.len()).map(width).collect();
-        let mut out = String::new();
-        for row in [&self.head].into_iter().chain(&self.rows) {
-            let mut line = String::new();
-            for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
-                let pad = " ".repeat(width - cell.chars().count());
-                // names to the left, numbers to the right
-                if column == 0 {
-                    line += &format!("{cell}{pad}");
-                } else {
-                    line += &format!("  {pad}{cell}");
-                }
-            }
-            writeln!(out, "{}", line.trim_end()).ok();
-        }
-        out
-    }
+/// Names of [`stages`].
+pub(super) fn stage_names(stories: &[usize]) -> Vec<String> {
+    let first = ["trained", "ablated", "coherent"].map(str::to_owned);
+    first.into_iter().chain(stories.iter().map(|count| format!("relearned {count}"))).collect()
+}
 
-    /// As Markdown.
-    pub fn markdown(&self) -> String {
-        let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
-        let rule = format!("|---|{}\n", "---:|".repeat(self.head.len() - 1));
-        let rows: String = self.rows.iter().map(|row| line(row)).collect();
-        line(&self.head) + &rule + &rows
+fn name_cells(result: &PartResult) -> Vec<String> {
+    let share =
+        if result.method.needs_labels() { format!("{}%", result.labelled * 100.0) } else { "-".into() };
+    vec![result.method.name().to_owned(), share]
+}
+
+fn head(stories: &[usize]) -> Vec<String> {
+    let mut head = vec!["method".to_owned(), "labelled".to_owned()];
+    for stage in stage_names(stories) {
+        head.push(format!("{stage}: forget"));
+        head.push("retain".to_owned());
     }
+    head
 }
 
 /// Forget and retain loss of every part at every stage.
 pub(super) fn losses(results: &[PartResult], stories: &[usize]) -> Table {
-    let mut head = vec!["method".to_owned(), "labelled".to_owned()];
-    for stage in ["trained", "ablated", "coherent"] {
-        head.push(format!("{stage} forget"));
-        head.push("retain".to_owned());
+    let rows = results.iter().map(|result| {
+        let mut row = name_cells(result);
+        for losses in stages(result, stories) {
+            row.push(losses.map_or("-".into(), |losses| format!("{:.3}", losses.forget)));
+            row.push(losses.map_or("-".into(), |losses| format!("{:.3}", losses.retain)));
+        }
+        row
+    });
+    Table { head: head(stories), rows: rows.collect() }
+}
+
+/// By how much every other part's losses lie above those of the base model at the same stage.
+pub(super) fn against_base(results: &[PartResult], stories: &[usize]) -> Option<Table> {
+    let base = results.iter().find(|result| result.method == Method::Base)?;
+    let others = results.iter().filter(|result| result.method != Method::Base);
+    let rows = others.map(|result| {
+        let mut row = name_cells(result);
+        for (losses, base) in stages(result, stories).into_iter().zip(stages(base, stories)) {
+            let difference = |of: fn(&Losses) -> f64| {
+                let both = losses.as_ref().zip(base.as_ref());
+                both.map_or("-".into(), |(losses, base)| format!("{:+.3}", of(losses) - of(base)))
+            };
+            row.push(difference(|losses| losses.forget));
+            row.push(difference(|losses| losses.retain));
+        }
+        row
+    });
+    let rows: Vec<_> = rows.collect();
+    (!rows.is_empty()).then(|| Table { head: head(stories), rows })
+}
+
+/// The tokens that ERA routes most, where there is such a part.
+pub(super) fn routed_tokens(results: &[PartResult]) -> Option<Table> {
+    let era = results.iter().find(|result| !result.routed_tokens.is_empty())?;
+    let mut table = Table::new(&["token", "w", "per 10k forget", "per 10k retain"]);
+    for token in &era.routed_tokens {
+        table.rows.push(vec![
+            token.token.clone(),
+            format!("{:.3}", token.weight),
+            format!("{:.1}", token.per_10k_forget),
+            format!("{:.1}", token.per_10k_retain),
+        ]);
     }
-    for count in stories {
-        head.push(format!("relearned {count}"));
-        head.push("retain".to_owned());
+    Some(table)
+}
+
+/// The unembedding vectors nearest to the steering dimension.
+pub(super) fn nearest(result: &SteerResult) -> Table {
+    let mut table = Table::new(&["nearest to the dimension", "cosine"]);
+    for near in &result.nearest {
+        table.rows.push(vec![near.token.clone(), format!("{:.3}", near.cosine)]);
     }
-    let rows = results
-        .iter()
-        .map(|result| {
-            let mut row = vec![result.method.name().to_owned()];
-            row.push(if result.method.needs_labels() {
-                format!("{}%", result.labelled * 100.0)
-            } else {
-                "-".to_owned()
-            });
-            for losses in [result.trained, result.ablated, result.coherent] {
-                row.push(format!("{:.3}", losses.forget));
-                row.push(format!("{:.3}", losses.retain));
-            }
-            for count in stories {
-                let cells = result.relearned_from(*count).map(|relearned| {
-                    [relearned.best.forget, relearned.best.retain].map(|loss| format!("{loss:.3}"))
-                });
-                row.extend(cells.unwrap_or_else(|| ["-".to_owned(), "-".to_owned()]));
-            }
-            row
-        })
-        .collect();
-    Table { head, rows }
+    table
+}
+
+/// What pushes along the steering dimension do.
+pub(super) fn pushes(result: &SteerResult) -> Table {
+    let token = &result.token;
+    let mut table = Table::new(&["push"]);
+    table.head.push(format!("{token} in 1,000 generated"));
+    table.head.push("times".to_owned());
+    table.head.push("concept in 1,000".to_owned());
+    table.head.push(format!("P({token}) in 1,000, forget"));
+    table.head.push("retain".to_owned());
+    for push in &result.pushes {
+        let plain = result.pushes.iter().find(|other| other.strength == 0.0);
+        let times = plain.filter(|plain| plain.frequency > 0.0).map(|plain| push.frequency / plain.frequency);
+        table.rows.push(vec![
+            format!("{:+}", push.strength),
+            format!("{:.2}", 1000.0 * push.frequency),
+            times.map_or("-".to_owned(), |times| format!("{times:.2}")),
+            format!("{:.2}", 1000.0 * push.concept_frequency),
+            format!("{:.3}", 1000.0 * push.probability.forget),
+            format!("{:.3}", 1000.0 * push.probability.retain),
+        ]);
+    }
+    table
+}
+
+/// The losses of `virology`, over all tokens and without the listed ones.
+pub(super) fn localised(result: &LocaliseResult) -> Table {
+    let mut table =
+        Table::new(&["model", "forget", "unlisted", "retain", "unlisted", "forget − trained", "unlisted"]);
+    let mut row = |name: String, losses: WithAndWithout| {
+        let plain = [losses.all.forget, losses.unlisted.forget, losses.all.retain, losses.unlisted.retain];
+        let above = [
+            losses.all.forget - result.trained.all.forget,
+            losses.unlisted.forget - result.trained.unlisted.forget,
+        ];
+        let cells = plain.iter().map(|loss| format!("{loss:.3}"));
+        table
+            .rows
+            .push([name].into_iter().chain(cells).chain(above.map(|loss| format!("{loss:+.3}"))).collect());
+    };
+    row("trained".to_owned(), result.trained);
+    row("ablated".to_owned(), result.ablated);
+    row(format!("relearned {}", result.stories), result.relearned);
+    table
 }

@@ -1,0 +1,137 @@
+//! The verb `bench`: the speed of exactly the training step that `era` runs, on random tokens.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use candle_core::Device;
+use experiment::{DeviceArg, SeedStreams};
+use learning::kernels::{Matrix, Write, matmul};
+use rand::RngExt;
+use serde_json::json;
+
+use crate::batch::Batch;
+use crate::config::Config;
+use crate::engine::Model;
+use crate::model::{Architecture, Hooks, Norm, Position, initial};
+use crate::train::optimiser;
+
+/// What is timed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Shape {
+    /// TinyStories-28M: 8 layers of width 512 with 16 heads, 50,257 tokens (52.0M parameters), 8 × 256 tokens a step.
+    Tinystories,
+    /// The model and the batch of the config.
+    Config,
+}
+
+impl Shape {
+    /// The network, the tokens of a sequence and the sequences of a step.
+    fn sizes(self, config: &Config) -> (Architecture, usize, usize) {
+        match self {
+            Self::Tinystories => {
+                let architecture = Architecture {
+                    n_layer: 8,
+                    n_head: 16,
+                    n_embd: 512,
+                    mlp_widths: vec![2048; 8],
+                    block_size: 2048,
+                    vocab_size: 50_257,
+                    position: Position::Learned,
+                    norm: Norm::LayerNorm,
+                    tied: true,
+                };
+                (architecture, 256, 8)
+            }
+            Self::Config => {
+                let architecture = config.architecture(config.data.vocab_size);
+                (architecture, config.model.block_size, config.train.batch_size)
+            }
+        }
+    }
+}
+
+/// Times `repetitions` training steps (forward, backward, clipping, `AdamW`) after two for warming up and returns one
+/// line of JSON: the median, the smallest and the largest number of tokens a second, and the speed of a large matrix
+/// product on the same threads as the ceiling to compare with.
+///
+/// # Errors
+/// Fails where training does.
+pub fn bench(
+    config: &Config,
+    shape: Shape,
+    threads: usize,
+    device_name: DeviceArg,
+    device: &Device,
+    repetitions: u32,
+) -> Result<String> {
+    let (architecture, tokens, sequences) = shape.sizes(config);
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+    let streams = SeedStreams::new(0);
+    let mut rng = streams.stream("bench");
+    let documents: Vec<Vec<u16>> = (0..sequences)
+        .map(|_| (0..=tokens).map(|_| rng.random_range(0..architecture.vocab_size) as u16).collect())
+        .collect();
+    let batch = Batch::new(documents.iter().map(Vec::as_slice), tokens, 0);
+    let parameters = initial(&architecture, &mut streams.stream("init"), device)?;
+    let count = parameters.num_elements();
+    pool.install(|| {
+        let mut adam = optimiser(&parameters, &config.train)?;
+        let mut model = Model::new(&architecture, parameters, tokens, threads, config.train.backend)?;
+        let mut step = || -> Result<f64> {
+            let began = Instant::now();
+            let loss = model.gradient(&batch, &Hooks::default())?;
+            let norm = model.step(&mut adam, config.train.learning_rate, config.train.grad_clip)?;
+            // reading both waits for a GPU
+            anyhow::ensure!(loss.loss.is_finite() && norm.is_finite(), "the loss is not a number");
+            Ok((sequences * tokens) as f64 / began.elapsed().as_secs_f64())
+        };
+        for _ in 0..2 {
+            step()?;
+        }
+        let mut rates = (0..repetitions).map(|_| step()).collect::<Result<Vec<f64>>>()?;
+        rates.sort_by(f64::total_cmp);
+        let round = |rate: f64| (rate * 10.0).round() / 10.0;
+        let line = json!({
+            "work": match shape {
+                Shape::Tinystories => "training step of TinyStories-28M",
+                Shape::Config => "training step of the config's model",
+            },
+            "device": device_name.to_string(),
+            "threads": threads,
+            "parameters": count,
+            "tokens": sequences * tokens,
+            "tokens_per_second": round(f64::midpoint(rates[(rates.len() - 1) / 2], rates[rates.len() / 2])),
+            "tokens_per_second_min": round(rates[0]),
+            "tokens_per_second_max": round(rates[rates.len() - 1]),
+            "gemm_gflops": gemm_gflops(threads).round(),
+        });
+        Ok(line.to_string())
+    })
+}
+
+/// GFLOP/s of a 1024×512 by 512×2048 product on each of `threads` threads at once: the best of five tries.
+fn gemm_gflops(threads: usize) -> f64 {
+    const SIZES: (usize, usize, usize) = (1024, 512, 2048);
+    const TIMES: usize = 10;
+    let (m, k, n) = SIZES;
+    let values = |len: usize| -> Vec<f32> { (0..len).map(|i| (i % 17) as f32 * 0.1 - 0.8).collect() };
+    let (a, b) = (values(m * k), values(k * n));
+    let mut best: f64 = 0.0;
+    for _ in 0..5 {
+        let began = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let mut c = vec![0.0; m * n];
+                    for _ in 0..TIMES {
+                        matmul(&mut c, Matrix::new(&a, m, k), Matrix::new(&b, k, n), Write::Set);
+                    }
+                    std::hint::black_box(&c);
+                });
+            }
+        });
+        let flop = (threads * TIMES * 2 * m * k * n) as f64;
+        best = best.max(flop / began.elapsed().as_secs_f64() / 1e9);
+    }
+    best
+}

@@ -1,0 +1,112 @@
+//! Text from a model.
+
+use rand::{Rng, RngExt};
+
+use crate::Error;
+use crate::batch::Batch;
+use crate::engine::Model;
+use crate::model::Hooks;
+
+/// How tokens are drawn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sampling {
+    /// The logits are divided by it.
+    pub temperature: f64,
+    /// The tokens to choose from, the likeliest ones; 0 for all.
+    pub top_k: usize,
+}
+
+impl Sampling {
+    /// Draws a token.
+    ///
+    /// ```text
+    /// p ∝ exp(logit / temperature) among the top_k largest logits
+    /// ```
+    pub fn draw(&self, logits: &[f32], rng: &mut impl Rng) -> u16 {
+        let mut order: Vec<usize> = (0..logits.len()).collect();
+        let kept = if self.top_k == 0 { logits.len() } else { self.top_k.min(logits.len()) };
+        let likelier = |a: &usize, b: &usize| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b));
+        if kept < logits.len() {
+            order.select_nth_unstable_by(kept, likelier);
+            order.truncate(kept);
+        }
+        // in an order that does not depend on how the selection went
+        order.sort_unstable_by(likelier);
+        let top = order.first().map_or(0.0, |token| logits[*token]);
+        let weight = |token: usize| (f64::from(logits[token] - top) / self.temperature).exp();
+        let total: f64 = order.iter().map(|token| weight(*token)).sum();
+        let mut left = rng.random::<f64>() * total;
+        for token in &order {
+            left -= weight(*token);
+            if left <= 0.0 {
+                return *token as u16;
+            }
+        }
+        order.last().map_or(0, |token| *token as u16)
+    }
+}
+
+/// Continues `samples` copies of a prompt by `length` tokens, the prompt not included. What is longer than a context
+/// loses its beginning. A text that ends (`end`) goes on with a new one.
+///
+/// # Errors
+/// Fails where the model does.
+pub fn generate(
+    model: &mut Model,
+    prompt: &[u16],
+    end: u16,
+    (samples, length): (usize, usize),
+    sampling: Sampling,
+    hooks: &Hooks,
+    rng: &mut impl Rng,
+) -> Result<Vec<Vec<u16>>, Error> {
+    let tokens = model.tokens();
+    let vocabulary = model.architecture().vocab_size;
+    let begin: Vec<u16> = [end].into_iter().chain(prompt.iter().copied()).collect();
+    let mut texts = vec![begin.clone(); samples];
+    for _ in 0..length {
+        let windows: Vec<&[u16]> =
+            texts.iter().map(|text| &text[text.len().saturating_sub(tokens)..]).collect();
+        let places: Vec<usize> = windows.iter().map(|window| window.len() - 1).collect();
+        let batch = Batch::contexts(&windows, tokens, end);
+        let logits = model.logits(&batch, &places, hooks)?;
+        for (text, logits) in texts.iter_mut().zip(logits.chunks_exact(vocabulary)) {
+            text.push(sampling.draw(logits, rng));
+        }
+    }
+    Ok(texts.into_iter().map(|text| text[begin.len()..].to_vec()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
+
+    #[test]
+    fn draws_follow_temperature_and_top_k() {
+        let logits = [0.0, 2.0, 1.0, -1.0];
+        let shares = |temperature: f64, top_k: usize| {
+            let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
+            let mut counts = [0.0; 4];
+            for _ in 0..20_000 {
+                let token = Sampling { temperature, top_k }.draw(&logits, &mut rng);
+                counts[usize::from(token)] += 1.0 / 20_000.0;
+            }
+            counts
+        };
+        let expected = |temperature: f64, kept: &[usize]| {
+            let e = |token: usize| (f64::from(logits[token]) / temperature).exp();
+            let total: f64 = kept.iter().map(|token| e(*token)).sum();
+            std::array::from_fn::<f64, 4, _>(
+                |token| if kept.contains(&token) { e(token) / total } else { 0.0 },
+            )
+        };
+        for (temperature, top_k, kept) in
+            [(1.0, 0, vec![0, 1, 2, 3]), (0.5, 4, vec![0, 1, 2, 3]), (2.0, 2, vec![1, 2]), (1.0, 1, vec![1])]
+        {
+            let (got, expected) = (shares(temperature, top_k), expected(temperature, &kept));
+            let close = got.iter().zip(expected).all(|(got, expected)| (got - expected).abs() < 0.02);
+            assert!(close, "{got:?} against {expected:?}");
+        }
+    }
+}

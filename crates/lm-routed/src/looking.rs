@@ -1,0 +1,148 @@
+//! Looking at a run: its tables, its losses, its texts.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+use experiment::{RunFolder, SeedStreams, UserError};
+
+use crate::config::Config;
+use crate::data::Dataset;
+use crate::evaluate::Validation;
+use crate::finetune::Network;
+use crate::generate::{self, Sampling};
+use crate::model::{Edit, HookPoint, Hooks};
+use crate::report;
+use crate::saved::load_network;
+
+/// Writes a run's tables and pictures anew and returns the tables and the paths.
+///
+/// # Errors
+/// Fails where the run has no results yet or a file cannot be written.
+pub fn plot(run: &Path, out: Option<&Path>) -> Result<String> {
+    let folder = RunFolder::view(run)?;
+    let config: Config = experiment::load(Some(&folder.config_path()), &[])?;
+    let report = report::write(&folder, &config, out)?;
+    let mut text = report.text;
+    text.push('\n');
+    for path in report.files {
+        writeln!(text, "{}", path.display())?;
+    }
+    Ok(text)
+}
+
+/// Measures all models of a run and returns a table.
+///
+/// # Errors
+/// Fails where the run has no model yet or its data are not there.
+pub fn eval(run: &Path, set: &[String], threads: usize, device: &Device) -> Result<String> {
+    let folder = RunFolder::view(run)?;
+    let config: Config = experiment::load(Some(&folder.config_path()), set)?;
+    let names = model_names(&folder)?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
+    pool.install(|| {
+        let dataset = Dataset::load(&config.data)?;
+        let validation = Validation::new(&dataset, config.eval.stories, config.model.block_size);
+        let width = names.iter().map(String::len).max().unwrap_or(0).max(5);
+        let mut text = format!("{:width$}  forget  retain\n", "model");
+        for name in &names {
+            let network = network_of(&folder, name, &dataset, device)?;
+            let losses = validation.losses(&mut network.model(&config, threads)?, &Hooks::default())?;
+            writeln!(text, "{name:width$}  {:>6.3}  {:>6.3}", losses.forget, losses.retain)?;
+        }
+        Ok(text)
+    })
+}
+
+/// What to generate.
+#[derive(Clone, Debug)]
+pub struct GenerateRequest {
+    /// The model.
+    pub model: String,
+    /// How each text begins.
+    pub prompt: String,
+    /// Texts, and the tokens of each.
+    pub size: (usize, usize),
+    /// How tokens are drawn.
+    pub sampling: Sampling,
+    /// A block, a dimension of the residual stream behind it, and what is added to it.
+    pub push: Option<(usize, usize, f32)>,
+    /// The seed of the stream `generate`.
+    pub seed: u64,
+}
+
+/// Continues a text with a model of a run.
+///
+/// # Errors
+/// Fails where the run has no such model, or block or dimension are not there.
+pub fn generate(run: &Path, request: &GenerateRequest, threads: usize, device: &Device) -> Result<String> {
+    let folder = RunFolder::view(run)?;
+    let config: Config = experiment::load(Some(&folder.config_path()), &[])?;
+    let names = model_names(&folder)?;
+    if !names.contains(&request.model) {
+        let error = UserError::usage(format!("{} has no model `{}`", run.display(), request.model));
+        return Err(error.with_hint(format!("give one of these with --model: {}", names.join(", "))).into());
+    }
+    let mut hooks = Hooks::default();
+    if let Some((block, dimension, strength)) = request.push {
+        if block >= config.model.n_layer || dimension >= config.model.n_embd {
+            let (layers, width) = (config.model.n_layer, config.model.n_embd);
+            let error = UserError::usage(format!("there is no block {block} or no dimension {dimension}"));
+            let hint = format!("blocks go from 0 to {}, dimensions from 0 to {}", layers - 1, width - 1);
+            return Err(error.with_hint(hint).into());
+        }
+        let mut add = vec![0.0; config.model.n_embd];
+        add[dimension] = strength;
+        let edit = Edit { add: Some(Arc::new(add)), ..Edit::default() };
+        hooks = hooks.with(block, HookPoint::ResidPost, edit);
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
+    pool.install(|| {
+        let dataset = Dataset::load(&config.data)?;
+        let vocabulary = &dataset.vocabulary;
+        let mut model = network_of(&folder, &request.model, &dataset, device)?.model(&config, threads)?;
+        let prompt = vocabulary.encode(std::slice::from_ref(&request.prompt))?.remove(0);
+        let mut rng = SeedStreams::new(request.seed).stream("generate");
+        let (end, sampling) = (vocabulary.end(), request.sampling);
+        let texts = generate::generate(&mut model, &prompt, end, request.size, sampling, &hooks, &mut rng)?;
+        let mut out = String::new();
+        for tokens in texts {
+            writeln!(out, "{}{}\n", request.prompt, vocabulary.decode(&tokens)?.trim_end())?;
+        }
+        Ok(out)
+    })
+}
+
+/// The names of the models that a run has left.
+fn model_names(folder: &RunFolder) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    if let Ok(entries) = std::fs::read_dir(folder.path().join("models")) {
+        for entry in entries.flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|extension| extension == "safetensors") {
+                names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()));
+            }
+        }
+    }
+    names.sort();
+    if names.is_empty() {
+        let error = UserError::failed(format!("{} has no model yet", folder.path().display()));
+        return Err(error.with_hint("its first model is still in training: `resume` goes on with it").into());
+    }
+    Ok(names)
+}
+
+fn network_of(folder: &RunFolder, name: &str, dataset: &Dataset, device: &Device) -> Result<Network> {
+    let path = folder.path().join("models").join(format!("{name}.safetensors"));
+    let network = load_network(&path, device)?;
+    let (of_model, of_data) = (network.architecture.vocab_size, dataset.vocabulary.size());
+    if of_model != of_data {
+        let message = format!("{} has {of_model} tokens, the data {of_data}", path.display());
+        return Err(UserError::failed(message)
+            .with_hint("restore the data that the run was made from")
+            .into());
+    }
+    Ok(network)
+}

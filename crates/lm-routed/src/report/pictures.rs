@@ -1,0 +1,285 @@
+//! The pictures of each experiment.
+
+use std::collections::BTreeMap;
+
+use experiment::Record;
+use plots::{BarChart, BarPanel, BarSeries, Colour, Figure, Panel, Scale, Series};
+
+use super::tables::stage_names;
+use crate::evaluate::Losses;
+use crate::localise::LocaliseResult;
+use crate::methods::Method;
+use crate::results::PartResult;
+use crate::steer::SteerResult;
+
+fn colour(method: Method) -> Colour {
+    match method {
+        Method::Base => Colour::Black,
+        Method::Pure => Colour::Green,
+        Method::Control => Colour::Grey,
+        Method::Era => Colour::Blue,
+        Method::Rmu => Colour::Vermillion,
+        Method::Demix => Colour::Orange,
+    }
+}
+
+fn label(result: &PartResult) -> String {
+    let title = result.method.title();
+    if result.labelled < 1.0 && result.method.needs_labels() {
+        return format!("{title}, {}% labelled", result.labelled * 100.0);
+    }
+    title.to_owned()
+}
+
+/// The parts on all labels; where there are none, all.
+fn fully_labelled(results: &[PartResult]) -> Vec<&PartResult> {
+    let full: Vec<&PartResult> =
+        results.iter().filter(|r| r.labelled >= 1.0 || !r.method.needs_labels()).collect();
+    if full.iter().any(|result| result.method.needs_labels()) { full } else { results.iter().collect() }
+}
+
+/// Forget and retain loss of the methods at every stage, as bars.
+pub(super) fn losses(results: &[PartResult], stories: &[usize]) -> BarChart {
+    let results = fully_labelled(results);
+    let panel = |title: &str, of: fn(&Losses) -> f64| {
+        let series = results.iter().map(|result| {
+            let mut stages = vec![result.trained, result.ablated, result.coherent];
+            for count in stories {
+                stages
+                    .push(result.relearned_from(*count).map_or(result.coherent, |relearned| relearned.best));
+            }
+            let values = stages.iter().map(of).collect();
+            BarSeries { label: label(result), colour: colour(result.method), values, interval: None }
+        });
+        let series: Vec<BarSeries> = series.collect();
+        let all = || series.iter().flat_map(|series| &series.values).copied();
+        // from a little below the lowest: what is compared are differences
+        let (low, high) = (all().fold(f64::INFINITY, f64::min), all().fold(f64::NEG_INFINITY, f64::max));
+        let room = 0.15 * (high - low).max(0.05);
+        BarPanel {
+            title: title.to_owned(),
+            y_label: "validation loss (nats a token)".to_owned(),
+            groups: stage_names(stories),
+            y_range: Some((low - room, high + room)),
+            series,
+            reference_lines: Vec::new(),
+        }
+    };
+    BarChart {
+        title: "What is left of the concept".to_owned(),
+        subtitle: "relearned N: the lowest loss after fine-tuning on N stories with the concept; axes do not begin at 0"
+            .to_owned(),
+        panels: vec![
+            panel("Stories with the concept (to be forgotten)", |losses| losses.forget),
+            panel("Other stories (to be retained)", |losses| losses.retain),
+        ],
+    }
+}
+
+fn line(result: &PartResult, label: String, x: Vec<f64>, y: Vec<f64>) -> Series {
+    Series { label, x, y, band: None, whiskers: None, colour: colour(result.method), dash: false }
+}
+
+fn panel(title: String, series: Vec<Series>) -> Panel {
+    let y_label = "loss (nats a token)".to_owned();
+    Panel { title, y_label, series, reference_lines: Vec::new(), y_range: None }
+}
+
+/// The forget loss while the concept is taught back, one panel for each number of stories.
+pub(super) fn relearning(results: &[PartResult], stories: &[usize]) -> Option<Figure> {
+    let results = fully_labelled(results);
+    let panels: Vec<Panel> = stories
+        .iter()
+        .map(|count| {
+            let series = results.iter().filter_map(|result| {
+                let relearned = result.relearned_from(*count)?;
+                let x = relearned.steps.iter().map(|step| *step as f64).collect();
+                Some(line(result, label(result), x, relearned.curve.clone()))
+            });
+            panel(format!("On {count} stories with the concept"), series.collect())
+        })
+        .filter(|panel| !panel.series.is_empty())
+        .collect();
+    (!panels.is_empty()).then(|| Figure {
+        title: "Teaching the concept back".to_owned(),
+        subtitle: "validation loss on stories with the concept, mean over the repeats".to_owned(),
+        x_label: "steps".to_owned(),
+        x_scale: Scale::Linear,
+        panels,
+    })
+}
+
+/// The lowest forget loss against the number of stories.
+pub(super) fn relearned(results: &[PartResult]) -> Option<Figure> {
+    let results = fully_labelled(results);
+    let series: Vec<Series> = results
+        .iter()
+        .filter(|result| result.relearned.len() > 1)
+        .map(|result| {
+            let x = result.relearned.iter().map(|relearned| relearned.stories as f64).collect();
+            let y = result.relearned.iter().map(|relearned| relearned.best.forget).collect();
+            line(result, label(result), x, y)
+        })
+        .collect();
+    (!series.is_empty()).then(|| Figure {
+        title: "How much it takes to teach the concept back".to_owned(),
+        subtitle: "the lowest validation loss on stories with the concept".to_owned(),
+        x_label: "stories with the concept".to_owned(),
+        x_scale: Scale::Log,
+        panels: vec![panel(String::new(), series)],
+    })
+}
+
+/// The losses against the labelled share, where there are several.
+pub(super) fn labelled(results: &[PartResult]) -> Option<Figure> {
+    let mut by_method: BTreeMap<Method, Vec<&PartResult>> = BTreeMap::new();
+    for result in results {
+        by_method.entry(result.method).or_default().push(result);
+    }
+    if by_method.values().all(|results| results.len() < 2) {
+        return None;
+    }
+    let shares: Vec<f64> = results.iter().map(|result| result.labelled).collect();
+    let (low, high) =
+        (shares.iter().copied().fold(1.0, f64::min), shares.iter().copied().fold(0.0, f64::max));
+    let draw = |title: &str, of: &dyn Fn(&PartResult) -> f64| {
+        let series = by_method.values().map(|results| {
+            let mut results = results.clone();
+            results.sort_by(|a, b| a.labelled.total_cmp(&b.labelled));
+            let (mut x, mut y): (Vec<f64>, Vec<f64>) =
+                results.iter().map(|result| (100.0 * result.labelled, of(result))).unzip();
+            if let (false, [only]) = (results[0].method.needs_labels(), y.as_slice()) {
+                // the same at every share
+                (x, y) = (vec![100.0 * low, 100.0 * high], vec![*only; 2]);
+            }
+            line(results[0], results[0].method.title().to_owned(), x, y)
+        });
+        panel(title.to_owned(), series.collect())
+    };
+    let last =
+        |result: &PartResult| result.relearned.last().map_or(result.coherent, |relearned| relearned.best);
+    Some(Figure {
+        title: "Loss against the labelled share".to_owned(),
+        subtitle: String::new(),
+        x_label: "labelled stories with the concept (%)".to_owned(),
+        x_scale: Scale::Linear,
+        panels: vec![
+            draw("Forget loss, coherent", &|result| result.coherent.forget),
+            draw("Forget loss, relearned", &|result| last(result).forget),
+            draw("Retain loss, coherent", &|result| result.coherent.retain),
+        ],
+    })
+}
+
+/// The validation losses while the models were trained.
+pub(super) fn training(records: &[Record]) -> Option<Figure> {
+    let mut curves: BTreeMap<(String, String), (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    let mut starts: BTreeMap<String, u64> = BTreeMap::new();
+    for record in records {
+        for (key, value) in &record.values {
+            let Some((part, what)) = key.split_once('/') else { continue };
+            if what == "losses/train" {
+                starts.entry(part.to_owned()).or_insert(record.update - 1);
+            }
+            if let Some(kind) = what.strip_prefix("eval/") {
+                let step = record.update - starts.get(part).copied().unwrap_or(0);
+                let (x, y) = curves.entry((kind.to_owned(), part.to_owned())).or_default();
+                x.push(step as f64);
+                y.push(*value);
+            }
+        }
+    }
+    let panels =
+        [("forget", "Stories with the concept"), ("retain", "Other stories")].map(|(kind, title)| {
+            let series = curves.iter().filter(|((other, _), _)| other == kind).map(|((_, part), (x, y))| {
+                let method =
+                    Method::ALL.into_iter().find(|method| part.split('-').next() == Some(method.name()));
+                Series {
+                    label: part.clone(),
+                    x: x.clone(),
+                    y: y.clone(),
+                    band: None,
+                    whiskers: None,
+                    colour: method.map_or(Colour::Black, colour),
+                    dash: part.contains('-'),
+                }
+            });
+            panel(title.to_owned(), series.collect())
+        });
+    (!curves.is_empty()).then(|| Figure {
+        title: "Validation loss while training".to_owned(),
+        subtitle: String::new(),
+        x_label: "steps".to_owned(),
+        x_scale: Scale::Linear,
+        panels: panels.into(),
+    })
+}
+
+/// How often the token comes, by push.
+pub(super) fn pushes(result: &SteerResult) -> BarChart {
+    let groups = result.pushes.iter().map(|push| format!("{:+}", push.strength)).collect();
+    let series = |label: String, colour, values| BarSeries { label, colour, values, interval: None };
+    let per_1000 = |of: &dyn Fn(&crate::steer::Push) -> f64| -> Vec<f64> {
+        result.pushes.iter().map(|push| 1000.0 * of(push)).collect()
+    };
+    BarChart {
+        title: format!("Pushing along the dimension of {}", result.token),
+        subtitle: String::new(),
+        panels: vec![BarPanel {
+            title: String::new(),
+            y_label: "in 1,000 generated tokens".to_owned(),
+            groups,
+            series: vec![
+                series(result.token.clone(), Colour::Blue, per_1000(&|push| push.frequency)),
+                series(
+                    "any word of the concept".to_owned(),
+                    Colour::Green,
+                    per_1000(&|push| push.concept_frequency),
+                ),
+            ],
+            reference_lines: Vec::new(),
+            y_range: None,
+        }],
+    }
+}
+
+/// By how much the loss of documents with the listed words rises, over all tokens and without the listed ones.
+pub(super) fn localised(result: &LocaliseResult) -> BarChart {
+    let stages = [result.ablated, result.relearned];
+    let groups = vec!["ablated".to_owned(), format!("relearned on {}", result.stories)];
+    let trained = result.trained;
+    let series = |label: &str, colour, values: Vec<f64>| BarSeries {
+        label: label.to_owned(),
+        colour,
+        values,
+        interval: None,
+    };
+    BarChart {
+        title: "The loss without the neurons, less the loss with them".to_owned(),
+        subtitle: String::new(),
+        panels: vec![BarPanel {
+            title: String::new(),
+            y_label: "nats a token".to_owned(),
+            groups,
+            series: vec![
+                series(
+                    "documents with the words",
+                    Colour::Blue,
+                    stages.map(|s| s.all.forget - trained.all.forget).to_vec(),
+                ),
+                series(
+                    "the same, without the listed tokens",
+                    Colour::Sky,
+                    stages.map(|s| s.unlisted.forget - trained.unlisted.forget).to_vec(),
+                ),
+                series(
+                    "other documents",
+                    Colour::Grey,
+                    stages.map(|s| s.all.retain - trained.all.retain).to_vec(),
+                ),
+            ],
+            reference_lines: Vec::new(),
+            y_range: None,
+        }],
+    }
+}
