@@ -8,6 +8,7 @@ mod determinism;
 mod disk;
 mod files;
 mod looking;
+mod mnist;
 mod outputs;
 mod place;
 mod refusals;

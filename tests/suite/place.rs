@@ -13,6 +13,10 @@ const TINY: &str = "--set env.num_envs=8 --set train.num_steps=8 --set train.upd
     --set eval.every=1 --set eval.num_envs=4 --set checkpoint.every=2 \
     --set ppo.update_epochs=1 --set ppo.num_minibatches=1";
 
+/// The same for mnist-routed, on the digits that come with it.
+const TINY_MNIST: &str = "--set data.dataset=sample --set model.hidden=[16,8] --set model.latent=8 \
+    --set train.epochs=2 --set train.batch_size=50 --set checkpoint.every=1";
+
 /// No command of these tests takes as long, on the slowest machine.
 const PATIENCE: Duration = Duration::from_mins(3);
 
@@ -29,6 +33,30 @@ pub static FINISHED: LazyLock<Tree> = LazyLock::new(|| {
 /// A temporary folder in which commands are run.
 pub struct Place {
     folder: TempDir,
+    program: Program,
+}
+
+/// Which binary a place runs.
+#[derive(Clone, Copy)]
+enum Program {
+    Ppo,
+    Mnist,
+}
+
+impl Program {
+    fn path(self) -> &'static Path {
+        Path::new(match self {
+            Self::Ppo => assert_cmd::cargo::cargo_bin!("ppo-routed-under-test"),
+            Self::Mnist => assert_cmd::cargo::cargo_bin!("mnist-routed-under-test"),
+        })
+    }
+
+    fn tiny(self) -> &'static str {
+        match self {
+            Self::Ppo => TINY,
+            Self::Mnist => TINY_MNIST,
+        }
+    }
 }
 
 /// How a command ended.
@@ -41,7 +69,12 @@ pub struct Ended {
 
 impl Place {
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        Self { folder: tempfile::tempdir().unwrap(), program: Program::Ppo }
+    }
+
+    /// A place for mnist-routed.
+    pub fn for_mnist() -> Self {
+        Self { program: Program::Mnist, ..Self::new() }
     }
 
     /// A place with [`FINISHED`] in the folder `run`.
@@ -65,9 +98,15 @@ impl Place {
 
     /// Runs the binary; `line` is split at spaces. Whatever happens, it does not panic and colours nothing.
     pub fn run(&self, line: &str) -> Ended {
-        let output = assert_cmd::Command::new(assert_cmd::cargo::cargo_bin!("ppo-routed-under-test"))
-            .args(arguments(line))
+        self.run_under(line, &[])
+    }
+
+    /// [`Place::run`] with variables of the environment set.
+    pub fn run_under(&self, line: &str, variables: &[(&str, &str)]) -> Ended {
+        let output = assert_cmd::Command::new(self.program.path())
+            .args(arguments(line, self.program.tiny()))
             .current_dir(self.folder.path())
+            .envs(variables.iter().copied())
             .env_remove("RUST_LOG")
             .timeout(PATIENCE)
             .output()
@@ -84,8 +123,8 @@ impl Place {
 
     /// Starts the binary and leaves it running.
     pub fn start(&self, line: &str) -> Running {
-        let child = std::process::Command::new(assert_cmd::cargo::cargo_bin!("ppo-routed-under-test"))
-            .args(arguments(line))
+        let child = std::process::Command::new(self.program.path())
+            .args(arguments(line, self.program.tiny()))
             .current_dir(self.folder.path())
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
@@ -125,7 +164,7 @@ fn gather(root: &Path, folder: &Path, tree: &mut Tree) {
 }
 
 /// `train` and no verb get the tiny settings before their own, and one thread if they ask for no number.
-fn arguments(line: &str) -> Vec<&str> {
+fn arguments<'a>(line: &'a str, tiny: &'a str) -> Vec<&'a str> {
     let given: Vec<&str> = line.split_whitespace().collect();
     let (verb, options) = match given.split_first() {
         Some((&"train", options)) => (Some("train"), options),
@@ -136,7 +175,7 @@ fn arguments(line: &str) -> Vec<&str> {
         return given;
     }
     let threads: &[&str] = if options.contains(&"--threads") { &[] } else { &["--threads", "1"] };
-    let tiny = TINY.split_whitespace();
+    let tiny = tiny.split_whitespace();
     verb.into_iter().chain(tiny).chain(threads.iter().copied()).chain(options.iter().copied()).collect()
 }
 

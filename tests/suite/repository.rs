@@ -47,6 +47,9 @@ fn every_config_loads_and_says_what_it_shows_and_how_long_it_takes() {
             experiment::load::<SweepConfig>(Some(&path), &[]).unwrap_or_else(|error| panic!("{error}"));
         } else if table.contains_key("env") {
             experiment::load::<Config>(Some(&path), &[]).unwrap_or_else(|error| panic!("{error}"));
+        } else if path.file_name().unwrap().to_string_lossy().starts_with("mnist") {
+            experiment::load::<mnist_routed::Config>(Some(&path), &[])
+                .unwrap_or_else(|error| panic!("{error}"));
         }
     }
 }
@@ -78,17 +81,17 @@ fn shell_lines(readme: &str) -> Vec<String> {
         .collect()
 }
 
-/// What stands behind `ppo-routed` on a line, where it is started there.
-fn arguments_of_ppo_routed(line: &str) -> Option<String> {
+/// What stands behind a binary's name on a line, where it is started there.
+fn arguments_of(binary: &str, line: &str) -> Option<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words.as_slice() {
         ["cargo", "run", rest @ ..] => {
             let split = rest.iter().position(|word| *word == "--").unwrap_or(rest.len());
             let (cargo, own) = rest.split_at(split);
-            let chosen = cargo.windows(2).any(|pair| pair == ["-p", "ppo-routed"]);
+            let chosen = cargo.windows(2).any(|pair| pair == ["-p", binary]);
             chosen.then(|| own.get(1..).unwrap_or_default().join(" "))
         }
-        [program, own @ ..] if program.rsplit('/').next() == Some("ppo-routed") => Some(own.join(" ")),
+        [program, own @ ..] if program.rsplit('/').next() == Some(binary) => Some(own.join(" ")),
         _ => None,
     }
 }
@@ -99,7 +102,7 @@ fn the_commands_of_the_readme_are_understood() {
     let lines = shell_lines(&readme);
     assert!(lines.iter().any(|line| line.starts_with("cargo run") && line.contains("-p ppo-routed")));
     assert!(lines.iter().any(|line| line.starts_with("cargo test")));
-    let place = Place::new();
+    let (place, mnist) = (Place::new(), Place::for_mnist());
     for line in &lines {
         let words: Vec<&str> = line.split_whitespace().collect();
         if words.first() == Some(&"cargo") {
@@ -113,7 +116,11 @@ fn the_commands_of_the_readme_are_understood() {
                 assert!(known || package == "integration-tests", "{line}");
             }
         }
-        let Some(arguments) = arguments_of_ppo_routed(line) else { continue };
+        if let Some(arguments) = arguments_of("mnist-routed", line) {
+            let ended = mnist.run(&format!("{} --help", arguments.replace('\'', "")));
+            assert_eq!(ended.code, Some(0), "{line}: {}", ended.stderr);
+        }
+        let Some(arguments) = arguments_of("ppo-routed", line) else { continue };
         // with --help at its end the command checks what comes before and does nothing
         let ended = place.run(&format!("{arguments} --help"));
         assert_eq!(ended.code, Some(0), "{line}: {}", ended.stderr);

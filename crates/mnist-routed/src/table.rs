@@ -210,7 +210,7 @@ fn text(rows: &[Row], config: &Config) -> String {
         out.push('\n');
     }
     let last = config.train.split.part_name(config.train.split.parts() - 1);
-    write!(out, "\nvalidation MSE of the {last} certificate; {} a setting", seeds(rows[0].seeds)).ok();
+    write!(out, "\nvalidation MSE of the {last} certificate, {}", seeds(rows[0].seeds)).ok();
     if paper && rows.len() > 2 {
         let ours: Vec<f64> = rows.iter().map(|row| row.others.mean).collect();
         let theirs: Vec<f64> = rows.iter().map(|row| row.setting.paper().0).collect();
@@ -222,11 +222,7 @@ fn text(rows: &[Row], config: &Config) -> String {
 }
 
 fn seeds(count: usize) -> String {
-    if count == 1 {
-        "one seed".to_owned()
-    } else {
-        format!("{count} seeds, mean ± half the 95% interval, for")
-    }
+    if count == 1 { "one seed".to_owned() } else { format!("{count} seeds: mean ± half the 95% interval") }
 }
 
 fn is_papers(config: &Config) -> bool {

@@ -135,13 +135,13 @@ fn read_folder(name: DatasetName, folder: &Path) -> Result<Dataset> {
             }
         };
         let bytes = read().map_err(|source| Error::Read { path: path.clone(), source })?;
-        let content = content(file, bytes, Some((name, sum)), &path).map_err(with_hint)?;
+        let content = content(file, bytes, Some((name, sum)), &path).map_err(|error| with_hint(&error))?;
         contents.push((path, content));
     }
-    Ok(dataset(name, contents).map_err(with_hint)?)
+    Ok(dataset(name, contents).map_err(|error| with_hint(&error))?)
 }
 
-fn with_hint(error: Error) -> UserError {
+fn with_hint(error: &Error) -> UserError {
     let hint =
         "give another folder with --data-dir, or remove that file from the cache: it is then fetched again";
     UserError::failed(error.to_string()).with_hint(hint)

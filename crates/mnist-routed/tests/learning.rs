@@ -1,0 +1,76 @@
+//! That training splits the encoding: on the real images where this machine has them, else on the sample.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic, as tests do")]
+
+use std::sync::Arc;
+
+use candle_core::Device;
+use mnist_routed::data::{self, Dataset, Images};
+use mnist_routed::{Config, DatasetName, Evaluation, Setting, Split, Trainer};
+
+/// Some thousand images of MNIST, if they are here, else those of the sample; nothing is fetched.
+fn images() -> Dataset {
+    let first = |images: &Images, count: usize| Images {
+        pixels: images.pixels,
+        values: images.values[..count * images.pixels].to_vec(),
+        labels: images.labels[..count].to_vec(),
+    };
+    let found = data::load_cached(DatasetName::Mnist).and_then(Result::ok);
+    match found {
+        Some(all) => {
+            println!("learning from MNIST");
+            Dataset { train: first(&all.train, 6000), test: first(&all.test, 2000), ..all }
+        }
+        None => {
+            println!("learning from the sample: MNIST is not in the cache");
+            data::load(DatasetName::Sample, None, true).unwrap()
+        }
+    }
+}
+
+/// The errors after some 1100 small steps of small networks.
+fn trained(setting: Setting, dataset: &Arc<Dataset>) -> Evaluation {
+    let mut config = Config::for_setting(setting, &Split::default());
+    config.model.hidden = vec![256, 64];
+    config.train.batch_size = 32;
+    config.train.epochs = 1 + 36_000 / dataset.train.len() as u64;
+    let mut trainer = Trainer::new(&config, dataset, 0, 2, 2, &Device::Cpu).unwrap();
+    for _ in 0..trainer.updates_total() {
+        trainer.update().unwrap();
+    }
+    trainer.evaluate().unwrap()
+}
+
+#[test]
+fn routing_splits_the_encoding_and_a_plain_autoencoder_does_not() {
+    let dataset = Arc::new(images());
+    let split = Split::default();
+    let routed = trained(Setting::Routing, &dataset);
+    let plain = trained(Setting::Plain, &dataset);
+    let shown = |e: &Evaluation| e.certificates.iter().map(|c| c.part_mse.clone()).collect::<Vec<_>>();
+    println!("routed {:?}, plain {:?}", shown(&routed), shown(&plain));
+    assert!(routed.factor(&split) > 1.4, "{:?}", shown(&routed));
+    assert!(plain.factor(&split) < 1.2, "{:?}", shown(&plain));
+    // and the other way round for the top half
+    let top = &routed.certificates[0].part_mse;
+    assert!(top[1] > 1.3 * top[0], "{top:?}");
+}
+
+#[test]
+fn the_part_of_the_run_behind_a_saved_state_is_the_same() {
+    let dataset = Arc::new(data::load(DatasetName::Sample, None, true).unwrap());
+    let mut config = Config::default();
+    config.model.hidden = vec![16];
+    config.train.batch_size = 30;
+    let new = || Trainer::new(&config, &dataset, 1, 1, 2, &Device::Cpu).unwrap();
+    let mut whole = new();
+    for _ in 0..10 {
+        whole.update().unwrap();
+    }
+    let state = whole.state().unwrap();
+    let mut resumed = new();
+    resumed.load(&state, whole.updates_done(), "memory").unwrap();
+    for _ in 0..10 {
+        assert_eq!(whole.update().unwrap().losses, resumed.update().unwrap().losses);
+    }
+    assert_eq!(whole.evaluate().unwrap(), resumed.evaluate().unwrap());
+}
