@@ -60,18 +60,16 @@ pub fn words_of(tokens: &[String]) -> Vec<String> {
 }
 
 /// The listed tokens that are one token of the vocabulary; each that is not is named in a warning.
-///
-/// # Errors
-/// None at present.
-pub fn known_tokens(dataset: &Dataset, tokens: &[String]) -> Result<Vec<u16>, Error> {
+pub fn known_tokens(dataset: &Dataset, tokens: &[String]) -> Vec<u16> {
     let mut known = Vec::new();
     for token in tokens {
-        match dataset.vocabulary.single(token) {
-            Some(id) => known.push(id),
-            None => tracing::warn!("`{token}` is not one token of the vocabulary and is left out"),
+        if let Some(id) = dataset.vocabulary.single(token) {
+            known.push(id);
+        } else {
+            tracing::warn!("`{token}` is not one token of the vocabulary and is left out");
         }
     }
-    Ok(known)
+    known
 }
 
 /// Measures a model whose listed tokens were routed to its first neurons.

@@ -1,5 +1,6 @@
 //! The life of a run: from the first line of the config to the table and the pictures.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -157,7 +158,7 @@ fn prepare(
 ) -> Result<(rayon::ThreadPool, Dataset, Vec<u16>)> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     let dataset = pool.install(|| Dataset::load(&config.data))?;
-    let listed = localise::known_tokens(&dataset, tokens)?;
+    let listed = localise::known_tokens(&dataset, tokens);
     if config.experiment.kind == Experiment::Virology && listed.is_empty() {
         let error = UserError::usage("`virology` needs tokens that are in the vocabulary");
         return Err(error.with_hint("list them one a line in a file and give it with --tokens").into());
@@ -399,9 +400,9 @@ impl Session {
         });
         self.folder.write_json("summary.json", &summary)?;
         let mut text = report.text;
-        text.push_str(&format!("\n{tokens} tokens of training in {seconds:.0} s\n"));
+        writeln!(text, "\n{tokens} tokens of training in {seconds:.0} s")?;
         for path in report.files {
-            text.push_str(&format!("{}\n", path.display()));
+            writeln!(text, "{}", path.display())?;
         }
         Ok(text)
     }

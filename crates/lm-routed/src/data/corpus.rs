@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::Error;
 
-/// What separates documents in a text file, as in TinyStories.
+/// What separates documents in a text file, as in `TinyStories`.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
 /// The longest line that is read: whatever has a longer one is no corpus.

@@ -78,12 +78,11 @@ impl Dataset {
         }
         tracing::debug!("reading {}", train.display());
         let mut texts = read_documents(&train, data.max_documents)?;
-        let held_out = match &validation {
-            Some(path) => read_documents(path, data.validation_documents)?,
-            None => {
-                let count = data.validation_documents.min(texts.len() / 10).max(1);
-                texts.split_off(texts.len() - count)
-            }
+        let held_out = if let Some(path) = &validation {
+            read_documents(path, data.validation_documents)?
+        } else {
+            let count = data.validation_documents.min(texts.len() / 10).max(1);
+            texts.split_off(texts.len() - count)
         };
         let vocabulary = if data.tokenizer.is_empty() {
             let sample = &texts[..data.tokenizer_documents.clamp(1, texts.len())];

@@ -136,6 +136,7 @@ impl Vocabulary {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "to be given to map_err as it is")]
 fn refused(error: tokenizers::Error) -> Error {
     Error::Tokenizer(error.to_string())
 }

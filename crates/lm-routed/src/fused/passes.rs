@@ -11,7 +11,6 @@ use crate::model::{NORM_EPS, Norm};
 const LANES: usize = 16;
 
 /// eˣ to about 1e-7 of itself; below −87 it is that of −87.
-#[expect(clippy::inline_always, reason = "it must become part of loops that are compiled several times")]
 #[inline(always)]
 fn exp(x: f32) -> f32 {
     // adding and subtracting 1.5 · 2²³ rounds to a whole number, whose low bits then hold it
@@ -102,7 +101,7 @@ pub(super) fn copy_with_bias(out: &mut [f32], x: &[f32], bias: &[f32]) {
 #[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma"))]
 pub(super) fn gelu(post: &mut [f32], h: &mut [f32], bias: &[f32]) {
     // 2 √(2/π), and three times the cubic's coefficient for its derivative
-    const SCALE: f32 = 1.595_769_1;
+    const SCALE: f32 = 2.0 * 0.797_884_6;
     const CUBIC: f32 = 0.044_715;
     for (post, h) in post.chunks_exact_mut(bias.len()).zip(h.chunks_exact_mut(bias.len())) {
         for ((post, h), b) in post.iter_mut().zip(h).zip(bias) {

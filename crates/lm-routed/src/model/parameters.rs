@@ -58,7 +58,7 @@ pub fn expanded(
     let mut parameters = Parameters::default();
     for (name, var) in values.iter() {
         let old = var.as_detached_tensor();
-        let grown = match grown(&name.to_owned(), narrow, wider) {
+        let grown = match grown(name, narrow, wider) {
             Some((dim, from, to)) => {
                 let new = fresh.get(name)?.as_detached_tensor().narrow(dim, from, to - from)?;
                 let new = if silent && name.ends_with("W_out") { new.zeros_like()? } else { new };

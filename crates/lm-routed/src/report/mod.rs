@@ -4,6 +4,7 @@ mod pictures;
 mod table;
 mod tables;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -46,7 +47,7 @@ impl Target<'_> {
     /// A table as CSV, and under a heading in `markdown`.
     fn table(&mut self, name: &str, heading: &str, table: &Table, markdown: &mut String) -> Result<()> {
         self.text(&format!("{name}.csv"), &table.csv())?;
-        markdown.push_str(&format!("## {heading}\n\n{}\n", table.markdown()));
+        writeln!(markdown, "## {heading}\n\n{}", table.markdown())?;
         Ok(())
     }
 }
@@ -70,7 +71,7 @@ pub(crate) fn write(folder: &RunFolder, config: &Config, out: Option<&Path>) -> 
             target.table("nearest", "Unembedding vectors nearest to the dimension", &near, &mut markdown)?;
             target.table("pushes", "Texts generated with a push", &pushes, &mut markdown)?;
             for push in &result.pushes {
-                markdown.push_str(&format!("**{:+}**: {}\n\n", push.strength, push.text.replace('\n', " ")));
+                writeln!(markdown, "**{:+}**: {}\n", push.strength, push.text.replace('\n', " "))?;
             }
             pictures::pushes(&result).write_png(&target.path("pushes.png"))?;
             (format!("{}\n{}", near.text(), pushes.text()), serde_json::to_value(&result)?)
@@ -79,7 +80,7 @@ pub(crate) fn write(folder: &RunFolder, config: &Config, out: Option<&Path>) -> 
             let result: LocaliseResult = only_result(folder, config)?;
             let table = tables::localised(&result);
             target.table("localised", "Losses with and without the neurons", &table, &mut markdown)?;
-            markdown.push_str(&format!("Tokens: {}\n", result.tokens.join(" ")));
+            writeln!(markdown, "Tokens: {}", result.tokens.join(" "))?;
             pictures::localised(&result).write_png(&target.path("localised.png"))?;
             (table.text(), serde_json::to_value(&result)?)
         }
@@ -115,12 +116,12 @@ fn era(
     if let Some(differences) = tables::against_base(&results, stories) {
         let heading = "Above the base model";
         target.table("against_base", heading, &differences, markdown)?;
-        text.push_str(&format!("\nabove base:\n{}", differences.text()));
+        write!(text, "\nabove base:\n{}", differences.text())?;
     }
     if let Some(routed) = tables::routed_tokens(&results) {
         target.table("routed_tokens", "The most routed tokens", &routed, markdown)?;
         let first: Vec<&str> = routed.rows.iter().take(10).map(|row| row[0].as_str()).collect();
-        text.push_str(&format!("\nmost routed tokens: {}\n", first.join(" ")));
+        writeln!(text, "\nmost routed tokens: {}", first.join(" "))?;
     }
     pictures::losses(&results, stories).write_png(&target.path("losses.png"))?;
     for (name, figure) in [

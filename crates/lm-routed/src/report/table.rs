@@ -22,7 +22,7 @@ impl Table {
             let mut line = String::new();
             for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
                 let pad = " ".repeat(width - cell.chars().count());
-                line += &if column == 0 { format!("{cell}{pad}") } else { format!("  {pad}{cell}") };
+                line.extend(if column == 0 { ["", cell, &pad] } else { ["  ", &pad, cell] });
             }
             out += line.trim_end();
             out.push('\n');

@@ -1,0 +1,177 @@
+//! Training on a small corpus of its own: it learns, it repeats, it goes on where it stopped.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic, as tests do")]
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use candle_core::Device;
+use experiment::SeedStreams;
+use lm_routed::data::Dataset;
+use lm_routed::methods::{Method, Part, Recipe, rmu};
+use lm_routed::{
+    Backend, Config, Error, Hooks, Network, Place, Rule, Surroundings, Trainer, Validation, after_training,
+};
+
+/// Stories of a few sentences; every third is about a forest.
+fn write_corpus(folder: &Path) {
+    let mut text = String::new();
+    for i in 0..300 {
+        let who =
+            ["Tom", "Anna", "Ben"][i % 3 + usize::from(i % 7 == 0) - usize::from(i % 3 == 2 && i % 7 == 0)];
+        let place =
+            if i % 3 == 0 { "the dark forest under a tall tree" } else { "the small house by the blue sea" };
+        let what = ["a red ball", "an old book", "a warm hat"][i / 3 % 3];
+        writeln!(
+            text,
+            "{{\"text\": \"One day {who} went to {place}. There {who} found {what}. {who} was happy with {what} in {place}.\"}}"
+        )
+        .unwrap();
+    }
+    std::fs::write(folder.join("corpus.jsonl"), text).unwrap();
+}
+
+fn config(folder: &Path) -> Config {
+    let mut config = Config::default();
+    config.data.train = folder.join("corpus.jsonl").display().to_string();
+    config.data.validation = String::new();
+    config.data.validation_documents = 30;
+    config.data.cache = folder.join("cache").display().to_string();
+    config.data.vocab_size = 420;
+    (config.model.n_layer, config.model.n_head, config.model.n_embd) = (2, 2, 32);
+    (config.model.d_mlp, config.model.block_size) = (64, 32);
+    (config.train.steps, config.train.batch_size, config.train.warmup_steps) = (150, 8, 5);
+    (config.train.learning_rate, config.train.min_learning_rate) = (1e-2, 1e-3);
+    (config.routing.layers, config.routing.extra_neurons) = (vec![0, 1], 8);
+    (config.coherence.stories, config.coherence.steps, config.coherence.validation_stories) = (8, 4, 10);
+    (config.retrain.stories, config.retrain.steps, config.retrain.repeats) = (vec![1, 4], 4, 1);
+    config.retrain.validation_stories = 10;
+    (config.rmu.layers, config.rmu.target, config.rmu.steps, config.rmu.batch_size) = (vec![0, 1], 1, 20, 4);
+    config.eval.stories = 10;
+    config
+}
+
+const STREAMS: fn() -> SeedStreams = || SeedStreams::new(1);
+
+fn part(method: Method) -> Part {
+    Part { method, labelled: 1.0 }
+}
+
+fn trainer<'a>(config: &'a Config, dataset: &'a Dataset, part: Part) -> Trainer<'a> {
+    let recipe = Recipe::new(config, part, dataset, STREAMS(), &[]).unwrap();
+    Trainer::new(config, dataset, part, recipe, STREAMS(), 2, &Device::Cpu).unwrap()
+}
+
+fn trained(config: &Config, dataset: &Dataset, part: Part) -> Network {
+    let mut trainer = trainer(config, dataset, part);
+    while trainer.step() < config.train.steps {
+        trainer.train_step().unwrap();
+    }
+    let architecture = trainer.recipe().wide.clone();
+    Network { architecture, parameters: trainer.model.parameters().clone() }
+}
+
+fn around<'a>(config: &'a Config, dataset: &'a Dataset) -> Surroundings<'a> {
+    Surroundings { config, dataset, streams: STREAMS(), threads: 2 }
+}
+
+#[test]
+fn every_method_learns_and_era_loses_the_concept() {
+    let folder = tempfile::tempdir().unwrap();
+    write_corpus(folder.path());
+    let mut config = config(folder.path());
+    let dataset = Dataset::load(&config.data).unwrap();
+    let result = |config: &Config, method: Method| {
+        let part = part(method);
+        let recipe = Recipe::new(config, part, &dataset, STREAMS(), &[]).unwrap();
+        let network = match method {
+            Method::Rmu => {
+                let base = trained(config, &dataset, self::part(Method::Base));
+                rmu(&base, &recipe.labels, around(config, &dataset), |_| Ok(())).unwrap()
+            }
+            _ => trained(config, &dataset, part),
+        };
+        after_training(part, &recipe, &network, around(config, &dataset), |_| Ok(())).unwrap().0
+    };
+    let base = result(&config, Method::Base);
+    assert!(base.trained.forget < 2.5 && base.trained.retain < 2.5, "{:?}", base.trained);
+    assert_eq!(base.trained, base.coherent);
+    let pure = result(&config, Method::Pure);
+    assert!(pure.trained.forget > base.trained.forget + 0.3, "{:?}", pure.trained);
+    let era = result(&config, Method::Era);
+    assert!(era.ablated.forget > base.trained.forget + 0.1, "{:?} after {:?}", era.ablated, era.trained);
+    assert!(
+        era.routed_tokens.iter().take(6).any(|token| token.token == "␣forest"),
+        "{:?}",
+        era.routed_tokens
+    );
+    assert_eq!(era.relearned.len(), 2);
+    assert!(era.relearned[1].best.forget <= era.coherent.forget);
+    let demix = result(&config, Method::Demix);
+    assert!(demix.ablated.forget > base.trained.forget + 0.1, "{:?}", demix.ablated);
+    let rmu = result(&config, Method::Rmu);
+    assert!(rmu.trained.forget > base.trained.forget, "{:?}", rmu.trained);
+    assert!(result(&config, Method::Control).trained.retain < 2.5);
+    config.routing.place = Place::Parameters;
+    config.routing.rule = Rule::Sequence;
+    let at_parameters = result(&config, Method::Era);
+    assert!(at_parameters.ablated.forget > base.trained.forget + 0.1, "{:?}", at_parameters.ablated);
+}
+
+#[test]
+fn both_paths_train_alike_and_a_restored_state_goes_on_exactly() {
+    let folder = tempfile::tempdir().unwrap();
+    write_corpus(folder.path());
+    let mut config = config(folder.path());
+    let dataset = Dataset::load(&config.data).unwrap();
+    let mut fused = trainer(&config, &dataset, part(Method::Era));
+    let losses: Vec<f64> = (0..8).map(|_| fused.train_step().unwrap().loss).collect();
+    let state = fused.state().unwrap();
+    let rest: Vec<f64> = (0..8).map(|_| fused.train_step().unwrap().loss).collect();
+    let mut again = trainer(&config, &dataset, part(Method::Era));
+    again.load_state(&state, 8, "the test").unwrap();
+    assert_eq!(rest, (0..8).map(|_| again.train_step().unwrap().loss).collect::<Vec<f64>>());
+    // another shape is refused, and nothing has changed
+    let mut other = trainer(&config, &dataset, part(Method::Base));
+    let error = other.load_state(&state, 8, "the test").unwrap_err().to_string();
+    assert!(error.contains("the test"), "{error}");
+    assert_eq!(other.step(), 0);
+    config.train.backend = Backend::Candle;
+    let mut candle = trainer(&config, &dataset, part(Method::Era));
+    for loss in losses {
+        let candle = candle.train_step().unwrap().loss;
+        assert!((loss - candle).abs() < 1e-3, "{loss} against {candle}");
+    }
+}
+
+#[test]
+fn data_come_back_from_the_cache_and_labels_grow() {
+    let folder = tempfile::tempdir().unwrap();
+    write_corpus(folder.path());
+    let mut config = config(folder.path());
+    let first = Dataset::load(&config.data).unwrap();
+    let second = Dataset::load(&config.data).unwrap();
+    config.data.cache = String::new();
+    let uncached = Dataset::load(&config.data).unwrap();
+    assert_eq!((first.train.len(), first.validation.len()), (270, 30));
+    for index in 0..first.train.len() {
+        assert_eq!(first.train.get(index, 40), second.train.get(index, 40));
+        assert_eq!(first.train.get(index, 40), uncached.train.get(index, 40));
+        assert_eq!(first.train.is_forget(index), index % 3 == 0);
+    }
+    let labels = [0.0, 0.3, 0.7, 1.0].map(|fraction| first.labels(fraction, STREAMS()));
+    assert_eq!(labels.each_ref().map(|l| l.iter().filter(|l| **l).count()), [0, 27, 63, 90]);
+    for pair in labels.windows(2) {
+        assert!(pair[0].iter().zip(&pair[1]).all(|(few, more)| !few || *more));
+    }
+    config.data.forget_words = vec!["nowhere".to_owned()];
+    let error = Dataset::load(&config.data).err().unwrap();
+    assert!(matches!(&error, Error::Setting(message) if message.contains("nowhere")), "{error}");
+    let validation = Validation::new(&first, 5, 32);
+    let mut model =
+        trainer(&Config { train: config.train.clone(), ..config.clone() }, &first, part(Method::Base)).model;
+    let losses = validation.losses(&mut model, &Hooks::default()).unwrap();
+    let all = validation.losses_of(&mut model, &Hooks::default(), |_| true).unwrap();
+    assert!((losses.forget - all.forget).abs() < 1e-6 && (losses.retain - all.retain).abs() < 1e-6);
+    let p = validation.probability(&mut model, &Hooks::default(), 5).unwrap();
+    assert!((p.forget * 420.0 - 1.0).abs() < 0.5, "{p:?}");
+}
