@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use experiment::{CommonArgs, DeviceArg, UserError};
 
+use crate::Error;
 use crate::bench::{Shape, bench};
 use crate::config::{Config, Experiment};
 use crate::generate::Sampling;
@@ -31,6 +32,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Verb {
     /// Expand, route, ablate: remove a concept, and compare with other methods (the default verb).
+    #[command(visible_alias = "train")]
     Era,
     /// Give one token a dimension of the residual stream and push along it.
     Steer,
@@ -141,7 +143,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         Some(Verb::Era) => begin(Experiment::Era, &common, csv, Vec::new(), &mut bar),
         Some(Verb::Steer) => begin(Experiment::Steer, &common, csv, Vec::new(), &mut bar),
         Some(Verb::Virology { tokens }) => {
-            let tokens = localise::read_tokens(&tokens)?;
+            let tokens = localise::read_tokens(&tokens).map_err(Error::for_user)?;
             begin(Experiment::Virology, &common, csv, tokens, &mut bar)
         }
         Some(Verb::Resume { run }) => {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use experiment::UserError;
+
 /// What can go wrong with models, data and experiments.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -53,4 +55,23 @@ pub enum Error {
     /// candle refused an operation.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+impl Error {
+    /// With what the user can do about settings and files that cannot be used: exit code 2. Other errors stay what
+    /// they are.
+    pub(crate) fn for_user(self) -> anyhow::Error {
+        let hint = match &self {
+            Self::Corpus { .. } => {
+                "a corpus is a .jsonl with a `text` on each line, or a text file, packed as .gz or not; \
+                 `--set data.train=FILE` names another"
+            }
+            Self::Tokenizer(_) => {
+                "`data.tokenizer` takes a tokenizer.json of the tokenizers library; empty, one is trained"
+            }
+            Self::Setting(_) => "change the setting in the config or with --set",
+            _ => return self.into(),
+        };
+        UserError::usage(self.to_string()).with_hint(hint).into()
+    }
 }

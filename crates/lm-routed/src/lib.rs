@@ -62,6 +62,7 @@ mod results;
 pub mod routing;
 pub mod run;
 mod saved;
+mod session;
 pub mod steer;
 mod train;
 mod watch;

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use candle_core::Device;
 use experiment::{RunFolder, SeedStreams, UserError};
 
+use crate::Error;
 use crate::config::Config;
 use crate::data::Dataset;
 use crate::evaluate::Validation;
@@ -43,7 +44,7 @@ pub fn eval(run: &Path, set: &[String], threads: usize, device: &Device) -> Resu
     let names = model_names(&folder)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
-        let dataset = Dataset::load(&config.data)?;
+        let dataset = Dataset::load(&config.data).map_err(Error::for_user)?;
         let validation = Validation::new(&dataset, config.eval.stories, config.model.block_size);
         let width = names.iter().map(String::len).max().unwrap_or(0).max(5);
         let mut text = format!("{:width$}  forget  retain\n", "model");
@@ -100,7 +101,7 @@ pub fn generate(run: &Path, request: &GenerateRequest, threads: usize, device: &
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
-        let dataset = Dataset::load(&config.data)?;
+        let dataset = Dataset::load(&config.data).map_err(Error::for_user)?;
         let vocabulary = &dataset.vocabulary;
         let mut model = network_of(&folder, &request.model, &dataset, device)?.model(&config, threads)?;
         let prompt = vocabulary.encode(std::slice::from_ref(&request.prompt))?.remove(0);

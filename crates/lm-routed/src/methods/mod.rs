@@ -5,5 +5,6 @@ mod recipe;
 mod rmu;
 
 pub use method::Method;
+pub(crate) use recipe::percent;
 pub use recipe::{Part, Recipe};
 pub use rmu::rmu;

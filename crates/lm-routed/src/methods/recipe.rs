@@ -23,7 +23,7 @@ impl Part {
     pub fn name(&self) -> String {
         let name = self.method.name();
         if self.labelled < 1.0 && self.method.needs_labels() {
-            return format!("{name}-p{}", self.labelled * 100.0);
+            return format!("{name}-p{}", percent(self.labelled));
         }
         name.to_owned()
     }
@@ -64,6 +64,11 @@ impl Part {
     pub fn steps(&self, config: &Config) -> u64 {
         if self.method == Method::Rmu { 0 } else { config.train.steps }
     }
+}
+
+/// A share in per cent, to four places.
+pub(crate) fn percent(share: f64) -> f64 {
+    (share * 1e6).round() / 1e4
 }
 
 /// How a model is trained.

@@ -8,7 +8,7 @@ use plots::{BarChart, BarPanel, BarSeries, Colour, Figure, Panel, Scale, Series}
 use super::tables::stage_names;
 use crate::evaluate::Losses;
 use crate::localise::LocaliseResult;
-use crate::methods::Method;
+use crate::methods::{Method, percent};
 use crate::results::PartResult;
 use crate::steer::SteerResult;
 
@@ -26,7 +26,7 @@ fn colour(method: Method) -> Colour {
 fn label(result: &PartResult) -> String {
     let title = result.method.title();
     if result.labelled < 1.0 && result.method.needs_labels() {
-        return format!("{title}, {}% labelled", result.labelled * 100.0);
+        return format!("{title}, {}% labelled", percent(result.labelled));
     }
     title.to_owned()
 }

@@ -3,7 +3,7 @@
 use super::table::Table;
 use crate::evaluate::Losses;
 use crate::localise::{LocaliseResult, WithAndWithout};
-use crate::methods::Method;
+use crate::methods::{Method, percent};
 use crate::results::PartResult;
 use crate::steer::SteerResult;
 
@@ -22,7 +22,7 @@ pub(super) fn stage_names(stories: &[usize]) -> Vec<String> {
 
 fn name_cells(result: &PartResult) -> Vec<String> {
     let share =
-        if result.method.needs_labels() { format!("{}%", result.labelled * 100.0) } else { "-".into() };
+        if result.method.needs_labels() { format!("{}%", percent(result.labelled)) } else { "-".into() };
     vec![result.method.name().to_owned(), share]
 }
 
