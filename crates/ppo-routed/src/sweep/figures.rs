@@ -152,7 +152,7 @@ fn steps_to_threshold(results: &Results, threshold: f64) -> Option<Figure> {
     (!series.is_empty()).then(|| Figure {
         title: format!("Environment steps until a return of {threshold}"),
         subtitle: format!(
-            "{}: median over seeds, where at least half of them got there; the oracle's steps count 1/p-fold",
+            "{}: median over seeds, where more than half of them got there; the oracle's steps count 1/p-fold",
             setting(results)
         ),
         x_label: OVERSIGHT.to_owned(),

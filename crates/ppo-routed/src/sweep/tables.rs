@@ -197,7 +197,7 @@ fn curves(results: &Results) -> Vec<Vec<String>> {
     lines
 }
 
-/// How many runs reached the threshold, and the median of the steps they took; nothing where fewer than half did.
+/// How many runs reached the threshold, and the median of the steps they took; nothing unless more than half did.
 pub fn steps(cell: &Cell<'_>, threshold: f64) -> (usize, Option<f64>) {
     let mut steps: Vec<f64> =
         cell.rows.iter().map(|row| row.steps_to(threshold).unwrap_or(f64::INFINITY)).collect();
