@@ -14,9 +14,9 @@ use crate::{Config, Split};
 ///   + ∑ᵩ mean over images, pixels of |certifyᵩ(stop_gradient(z of part q)) − x|
 /// ```
 ///
-/// `wₚ` is 2/P times the number of routes that a digit of p takes: 1 for two parts, so that the reconstruction is
-/// the sum of both classes' means as in the authors' code, and its weight beside the penalties does not depend on
-/// the number of parts P. Where the last part is open, the other digits go through the route of the last part
+/// `wₚ` is the number of routes that a digit of p takes, 1 as a rule: the reconstruction is the *sum* of the parts'
+/// means, as in the authors' code, so that each part of the encoding has the same balance between the one class
+/// that trains it and the penalties, however many parts there are. Where the last part is open, the other digits go through the route of the last part
 /// as well as through their own: both have the same forward pass, so that it is one route with weight ½ and w
 /// twice as large.
 ///
@@ -58,7 +58,7 @@ impl Objective {
         };
         let weight = |p: usize| {
             let routes = if opened(p) { 2.0 } else { 1.0 };
-            if route.last_only && p != last { 0.0 } else { routes * 2.0 / parts as f64 }
+            if route.last_only && p != last { 0.0 } else { routes }
         };
         Self {
             columns: (0..=parts).map(|p| p * config.model.latent / parts).collect(),
@@ -153,6 +153,6 @@ mod tests {
         let split: Split = "0|1|2|3|4|5|6|7|8|9".parse().unwrap();
         let objective = Objective::new(&Config::for_setting(Setting::Routing, &split));
         assert_eq!(objective.columns, [0, 3, 6, 9, 12, 16, 19, 22, 25, 28, 32]);
-        assert!((objective.weight.iter().sum::<f64>() - 2.0).abs() < 1e-12);
+        assert_eq!(objective.weight, [1.0; 10]);
     }
 }

