@@ -17,6 +17,18 @@ const TINY: &str = "--set env.num_envs=8 --set train.num_steps=8 --set train.upd
 const TINY_MNIST: &str = "--set data.dataset=sample --set model.hidden=[16,8] --set model.latent=8 \
     --set train.epochs=2 --set train.batch_size=50 --set checkpoint.every=1";
 
+/// As [`TINY`], for lm-routed on texts that stand in the place.
+const TINY_LM: &str = "--set data.train=texts.jsonl --set data.validation=\"\" --set data.validation_documents=30 \
+    --set data.cache=cache --set data.vocab_size=420 --set model.n_layer=2 --set model.n_head=2 \
+    --set model.n_embd=16 --set model.d_mlp=32 --set model.block_size=24 --set train.steps=12 \
+    --set train.batch_size=4 --set train.warmup_steps=2 --set routing.layers=[0] --set routing.extra_neurons=4 \
+    --set coherence.stories=4 --set coherence.steps=2 --set coherence.validation_stories=4 \
+    --set retrain.stories=[1,2] --set retrain.steps=2 --set retrain.every=1 --set retrain.repeats=1 \
+    --set retrain.validation_stories=4 --set rmu.layers=[0] --set rmu.target=0 --set rmu.steps=2 \
+    --set rmu.batch_size=2 --set steer.layers=[0] --set steer.at_layer=0 --set steer.samples=2 \
+    --set steer.sample_tokens=5 --set localise.neurons=4 --set eval.stories=4 --set eval.every=5 \
+    --set checkpoint.every=4";
+
 /// No command of these tests takes as long, on the slowest machine.
 const PATIENCE: Duration = Duration::from_mins(3);
 
@@ -41,6 +53,7 @@ pub struct Place {
 enum Program {
     Ppo,
     Mnist,
+    Lm,
 }
 
 impl Program {
@@ -48,6 +61,7 @@ impl Program {
         Path::new(match self {
             Self::Ppo => assert_cmd::cargo::cargo_bin!("ppo-routed-under-test"),
             Self::Mnist => assert_cmd::cargo::cargo_bin!("mnist-routed-under-test"),
+            Self::Lm => assert_cmd::cargo::cargo_bin!("lm-routed-under-test"),
         })
     }
 
@@ -55,6 +69,7 @@ impl Program {
         match self {
             Self::Ppo => TINY,
             Self::Mnist => TINY_MNIST,
+            Self::Lm => TINY_LM,
         }
     }
 }
@@ -75,6 +90,13 @@ impl Place {
     /// A place for mnist-routed.
     pub fn for_mnist() -> Self {
         Self { program: Program::Mnist, ..Self::new() }
+    }
+
+    /// A place for lm-routed, with the texts that its tiny settings name.
+    pub fn for_lm(texts: &str) -> Self {
+        let place = Self { program: Program::Lm, ..Self::new() };
+        place.write("texts.jsonl", texts);
+        place
     }
 
     /// A place with [`FINISHED`] in the folder `run`.
@@ -167,7 +189,7 @@ fn gather(root: &Path, folder: &Path, tree: &mut Tree) {
 fn arguments<'a>(line: &'a str, tiny: &'a str) -> Vec<&'a str> {
     let given: Vec<&str> = line.split_whitespace().collect();
     let (verb, options) = match given.split_first() {
-        Some((&"train", options)) => (Some("train"), options),
+        Some((verb @ &("train" | "era" | "steer" | "virology"), options)) => (Some(*verb), options),
         Some((first, _)) if !first.starts_with("--") => return given,
         _ => (None, given.as_slice()),
     };

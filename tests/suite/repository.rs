@@ -50,6 +50,8 @@ fn every_config_loads_and_says_what_it_shows_and_how_long_it_takes() {
         } else if path.file_name().unwrap().to_string_lossy().starts_with("mnist") {
             experiment::load::<mnist_routed::Config>(Some(&path), &[])
                 .unwrap_or_else(|error| panic!("{error}"));
+        } else if path.file_name().unwrap().to_string_lossy().starts_with("forest") {
+            experiment::load::<lm_routed::Config>(Some(&path), &[]).unwrap_or_else(|error| panic!("{error}"));
         }
     }
 }
@@ -102,7 +104,7 @@ fn the_commands_of_the_readme_are_understood() {
     let lines = shell_lines(&readme);
     assert!(lines.iter().any(|line| line.starts_with("cargo run") && line.contains("-p ppo-routed")));
     assert!(lines.iter().any(|line| line.starts_with("cargo test")));
-    let (place, mnist) = (Place::new(), Place::for_mnist());
+    let (place, mnist, language) = (Place::new(), Place::for_mnist(), Place::for_lm(""));
     for line in &lines {
         let words: Vec<&str> = line.split_whitespace().collect();
         if words.first() == Some(&"cargo") {
@@ -118,6 +120,10 @@ fn the_commands_of_the_readme_are_understood() {
         }
         if let Some(arguments) = arguments_of("mnist-routed", line) {
             let ended = mnist.run(&format!("{} --help", arguments.replace('\'', "")));
+            assert_eq!(ended.code, Some(0), "{line}: {}", ended.stderr);
+        }
+        if let Some(arguments) = arguments_of("lm-routed", line) {
+            let ended = language.run(&format!("{} --help", arguments.replace('\'', "")));
             assert_eq!(ended.code, Some(0), "{line}: {}", ended.stderr);
         }
         let Some(arguments) = arguments_of("ppo-routed", line) else { continue };

@@ -13,10 +13,10 @@ use experiment::{
 use crate::Error;
 use crate::config::{Config, Experiment};
 use crate::data::Dataset;
-use crate::localise;
 use crate::saved::Header;
 use crate::session::Session;
 use crate::watch::Bar;
+use crate::{localise, steer};
 
 /// A run to be started.
 #[derive(Clone, Debug)]
@@ -153,6 +153,9 @@ fn prepare(
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     let dataset = pool.install(|| Dataset::load(&config.data)).map_err(Error::for_user)?;
     let listed = localise::known_tokens(&dataset, tokens);
+    if config.experiment.kind == Experiment::Steer {
+        steer::token_of(config, &dataset).map_err(Error::for_user)?;
+    }
     if config.experiment.kind == Experiment::Virology && listed.is_empty() {
         let error = UserError::usage("`virology` needs tokens that are in the vocabulary");
         return Err(error.with_hint("list them one a line in a file and give it with --tokens").into());

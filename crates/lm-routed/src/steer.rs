@@ -5,6 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::config::Config;
+use crate::data::Dataset;
 use crate::evaluate::{Losses, Validation};
 use crate::finetune::{Network, Surroundings};
 use crate::generate::{Sampling, generate};
@@ -72,9 +74,7 @@ pub fn measure(
     let (config, dataset) = (around.config, around.dataset);
     let steer = &config.steer;
     let vocabulary = &dataset.vocabulary;
-    let Some(token) = vocabulary.single(&steer.token) else {
-        return Err(Error::Setting(format!("steer.token `{}` is not one token", steer.token)));
-    };
+    let token = token_of(config, dataset)?;
     let validation = Validation::new(dataset, config.eval.stories, config.model.block_size);
     let mut model = network.model(config, around.threads)?;
     tell("measuring")?;
@@ -106,6 +106,20 @@ pub fn measure(
         .map(|(token, cosine)| Near { token: vocabulary.shown(token), cosine })
         .collect();
     Ok(SteerResult { token: steer.token.clone(), trained, nearest, pushes })
+}
+
+/// The token of `[steer]`.
+///
+/// # Errors
+/// [`Error::Setting`] where it is not one token of the vocabulary.
+pub fn token_of(config: &Config, dataset: &Dataset) -> Result<u16, Error> {
+    let name = &config.steer.token;
+    dataset.vocabulary.single(name).ok_or_else(|| {
+        Error::Setting(format!(
+            "steer.token `{name}` is not one token of the vocabulary: give a more frequent word, with ␣ for the space \
+             in front"
+        ))
+    })
 }
 
 /// The tokens whose unembedding vectors have the largest cosine with a dimension.

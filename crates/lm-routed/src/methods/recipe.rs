@@ -153,13 +153,7 @@ fn expanding(config: &Config, dataset: &Dataset, narrow: &Architecture, labels: 
 /// One dimension of the residual stream for one token.
 fn steering(config: &Config, dataset: &Dataset) -> Result<TokenRoute, Error> {
     let steer = &config.steer;
-    let Some(token) = dataset.vocabulary.single(&steer.token) else {
-        return Err(Error::Setting(format!(
-            "steer.token `{}` is not one token of the vocabulary: give a more frequent word, with ␣ for the space \
-             in front",
-            steer.token
-        )));
-    };
+    let token = crate::steer::token_of(config, dataset)?;
     let (at, width) = (steer.dimension, config.model.n_embd);
     let mut table = vec![1.0; dataset.vocabulary.size()];
     table[usize::from(token)] = 0.0;

@@ -1,0 +1,248 @@
+//! The promises of lm-routed, on a few texts that each test writes.
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use serde_json::{Map, Value};
+
+use crate::files::{metrics, newest_checkpoint, object, text, timeless_metrics};
+use crate::place::{Place, Tree};
+
+/// Long enough to be caught in the middle.
+const ERA: &str = "era --seed 3 --out run --threads 2 --set experiment.methods=[\"base\",\"era\",\"rmu\"] \
+    --set train.steps=400 --set experiment.labelled=[0.5,1.0]";
+
+/// Stories of two sentences; every third is about a forest.
+static TEXTS: LazyLock<String> = LazyLock::new(|| {
+    let mut texts = String::new();
+    for i in 0..240 {
+        let who = ["Tom", "Anna", "Ben"][i / 3 % 3];
+        let place = if i % 3 == 0 { "the dark forest under a tree" } else { "the small house by the sea" };
+        let what = ["a red ball", "an old book"][i % 2];
+        writeln!(texts, "{{\"text\": \"One day {who} went to {place}. There {who} found {what}.\"}}")
+            .unwrap();
+    }
+    texts
+});
+
+fn place() -> Place {
+    Place::for_lm(&TEXTS)
+}
+
+/// The run when nobody stops it.
+static UNDISTURBED: LazyLock<Tree> = LazyLock::new(|| {
+    let place = place();
+    place.done(ERA);
+    place.tree("run")
+});
+
+/// The result of a part but for the seconds it took.
+fn part(tree: &Tree, name: &str) -> Map<String, Value> {
+    let mut result = object(tree, &format!("parts/{name}.json"));
+    assert!(result.remove("seconds").is_some());
+    result
+}
+
+fn assert_same(a: &Tree, b: &Tree) {
+    assert_eq!(text(a, "config.toml"), text(b, "config.toml"));
+    assert!(timeless_metrics(a) == timeless_metrics(b), "the metrics differ");
+    assert!(newest_checkpoint(a) == newest_checkpoint(b), "the checkpoints differ");
+    for name in ["base", "era", "era-p50", "rmu", "rmu-p50"] {
+        assert_eq!(part(a, name), part(b, name));
+        let model = format!("models/{name}.safetensors");
+        assert!(a[std::path::Path::new(&model)] == b[std::path::Path::new(&model)], "{model} differs");
+    }
+}
+
+/// The update of the newest checkpoint, 0 without one.
+fn newest_update(place: &Place) -> u64 {
+    let Ok(entries) = std::fs::read_dir(place.path("run/checkpoints")) else { return 0 };
+    let update = |name: &str| name.strip_prefix("update-")?.strip_suffix(".safetensors")?.parse().ok();
+    entries.filter_map(|entry| update(entry.unwrap().file_name().to_str()?)).max().unwrap_or(0)
+}
+
+#[test]
+fn a_run_of_all_methods_leaves_tables_models_and_pictures() {
+    let place = place();
+    let said = place.done(
+        "--seed 1 --csv --set experiment.methods=[\"base\",\"pure\",\"control\",\"era\",\"rmu\",\"demix\"]",
+    );
+    let folder = "runs/era-seed1";
+    for line in
+        ["base ", "pure ", "control ", "era ", "rmu ", "demix ", "above base:", "most routed tokens: "]
+    {
+        assert!(said.lines().any(|said| said.starts_with(line)), "{line} in {said}");
+    }
+    let tree = place.tree(folder);
+    for picture in ["losses.png", "relearned.png", "relearning.png", "training.png"] {
+        assert!(said.contains(&format!("{folder}/plots/{picture}")), "{said}");
+        assert!(tree[std::path::Path::new(&format!("plots/{picture}"))].starts_with(b"\x89PNG"));
+    }
+    assert!(text(&tree, "plots/losses.csv").starts_with("method,labelled,trained: forget,retain,"));
+    assert!(text(&tree, "plots/report.md").contains("| era | 100% |"));
+    assert!(text(&tree, "plots/routed_tokens.csv").contains("␣forest,"));
+    assert!(text(&tree, "metrics.csv").starts_with("step,update,"));
+    let summary = object(&tree, "summary.json");
+    assert_eq!((&summary["updates"], &summary["tokens"]), (&60.into(), &(60 * 4 * 24).into()));
+    assert_eq!(summary["parts"].as_array().unwrap().len(), 6);
+    let last = metrics(&tree).pop().unwrap();
+    for key in ["demix/losses/train", "demix/eval/forget", "demix/eval/retain", "charts/SPS"] {
+        assert!(last[key].as_f64().unwrap() > 0.0, "{key}");
+    }
+    // an evaluation of the saved models gives the same numbers
+    let era = &part(&tree, "era")["coherent"]["forget"];
+    let table = place.done(&format!("eval {folder} --threads 1"));
+    assert!(table.contains(&format!("era       {:.3}", era.as_f64().unwrap())), "{table} without {era}");
+    assert!(place.done(&format!("plot {folder} --out elsewhere")).contains("elsewhere/losses.png"));
+    let generate = format!("generate {folder} --length 5 --threads 1 --seed 4");
+    let story = place.done(&generate);
+    assert!(story.starts_with("One day") && story == place.done(&generate), "{story}");
+    let pushed = place.done(&format!("{generate} --model base --push 0:3:-50 --prompt Tom"));
+    assert!(pushed.starts_with("Tom"), "{pushed}");
+}
+
+#[test]
+fn a_run_that_is_killed_ends_as_if_nobody_had() {
+    let place = place();
+    let mut running = place.start(ERA);
+    for kill in [100, 500, 900] {
+        running.wait_until(|| newest_update(&place) >= kill);
+        assert!(running.kill(), "killed after update {kill}");
+        running = place.start("resume run");
+    }
+    let ended = running.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.lines().all(|line| line.starts_with("warning: ")), "{}", ended.stderr);
+    assert_same(&place.tree("run"), &UNDISTURBED);
+    let again = place.run("resume run");
+    assert_eq!(again.code, Some(2), "it is done now");
+    assert!(again.stderr.contains("hint: "), "{}", again.stderr);
+}
+
+#[test]
+fn a_run_repeats() {
+    let place = place();
+    place.done(ERA);
+    assert_same(&place.tree("run"), &UNDISTURBED);
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_and_says_how_to_go_on() {
+    let place = place();
+    let mut running = place.start(ERA);
+    running.wait_until(|| newest_update(&place) >= 20);
+    let id = running.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
+    let ended = running.end();
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{ended:?}");
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    assert!(lines[1].starts_with("error: interrupted "), "{lines:?}");
+    assert_eq!(lines[2..], ["hint: go on with: lm-routed resume run"]);
+    assert_eq!(place.start("resume run").end().code, Some(0));
+    assert_same(&place.tree("run"), &UNDISTURBED);
+}
+
+#[test]
+fn steering_lists_neighbours_and_pushes() {
+    let place = place();
+    let said = place.done("steer --seed 2 --set train.steps=40 --set train.learning_rate=0.01");
+    assert!(said.contains("nearest to the dimension") && said.contains("+10"), "{said}");
+    let tree = place.tree("runs/steer-seed2");
+    let result = part_of_steering(&tree);
+    assert_eq!(result["nearest"].as_array().unwrap().len(), 5);
+    let pushes: Vec<f64> =
+        result["pushes"].as_array().unwrap().iter().map(|push| push["strength"].as_f64().unwrap()).collect();
+    assert_eq!(pushes, [0.0, 10.0, -10.0]);
+    let probability = |push: usize| result["pushes"][push]["probability"]["retain"].as_f64().unwrap();
+    assert!(probability(1) > probability(0) && probability(0) > probability(2), "{result:?}");
+    assert!(text(&tree, "plots/report.md").contains("**+10**: One day"));
+}
+
+fn part_of_steering(tree: &Tree) -> Map<String, Value> {
+    object(tree, "parts/era.json")
+}
+
+#[test]
+fn listed_tokens_are_localised_in_a_corpus_of_the_users() {
+    let place = place();
+    place.write("tokens.txt", "# what to localise\n␣forest\n␣tree\n");
+    let said =
+        place.done("virology --tokens tokens.txt --set train.steps=100 --set train.learning_rate=0.01");
+    for line in ["trained ", "ablated ", "relearned 2 "] {
+        assert!(said.lines().any(|said| said.starts_with(line)), "{line} in {said}");
+    }
+    let tree = place.tree("runs/virology-seed0");
+    assert!(text(&tree, "config.toml").contains("forget_words = [\"forest\", \"tree\"]"));
+    let result = object(&tree, "parts/era.json");
+    let forget = |stage: &str| result[stage]["all"]["forget"].as_f64().unwrap();
+    assert!(forget("ablated") > forget("trained"), "{result:?}");
+}
+
+#[test]
+fn bench_prints_one_line_with_the_keys_of_the_contract() {
+    let place = place();
+    let tiny = "--set model.n_layer=1 --set model.n_embd=16 --set model.d_mlp=16 --set model.block_size=8 \
+        --set train.batch_size=2 --set data.vocab_size=300";
+    let tiny = format!(
+        "{tiny} --set routing.layers=[0] --set rmu.layers=[0] --set rmu.target=0 \
+        --set steer.layers=[0] --set steer.at_layer=0 --set localise.neurons=4"
+    );
+    let stdout = place.done(&format!("bench --shape config --threads 1 --repetitions 5 {tiny}"));
+    assert_eq!(stdout.lines().count(), 1);
+    let line: Map<String, Value> = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((&line["device"], &line["threads"], &line["tokens"]), (&"cpu".into(), &1.into(), &16.into()));
+    let number = |key: &str| line[key].as_f64().unwrap();
+    assert!(number("tokens_per_second_min") <= number("tokens_per_second"));
+    assert!(number("tokens_per_second") <= number("tokens_per_second_max"));
+    assert!(number("gemm_gflops") > 0.0 && line["work"].is_string());
+    assert!(!place.path("runs").exists(), "it writes nothing");
+}
+
+#[test]
+fn what_cannot_be_is_refused_in_one_line_and_a_hint() {
+    let place = place();
+    place.write("empty.txt", "\n");
+    place.write("broken.jsonl", "{\"txt\": 1}\n");
+    place.write("few.txt", "A tree.\n\nA house.\n\nA tree.\n");
+    place.write("nothing.txt", "# no token\n");
+    place.write("strange.txt", "␣hippopotamus\n");
+    for (line, code, error) in [
+        ("--set train.stepz=1", 2, "`train.stepz` (--set): no such key, did you mean `train.steps`?"),
+        (
+            "--set experiment.methods=[\"eraa\"]",
+            2,
+            "must be `base`, `pure`, `control`, `era`, `rmu` or `demix`",
+        ),
+        ("--set experiment.methods=[]", 2, "must name at least one method"),
+        ("--set experiment.labelled=[1.5]", 2, "must lie between 0 and 1, got 1.5"),
+        ("--set routing.layers=[7]", 2, "must be below model.n_layer (2), got 7"),
+        ("--set model.n_embd=17", 2, "must be an even multiple of model.n_head (2), got 17"),
+        ("--set data.train=nowhere.jsonl", 2, "cannot read the texts in nowhere.jsonl"),
+        ("--set data.train=empty.txt", 2, "it holds no text"),
+        ("--set data.train=broken.jsonl", 2, "line 1 is no JSON object with a `text`"),
+        ("--set data.train=hub:a/b/c", 2, "without the feature `hub`"),
+        ("--set data.forget_words=[\"zebra\"]", 2, "has a word of data.forget_words (zebra)"),
+        ("--set data.tokenizer=few.txt", 2, "few.txt is none"),
+        ("--threads 0", 2, "at least one thread is needed"),
+        ("steer --set steer.token=␣hippopotamus", 2, "is not one token of the vocabulary"),
+        ("virology", 2, "required arguments were not provided: --tokens <FILE>"),
+        ("virology --tokens nothing.txt", 2, "it lists no token"),
+        ("virology --tokens nowhere.txt", 2, "cannot read the texts in nowhere.txt"),
+        ("resume nowhere", 2, "nowhere is not a run folder"),
+        ("plot nowhere", 2, "nowhere is not a run folder"),
+        ("bench --seed 1", 2, "`bench` does not take --seed"),
+        ("generate nowhere --temperature 0", 2, "a temperature of 0 makes no sense"),
+        ("generate nowhere --push 1:2", 2, "a push is BLOCK:DIMENSION:STRENGTH"),
+        ("--device cuda:4096", 2, "cannot use the device cuda:4096"),
+    ] {
+        let ended = place.run(line);
+        let lines: Vec<&str> = ended.stderr.lines().filter(|line| !line.starts_with("warning: ")).collect();
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{line}: {}", ended.stderr);
+        assert!(lines[0].starts_with("error: ") && lines[0].contains(error), "{line}: {}", ended.stderr);
+        assert!(
+            lines.len() <= 2 && lines[1..].iter().all(|line| line.starts_with("hint: ")),
+            "{line}: {lines:?}"
+        );
+        assert!(!place.path("runs").exists(), "{line}: it left something behind");
+    }
+}
