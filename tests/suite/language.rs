@@ -68,7 +68,7 @@ fn a_run_of_all_methods_leaves_tables_models_and_pictures() {
     );
     let folder = "runs/era-seed1";
     for line in
-        ["base ", "pure ", "control ", "era ", "rmu ", "demix ", "above base:", "most routed tokens: "]
+        ["base ", "pure ", "control ", "era ", "rmu ", "demix ", "  above base ", "forget loss ", "retain loss ", "most routed tokens: "]
     {
         assert!(said.lines().any(|said| said.starts_with(line)), "{line} in {said}");
     }

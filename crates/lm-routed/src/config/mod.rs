@@ -129,7 +129,7 @@ impl Default for Config {
                 steps: 40,
                 learning_rate: 5e-5,
                 repeats: 2,
-                validation_stories: 100,
+                validation_stories: 200,
                 every: 4,
             },
             rmu: RmuSection {
@@ -155,7 +155,7 @@ impl Default for Config {
                 prompt: "One day".to_owned(),
             },
             localise: LocaliseSection { neurons: 64, forget_other: 0.0, stories: 2 },
-            eval: EvalSection { every: 250, stories: 300 },
+            eval: EvalSection { every: 250, stories: 200 },
             checkpoint: CheckpointSection { every: 250, keep: 2 },
         }
     }

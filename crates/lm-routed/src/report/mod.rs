@@ -112,16 +112,15 @@ fn era(
         &losses,
         markdown,
     )?;
-    let mut text = losses.text();
+    let mut text = tables::in_short(&results, stories);
     if let Some(differences) = tables::against_base(&results, stories) {
         let heading = "Above the base model";
         target.table("against_base", heading, &differences, markdown)?;
-        write!(text, "\nabove base:\n{}", differences.text())?;
     }
     if let Some(routed) = tables::routed_tokens(&results) {
         target.table("routed_tokens", "The most routed tokens", &routed, markdown)?;
         let first: Vec<&str> = routed.rows.iter().take(10).map(|row| row[0].as_str()).collect();
-        writeln!(text, "\nmost routed tokens: {}", first.join(" "))?;
+        writeln!(text, "most routed tokens: {}", first.join(" "))?;
     }
     pictures::losses(&results, stories).write_png(&target.path("losses.png"))?;
     for (name, figure) in [

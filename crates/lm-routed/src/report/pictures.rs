@@ -96,7 +96,8 @@ pub(super) fn relearning(results: &[PartResult], stories: &[usize]) -> Option<Fi
                 let x = relearned.steps.iter().map(|step| *step as f64).collect();
                 Some(line(result, label(result), x, relearned.curve.clone()))
             });
-            panel(format!("On {count} stories with the concept"), series.collect())
+            let stories = if *count == 1 { "story" } else { "stories" };
+            panel(format!("On {count} {stories} with the concept"), series.collect())
         })
         .filter(|panel| !panel.series.is_empty())
         .collect();

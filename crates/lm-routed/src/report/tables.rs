@@ -68,6 +68,37 @@ pub(super) fn against_base(results: &[PartResult], stories: &[usize]) -> Option<
     (!rows.is_empty()).then(|| Table { head: head(stories), rows })
 }
 
+/// One of the two losses of every part at every stage, and by how much it lies above the base model's, as text for
+/// a terminal, where the whole table is too wide.
+pub(super) fn in_short(results: &[PartResult], stories: &[usize]) -> String {
+    let base = results.iter().find(|result| result.method == Method::Base);
+    let mut out = String::new();
+    for kind in ["forget", "retain"] {
+        let of = |losses: &Losses| if kind == "forget" { losses.forget } else { losses.retain };
+        let mut table = Table { head: vec![format!("{kind} loss"), "labelled".to_owned()], rows: Vec::new() };
+        table.head.extend(stage_names(stories));
+        for result in results {
+            let losses = stages(result, stories);
+            let cell =
+                |losses: &Option<Losses>| losses.map_or("-".into(), |losses| format!("{:.3}", of(&losses)));
+            table.rows.push([name_cells(result), losses.iter().map(cell).collect()].concat());
+            if let Some(base) = base.filter(|_| result.method != Method::Base) {
+                let pairs = losses.into_iter().zip(stages(base, stories));
+                let above = pairs.map(|(losses, base)| match (losses, base) {
+                    (Some(losses), Some(base)) => format!("{:+.3}", of(&losses) - of(&base)),
+                    _ => "-".to_owned(),
+                });
+                let mut row = vec!["  above base".to_owned(), String::new()];
+                row.extend(above);
+                table.rows.push(row);
+            }
+        }
+        out.push_str(&table.text());
+        out.push('\n');
+    }
+    out
+}
+
 /// The tokens that ERA routes most, where there is such a part.
 pub(super) fn routed_tokens(results: &[PartResult]) -> Option<Table> {
     let era = results.iter().find(|result| !result.routed_tokens.is_empty())?;
