@@ -67,9 +67,18 @@ fn a_run_of_all_methods_leaves_tables_models_and_pictures() {
         "--seed 1 --csv --set experiment.methods=[\"base\",\"pure\",\"control\",\"era\",\"rmu\",\"demix\"]",
     );
     let folder = "runs/era-seed1";
-    for line in
-        ["base ", "pure ", "control ", "era ", "rmu ", "demix ", "  above base ", "forget loss ", "retain loss ", "most routed tokens: "]
-    {
+    for line in [
+        "base ",
+        "pure ",
+        "control ",
+        "era ",
+        "rmu ",
+        "demix ",
+        "  above base ",
+        "forget loss ",
+        "retain loss ",
+        "most routed tokens: ",
+    ] {
         assert!(said.lines().any(|said| said.starts_with(line)), "{line} in {said}");
     }
     let tree = place.tree(folder);

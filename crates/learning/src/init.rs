@@ -45,6 +45,10 @@ pub fn normal(
     std: f64,
     device: &Device,
 ) -> Result<Tensor, LearningError> {
+    // the distribution takes a negative deviation for a mirrored one
+    if std < 0.0 {
+        return Err(candle_core::Error::Msg(format!("the deviation of weights is negative: {std}")).into());
+    }
     let normal = Normal::new(0.0, std).map_err(|e| candle_core::Error::Msg(e.to_string()))?;
     let values: Vec<f32> = (0..shape.iter().product()).map(|_| normal.sample(rng) as f32).collect();
     Ok(Tensor::from_vec(values, shape, device)?)
@@ -69,6 +73,7 @@ mod tests {
         assert_eq!(values, draw(7));
         assert_ne!(values, draw(8));
     }
+
     #[test]
     fn normal_weights_have_the_deviation_asked_for_and_repeat() {
         let draw = || {
