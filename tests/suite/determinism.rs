@@ -1,6 +1,8 @@
 //! Same seed, same threads, same run.
-use crate::files::{assert_same_run, newest_checkpoint, timeless_metrics};
-use crate::place::Place;
+use std::fmt::Write as _;
+
+use crate::files::{assert_same_run, metrics, newest_checkpoint, timeless_metrics};
+use crate::place::{Place, Tree};
 
 #[test]
 fn the_same_seed_gives_the_same_run_and_another_seed_another() {
@@ -19,5 +21,49 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
         assert_same_run(&first, &again);
         assert!(newest_checkpoint(&first).data != newest_checkpoint(&other).data);
         assert_ne!(timeless_metrics(&first), timeless_metrics(&other));
+    }
+}
+
+/// Numbers of two runs that differ in their last digits only.
+fn assert_near(a: &Tree, b: &Tree, tolerance: f64, what: &str) {
+    let (a, b) = (metrics(a), metrics(b));
+    assert_eq!(a.len(), b.len(), "{what}");
+    for (a, b) in a.iter().zip(&b) {
+        assert!(a.keys().eq(b.keys()), "{what}");
+        for (name, a) in a.iter().filter(|(name, _)| *name != "charts/SPS") {
+            // null stands for what there is none of, such as the length of episodes when none has ended
+            let near = match (a.as_f64(), b[name].as_f64()) {
+                (Some(a), Some(b)) => (a - b).abs() <= tolerance * a.abs().max(1.0),
+                (a, b) => a == b,
+            };
+            assert!(near, "{what}: {name} is {a} and {}", b[name]);
+        }
+    }
+}
+
+/// Sums over a batch are added up in another order by another number of threads: the README and
+/// docs/reliability.md state the tolerance.
+#[test]
+fn another_number_of_threads_changes_the_last_digits_only() {
+    let ppo = "--set env.num_envs=12 --set train.num_steps=8 --set train.updates=4";
+    let mut texts = String::new();
+    for i in 0..60 {
+        let place = if i % 3 == 0 { "the dark forest" } else { "the small house" };
+        writeln!(texts, "{{\"text\": \"One day Tom went to {place} and found {i} red balls.\"}}").unwrap();
+    }
+    for (place, settings) in [
+        (Place::new(), format!("{ppo} --set ppo.update_epochs=2 --set ppo.num_minibatches=2")),
+        (Place::new(), format!("{ppo} --set train.algo=reinforce")),
+        (Place::for_mnist(), String::new()),
+        (Place::for_lm(&texts), "--set experiment.methods=[\"base\",\"era\",\"demix\"]".to_owned()),
+    ] {
+        let train = |threads: usize| {
+            place.done(&format!("--threads {threads} --seed 5 --out t{threads} {settings}"));
+            place.tree(&format!("t{threads}"))
+        };
+        let one = train(1);
+        for threads in [2, 3] {
+            assert_near(&one, &train(threads), 1e-4, &format!("{threads} threads, {settings}"));
+        }
     }
 }

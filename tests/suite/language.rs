@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 
 use crate::files::{metrics, newest_checkpoint, object, text, timeless_metrics};
+use crate::kills::{Kills, newest_update};
 use crate::place::{Place, Tree};
 
 /// Long enough to be caught in the middle.
@@ -51,13 +52,6 @@ fn assert_same(a: &Tree, b: &Tree) {
         let model = format!("models/{name}.safetensors");
         assert!(a[std::path::Path::new(&model)] == b[std::path::Path::new(&model)], "{model} differs");
     }
-}
-
-/// The update of the newest checkpoint, 0 without one.
-fn newest_update(place: &Place) -> u64 {
-    let Ok(entries) = std::fs::read_dir(place.path("run/checkpoints")) else { return 0 };
-    let update = |name: &str| name.strip_prefix("update-")?.strip_suffix(".safetensors")?.parse().ok();
-    entries.filter_map(|entry| update(entry.unwrap().file_name().to_str()?)).max().unwrap_or(0)
 }
 
 #[test]
@@ -110,17 +104,9 @@ fn a_run_of_all_methods_leaves_tables_models_and_pictures() {
 }
 
 #[test]
-fn a_run_that_is_killed_ends_as_if_nobody_had() {
+fn a_run_that_is_killed_five_times_ends_as_if_nobody_had() {
     let place = place();
-    let mut running = place.start(ERA);
-    for kill in [100, 500, 900] {
-        running.wait_until(|| newest_update(&place) >= kill);
-        assert!(running.kill(), "killed after update {kill}");
-        running = place.start("resume run");
-    }
-    let ended = running.end();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.stderr.lines().all(|line| line.starts_with("warning: ")), "{}", ended.stderr);
+    Kills { train: ERA, times: 5, apart: 180, total: 1200 }.survive(&place);
     assert_same(&place.tree("run"), &UNDISTURBED);
     let again = place.run("resume run");
     assert_eq!(again.code, Some(2), "it is done now");

@@ -7,6 +7,7 @@ mod determinism;
 #[cfg(unix)]
 mod disk;
 mod files;
+mod kills;
 mod language;
 mod looking;
 mod mnist;

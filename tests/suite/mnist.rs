@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 use serde_json::{Map, Value};
 
 use crate::files::{metrics, newest_checkpoint, object, text, timeless_metrics};
+use crate::kills::{Kills, newest_update};
 use crate::place::{Place, Tree};
 
 /// Long enough to be caught in the middle.
@@ -23,13 +24,6 @@ fn assert_same(a: &Tree, b: &Tree) {
     assert!(newest_checkpoint(a) == newest_checkpoint(b), "the checkpoints differ");
     let networks = |tree| object(tree, "summary.json")["networks"].clone();
     assert_eq!(networks(a), networks(b));
-}
-
-/// The update of the newest checkpoint, 0 without one.
-fn newest_update(place: &Place) -> u64 {
-    let Ok(entries) = std::fs::read_dir(place.path("run/checkpoints")) else { return 0 };
-    let update = |name: &str| name.strip_prefix("update-")?.strip_suffix(".safetensors")?.parse().ok();
-    entries.filter_map(|entry| update(entry.unwrap().file_name().to_str()?)).max().unwrap_or(0)
 }
 
 #[test]
@@ -63,17 +57,9 @@ fn a_run_leaves_a_table_a_folder_and_pictures() {
 }
 
 #[test]
-fn a_run_that_is_killed_ends_as_if_nobody_had() {
+fn a_run_that_is_killed_five_times_ends_as_if_nobody_had() {
     let place = Place::for_mnist();
-    let mut running = place.start(TRAIN);
-    for kill in [100, 600] {
-        running.wait_until(|| newest_update(&place) >= kill);
-        assert!(running.kill(), "killed after update {kill}");
-        running = place.start("resume run");
-    }
-    let ended = running.end();
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.stderr.lines().all(|line| line.starts_with("warning: ")), "{}", ended.stderr);
+    Kills { train: TRAIN, times: 5, apart: 100, total: 1200 }.survive(&place);
     assert_same(&place.tree("run"), &UNDISTURBED);
     assert_eq!(place.run("resume run").code, Some(2), "it is done now");
 }

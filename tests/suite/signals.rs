@@ -3,6 +3,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 
 use crate::files::{assert_same_run, metrics, object};
+use crate::kills::{Kills, newest_update};
 use crate::place::{FINISHED, Place, Running, Tree};
 
 /// Long enough to be caught in the middle.
@@ -15,13 +16,6 @@ static UNDISTURBED: LazyLock<Tree> = LazyLock::new(|| {
     place.done(TRAIN);
     place.tree("run")
 });
-
-/// The update of the newest checkpoint, 0 without one.
-fn newest_update(place: &Place) -> u64 {
-    let Ok(entries) = std::fs::read_dir(place.path("run/checkpoints")) else { return 0 };
-    let update = |name: &str| name.strip_prefix("update-")?.strip_suffix(".safetensors")?.parse().ok();
-    entries.filter_map(|entry| update(entry.unwrap().file_name().to_str()?)).max().unwrap_or(0)
-}
 
 fn signal(running: &Running, name: &str) {
     assert!(Command::new("kill").args(["-s", name, &running.id().to_string()]).status().unwrap().success());
@@ -74,38 +68,8 @@ fn a_request_to_terminate_does_the_same() {
 
 #[test]
 fn a_run_that_is_killed_at_thirty_moments_ends_as_it_should() {
-    const KILLS: usize = 30;
     let place = Place::new();
-    // a linear congruential generator: the same pauses at every run, at moments that nothing was planned for
-    let mut state: u64 = 20_241_124;
-    let mut pause = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        std::time::Duration::from_micros((state >> 33) % 40_000)
-    };
-    let (mut kills, mut newest) = (0, 0);
-    while kills < KILLS {
-        let line = if place.path("run/config.toml").exists() { "resume run" } else { TRAIN };
-        let mut running = place.start(line);
-        // some before anything is written, most a little past a new checkpoint
-        if kills % 6 != 0 {
-            running.wait_until(|| newest_update(&place) > newest);
-        }
-        std::thread::sleep(pause());
-        newest = newest_update(&place).max(newest);
-        if newest >= 400 || !running.kill() {
-            break;
-        }
-        kills += 1;
-        if !place.path("run/manifest.json").exists() || newest_update(&place) == 0 {
-            // cut off before its first checkpoint: there is nothing to go on from
-            std::fs::remove_dir_all(place.path("run")).ok();
-        }
-    }
-    assert_eq!(kills, KILLS, "it ended after update {newest}, before it was killed often enough");
-    let ended = place.run("resume run");
-    assert_eq!(ended.code, Some(0), "{ended:?}");
-    // a line may have been torn in writing, and that it was dropped is worth a word
-    assert!(ended.stderr.lines().all(|line| line.starts_with("warning: ")), "{}", ended.stderr);
+    Kills { train: TRAIN, times: 30, apart: 0, total: 400 }.survive(&place);
     assert_same_run(&place.tree("run"), &UNDISTURBED);
 }
 

@@ -3,7 +3,7 @@ use std::error::Error as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use candle_core::Device;
+use candle_core::{DType, Device, Tensor};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::RunError;
@@ -27,11 +27,13 @@ impl CheckpointStore {
     /// Returns the file it wrote.
     ///
     /// # Errors
-    /// As [`Checkpoint::save`]; every older checkpoint is then still there.
+    /// As [`Checkpoint::save`], and [`RunError::NotFinite`] for a state that nobody could go on from; every older
+    /// checkpoint is then still there.
     pub fn save(&self, update: u64, checkpoint: &Checkpoint) -> Result<PathBuf, RunError> {
         fs::create_dir_all(&self.folder)
             .map_err(|source| RunError::Write { path: self.folder.clone(), source })?;
         let path = self.folder.join(format!("update-{update:06}.safetensors"));
+        require_finite(checkpoint, &path)?;
         checkpoint.save(&path)?;
         if self.keep > 0 {
             let upto: Vec<_> = self.list()?.into_iter().filter(|(number, _)| *number <= update).collect();
@@ -73,6 +75,27 @@ impl CheckpointStore {
             }
         })
     }
+}
+
+fn require_finite(checkpoint: &Checkpoint, path: &Path) -> Result<(), RunError> {
+    for (name, tensor) in &checkpoint.tensors {
+        if !is_finite(tensor).map_err(|source| RunError::Tensor {
+            path: path.to_owned(),
+            name: name.clone(),
+            source: Box::new(source),
+        })? {
+            return Err(RunError::NotFinite { path: path.to_owned(), name: name.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn is_finite(tensor: &Tensor) -> candle_core::Result<bool> {
+    Ok(match tensor.dtype() {
+        DType::F32 => tensor.flatten_all()?.to_vec1::<f32>()?.iter().all(|value| value.is_finite()),
+        DType::F64 => tensor.flatten_all()?.to_vec1::<f64>()?.iter().all(|value| value.is_finite()),
+        _ => true,
+    })
 }
 
 fn warn(error: &RunError) {

@@ -83,6 +83,14 @@ pub enum RunError {
         /// What the file cannot hold.
         fault: String,
     },
+    /// The state of a run holds NaN or infinity; it was not saved.
+    #[error("the state for {} is of no use: its tensor `{name}` holds NaN or infinity", path.display())]
+    NotFinite {
+        /// The checkpoint it was meant for.
+        path: PathBuf,
+        /// The first such tensor.
+        name: String,
+    },
     /// A tensor could not be moved from or to its device.
     #[error("cannot move the tensor `{name}` between the checkpoint {} and its device", path.display())]
     Tensor {
@@ -130,6 +138,9 @@ impl RunError {
             Self::Metrics { .. } => Some("remove that line, or restore the file from a copy".into()),
             Self::Checkpoint { .. } => {
                 Some("use an earlier file of the same checkpoints folder, written by the same binary".into())
+            }
+            Self::NotFinite { .. } => {
+                Some("start again with a lower learning rate; the checkpoints before this one are as they were".into())
             }
             Self::Device { hint, .. } => Some((*hint).into()),
             Self::Json { .. }

@@ -4,6 +4,7 @@
 //! - [`init`]: seeded initialisers in PyTorch's manner;
 //! - [`Adam`]: Adam as in PyTorch (decoupled, coupled or no weight decay) whose moments can be saved;
 //! - [`global_norm`] and [`clip_grad_norm`]: gradient clipping on a [`candle_core::backprop::GradStore`];
+//! - [`require_finite`]: the check of losses and gradients that a training stops on;
 //! - [`kernels`]: the products and passes of which fused forward and backward passes are made.
 //!
 //! ```
@@ -30,6 +31,7 @@
 mod adam;
 mod clip;
 mod error;
+mod finite;
 pub mod init;
 pub mod kernels;
 mod parameters;
@@ -37,4 +39,5 @@ mod parameters;
 pub use adam::{Adam, AdamConfig, WeightDecay};
 pub use clip::{clip_grad_norm, global_norm};
 pub use error::LearningError;
+pub use finite::{NotFinite, require_finite};
 pub use parameters::Parameters;

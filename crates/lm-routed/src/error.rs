@@ -9,16 +9,16 @@ use experiment::UserError;
 #[non_exhaustive]
 pub enum Error {
     /// A loss or gradient that is not a number.
-    #[error("step {step} of {part}: {what} is {value}: lower train.learning_rate or train.grad_clip")]
+    #[error("step {step} of {part}: {fault}: lower {section}.learning_rate or train.grad_clip")]
     NotFinite {
-        /// The part of the experiment, such as `era`.
+        /// What was trained, such as `era`.
         part: String,
         /// The step in hand.
         step: u64,
-        /// Which number.
-        what: &'static str,
-        /// Its value.
-        value: f64,
+        /// Which number, among the parts of the loss.
+        fault: learning::NotFinite,
+        /// The section of the config with its learning rate.
+        section: &'static str,
     },
     /// A saved state that does not fit.
     #[error("the state does not fit this run: {0}")]

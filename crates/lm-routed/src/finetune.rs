@@ -10,7 +10,7 @@ use crate::data::Dataset;
 use crate::engine::Model;
 use crate::evaluate::{Losses, Validation};
 use crate::model::{Architecture, Hooks, copied};
-use crate::train::{batch_of, optimiser};
+use crate::train::{InHand, batch_of, optimiser};
 use learning::Parameters;
 
 /// A network with its parameters.
@@ -57,7 +57,7 @@ impl Surroundings<'_> {
 /// without it.
 ///
 /// # Errors
-/// Fails where the model does.
+/// Fails where the model does, or a loss or gradient is not a number.
 ///
 /// # Source
 /// Cloud et al. 2024, app. C.
@@ -72,8 +72,9 @@ pub fn make_coherent(network: &Network, around: Surroundings<'_>) -> Result<Netw
     let mut adam = optimiser(model.parameters(), &around.config.train)?;
     let mut best = (validation.retain_loss(&mut model, &hooks)?, copied(model.parameters())?);
     for step in 1..=coherence.steps {
-        model.gradient(&batch, &hooks)?;
-        model.step(&mut adam, coherence.learning_rate, around.config.train.grad_clip)?;
+        let loss = model.gradient(&batch, &hooks)?;
+        let in_hand = InHand { part: "making it coherent", step, section: "coherence" };
+        in_hand.take(&mut model, &mut adam, loss, coherence.learning_rate, around.config.train.grad_clip)?;
         if step.is_multiple_of(coherence.every) || step == coherence.steps {
             let loss = validation.retain_loss(&mut model, &hooks)?;
             if loss < best.0 {
@@ -104,7 +105,7 @@ pub struct Relearned {
 /// reached on validation documents about it, with the network of the last repeat at that step.
 ///
 /// # Errors
-/// Fails where the model does, or `stop` says so.
+/// Fails where the model does, a loss or gradient is not a number, or `stop` says so.
 ///
 /// # Source
 /// Cloud et al. 2024, app. C.
@@ -132,8 +133,15 @@ pub fn relearn(
         let (mut curve, mut at) = (vec![first], vec![0]);
         let mut lowest = (first, copied(model.parameters())?);
         for step in 1..=retrain.steps {
-            model.gradient(&batch, &hooks)?;
-            model.step(&mut adam, retrain.learning_rate, around.config.train.grad_clip)?;
+            let loss = model.gradient(&batch, &hooks)?;
+            let in_hand = InHand { part: "teaching the concept back", step, section: "retrain" };
+            in_hand.take(
+                &mut model,
+                &mut adam,
+                loss,
+                retrain.learning_rate,
+                around.config.train.grad_clip,
+            )?;
             if step.is_multiple_of(retrain.every) || step == retrain.steps {
                 let loss = validation.forget_loss(&mut model, &hooks)?;
                 curve.push(loss);

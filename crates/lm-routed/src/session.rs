@@ -120,6 +120,7 @@ impl Session {
                     .with_hint(format!("go on with: lm-routed resume {run}"))
                     .into())
             }
+            Err(error @ Error::NotFinite { .. }) => Err(error).with_context(|| self.last_checkpoint()),
             other => Ok(other?),
         }
     }
@@ -208,7 +209,9 @@ impl Session {
                     seconds,
                     config: config.clone(),
                 };
-                self.store.save(update, &checkpoint(&trainer, &header)?)?;
+                self.store
+                    .save(update, &checkpoint(&trainer, &header)?)
+                    .with_context(|| self.last_checkpoint())?;
             }
             if interrupted && !last {
                 let run = self.folder.path().display().to_string();

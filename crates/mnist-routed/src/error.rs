@@ -6,15 +6,13 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A loss that is not a number.
-    #[error("update {update}: {what} is {value}: lower train.learning_rate")]
+    /// A loss or gradient that is not a number.
+    #[error("update {update}: {fault}: lower train.learning_rate")]
     NotFinite {
         /// The update in hand.
         update: u64,
-        /// Which number.
-        what: String,
-        /// Its value.
-        value: f64,
+        /// Which number, among the parts of the loss.
+        fault: learning::NotFinite,
     },
     /// A saved state that does not fit this run.
     #[error("the checkpoint does not fit this run: {0}")]

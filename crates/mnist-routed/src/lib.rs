@@ -62,7 +62,7 @@ pub use data::{DatasetName, Reconstruction};
 pub use error::Error;
 pub use evaluate::{Errors, Evaluation};
 pub use model::{Architecture, Shape, State};
-pub use objective::{Losses, Objective};
+pub use objective::{Losses, Objective, StepReport};
 pub use setting::{Recipe, Setting};
 pub use split::{CLASSES, Split};
 pub use summary::{NetworkSummary, Summary};

@@ -111,18 +111,27 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// All of it that is not finite, by name.
-    pub fn not_finite(&self, split: &Split) -> Option<(String, f64)> {
+    /// All of it by name.
+    pub fn named(&self, split: &Split) -> Vec<(String, f64)> {
         let certificates = self.certificates.iter().enumerate();
-        let named =
+        let certificates =
             certificates.map(|(p, loss)| (format!("the {} certificate's loss", split.part_name(p)), *loss));
         [("the reconstruction loss", self.reconstruction), ("the L1 penalty", self.l1)]
             .into_iter()
             .chain([("the correlation penalty", self.correlation)])
             .map(|(name, value)| (name.to_owned(), value))
-            .chain(named)
-            .find(|(_, value)| !value.is_finite())
+            .chain(certificates)
+            .collect()
     }
+}
+
+/// What a gradient step has found before it moved anything.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepReport {
+    /// The losses of the batch.
+    pub losses: Losses,
+    /// The norm of the gradient of all networks together, without the weight decay.
+    pub grad_norm: f64,
 }
 
 #[cfg(test)]

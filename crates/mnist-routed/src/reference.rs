@@ -3,11 +3,11 @@
 
 use candle_core::{D, DType, Device, Tensor};
 use gradient_routing::{route, stop};
-use learning::{Adam, AdamConfig, Parameters, WeightDecay};
+use learning::{Adam, AdamConfig, Parameters, WeightDecay, global_norm};
 
 use crate::data::{Batch, Images};
 use crate::model::{Architecture, Shape, State};
-use crate::objective::{Losses, Objective, VARIANCE_EPS};
+use crate::objective::{Losses, Objective, StepReport, VARIANCE_EPS};
 use crate::{Error, Reconstruction};
 
 /// Networks and optimiser on candle tensors.
@@ -58,23 +58,26 @@ impl ReferenceLearner {
         &self.parameters
     }
 
-    /// One gradient step on a batch; returns the losses before it.
+    /// One gradient step on a batch.
     ///
     /// # Errors
     /// Fails where candle does.
-    pub fn step(&mut self, batch: Batch<'_>, lr: f64) -> Result<Losses, Error> {
+    pub fn step(&mut self, batch: Batch<'_>, lr: f64) -> Result<StepReport, Error> {
         let losses = self.losses(batch)?;
         let total = self.total(&losses)?;
-        self.adam.step(&total.backward()?, lr)?;
+        let gradients = total.backward()?;
+        let grad_norm = global_norm(&self.parameters, &gradients)?;
+        self.adam.step(&gradients, lr)?;
         let number = |tensor: &Tensor| -> Result<f64, Error> {
             Ok(f64::from(tensor.to_dtype(DType::F32)?.to_scalar::<f32>()?))
         };
-        Ok(Losses {
+        let losses = Losses {
             reconstruction: losses.reconstruction.as_ref().map_or(Ok(0.0), number)?,
             l1: losses.l1.iter().map(number).sum::<Result<f64, Error>>()?,
             correlation: number(&losses.correlation)?,
             certificates: losses.certificates.iter().map(number).collect::<Result<_, _>>()?,
-        })
+        };
+        Ok(StepReport { losses, grad_norm })
     }
 
     /// The weighted sum of the losses that train something.

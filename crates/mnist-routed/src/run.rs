@@ -184,7 +184,7 @@ impl Session {
             progress.update(trainer.images_done(), speed, &message);
             let interrupted = self.interrupt.requested();
             if after(save_every) || last || interrupted {
-                self.save(&trainer)?;
+                self.save(&trainer).with_context(|| self.last_checkpoint())?;
             }
             if interrupted && !last {
                 progress.finish();
@@ -283,5 +283,6 @@ fn named(report: &UpdateReport, trainer: &Trainer) -> Vec<(String, f64)> {
     for (part, loss) in losses.certificates.iter().enumerate() {
         values.push((format!("losses/certificate_{}", trainer.objective().split.part_name(part)), *loss));
     }
+    values.push(("charts/grad_norm".to_owned(), report.grad_norm));
     values
 }

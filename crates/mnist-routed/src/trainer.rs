@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 use experiment::SeedStreams;
+use learning::require_finite;
 use rand::seq::SliceRandom;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -12,7 +13,7 @@ use crate::data::{Batch, Dataset, Images};
 use crate::evaluate::{Evaluation, Tally};
 use crate::fast::FastLearner;
 use crate::reference::ReferenceLearner;
-use crate::{Architecture, Backend, Config, Error, Losses, Objective, Reconstruction, State};
+use crate::{Architecture, Backend, Config, Error, Losses, Objective, Reconstruction, State, StepReport};
 
 /// An autoencoder and its certificates in training, with everything that changes.
 pub struct Trainer {
@@ -38,6 +39,8 @@ enum Learner {
 pub struct UpdateReport {
     /// The losses before the step.
     pub losses: Losses,
+    /// The gradient's norm.
+    pub grad_norm: f64,
     /// Images in the batch.
     pub images: usize,
     /// Seconds of the update.
@@ -152,7 +155,8 @@ impl Trainer {
     /// of the epoch alone.
     ///
     /// # Errors
-    /// Fails where a loss is not finite.
+    /// Fails where a loss or the gradient is not finite. The step was taken all the same, so that the networks are
+    /// of no use then.
     pub fn update(&mut self) -> Result<UpdateReport, Error> {
         let began = Instant::now();
         let (epoch, rest) = (self.update / self.updates_per_epoch(), self.update % self.updates_per_epoch());
@@ -168,15 +172,16 @@ impl Trainer {
         let start = rest as usize * size;
         let batch = Batch { images, indices: &self.order.1[start..(start + size).min(images.len())] };
         let lr = self.config.train.learning_rate;
-        let losses = match &mut self.learner {
+        let StepReport { losses, grad_norm } = match &mut self.learner {
             Learner::Fast(learner) => self.pool.install(|| learner.step(batch, lr)),
             Learner::Candle(learner) => learner.step(batch, lr)?,
         };
-        if let Some((what, value)) = losses.not_finite(&self.objective.split) {
-            return Err(Error::NotFinite { update: self.update + 1, what, value });
-        }
+        let mut watched = losses.named(&self.objective.split);
+        watched.push(("the gradient's norm".to_owned(), grad_norm));
+        require_finite(&watched).map_err(|fault| Error::NotFinite { update: self.update + 1, fault })?;
         self.update += 1;
-        Ok(UpdateReport { losses, images: batch.indices.len(), seconds: began.elapsed().as_secs_f64() })
+        let (images, seconds) = (batch.indices.len(), began.elapsed().as_secs_f64());
+        Ok(UpdateReport { losses, grad_norm, images, seconds })
     }
 
     /// The errors of decoder and certificates on all validation images, digit by digit.

@@ -114,8 +114,9 @@ fn both_paths_report_the_same_losses_and_take_the_same_steps() {
             let indices: Vec<u32> = (0..60).map(|i| step * 60 + i).collect();
             let batch = Batch { images: &images, indices: &indices };
             let (fast, reference) = (fast.step(batch, 1e-3), reference.step(batch, 1e-3).unwrap());
-            let flat = |losses: &mnist_routed::Losses| {
-                let mut all = vec![losses.reconstruction, losses.l1, losses.correlation];
+            let flat = |report: &mnist_routed::StepReport| {
+                let losses = &report.losses;
+                let mut all = vec![losses.reconstruction, losses.l1, losses.correlation, report.grad_norm];
                 all.extend(&losses.certificates);
                 all
             };

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use mnist_routed::data::{self, Dataset, Images};
-use mnist_routed::{Config, DatasetName, Evaluation, Setting, Split, Trainer};
+use mnist_routed::{Backend, Config, DatasetName, Error, Evaluation, Setting, Split, Trainer};
 
 /// Some thousand images of MNIST, if they are here, else those of the sample; nothing is fetched.
 fn images() -> Dataset {
@@ -75,4 +75,33 @@ fn the_part_of_the_run_behind_a_saved_state_is_the_same() {
         assert_eq!(whole.update().unwrap().losses, resumed.update().unwrap().losses);
     }
     assert_eq!(whole.evaluate().unwrap(), resumed.evaluate().unwrap());
+}
+
+#[test]
+fn a_gradient_that_is_no_number_stops_the_update_though_every_loss_is_one() {
+    let dataset = Arc::new(data::load(DatasetName::Sample, None, true).unwrap());
+    for backend in [Backend::Fast, Backend::Candle] {
+        let mut config = Config::default();
+        config.model.hidden = vec![16];
+        (config.train.batch_size, config.train.backend) = (30, backend);
+        let mut trainer = Trainer::new(&config, &dataset, 1, 1, 2, &Device::Cpu).unwrap();
+        trainer.update().unwrap();
+        // an encoding of zeros hides the huge numbers on both of its sides from the losses, but not from the
+        // gradient of its own weights; pixels are -1 as a rule, so that the hidden units are large, not cut off
+        let mut state = trainer.state().unwrap();
+        let huge = [("encoder.0.weight", -1e12), ("encoder.1.weight", 0f32), ("decoder.0.weight", f32::MAX)];
+        for (name, value) in huge {
+            let filled = Tensor::full(value, state[name].shape(), &Device::Cpu).unwrap();
+            state.insert(name.to_owned(), filled);
+        }
+        trainer.load(&state, 1, "memory").unwrap();
+        let error = trainer.update().unwrap_err();
+        let Error::NotFinite { update, fault } = &error else { panic!("{backend:?}: {error}") };
+        assert_eq!((*update, fault.what.as_str()), (2, "the gradient's norm"), "{backend:?}");
+        for part in ["reconstruction loss", "L1 penalty", "correlation penalty", "bottom certificate's loss"]
+        {
+            assert!(fault.all.contains(&format!("the {part} ")), "{error}");
+        }
+        assert_eq!(trainer.updates_done(), 1);
+    }
 }

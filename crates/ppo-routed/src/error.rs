@@ -5,16 +5,12 @@
 #[non_exhaustive]
 pub enum Error {
     /// A loss or gradient that is not a number.
-    #[error(
-        "update {update}: {what} is {value}: lower train.learning_rate, or raise ppo.max_grad_norm from 0"
-    )]
+    #[error("update {update}: {fault}: lower train.learning_rate, or raise ppo.max_grad_norm from 0")]
     NotFinite {
         /// The update in hand.
         update: u64,
-        /// Which number.
-        what: String,
-        /// Its value.
-        value: f64,
+        /// Which number, among the parts of the loss.
+        fault: learning::NotFinite,
     },
     /// A saved state that does not fit this run.
     #[error("the checkpoint does not fit this run: {0}")]

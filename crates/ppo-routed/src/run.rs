@@ -187,7 +187,7 @@ impl Session {
             watch.update(trainer.env_steps(), sps, &message);
             let interrupted = self.interrupt.requested();
             if done.is_multiple_of(save_every) || last || interrupted {
-                self.save(&trainer)?;
+                self.save(&trainer).with_context(|| self.last_checkpoint())?;
             }
             if interrupted && !last {
                 watch.end();

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 use experiment::SeedStreams;
-use learning::{Adam, AdamConfig, Parameters, clip_grad_norm, global_norm};
+use learning::{Adam, AdamConfig, Parameters, clip_grad_norm, global_norm, require_finite};
 use policies::Policy;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -346,9 +346,7 @@ impl Trainer {
             ("the gate loss", losses.gate),
             ("the gradient's norm", grad_norm),
         ];
-        if let Some((what, value)) = parts.into_iter().find(|(_, value)| !value.is_finite()) {
-            return Err(Error::NotFinite { update: self.update + 1, what: what.to_owned(), value });
-        }
+        require_finite(&parts).map_err(|fault| Error::NotFinite { update: self.update + 1, fault })?;
         pool.install(|| {
             adam.step(&grads, lr)?;
             learner.load(parameters)

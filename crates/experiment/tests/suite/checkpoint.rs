@@ -235,8 +235,11 @@ fn what_cannot_be_kept_is_refused_in_saving() {
     ");
 }
 
+/// A state of a run: all of it numbers.
 fn at(update: u64) -> Checkpoint {
-    Checkpoint { header: json!({ "update": update }), ..small() }
+    let mut checkpoint = Checkpoint { header: json!({ "update": update }), ..small() };
+    checkpoint.tensors.remove("weight");
+    checkpoint
 }
 
 fn updates(store: &CheckpointStore) -> Vec<u64> {
@@ -278,6 +281,29 @@ fn the_newest_intact_one_is_found_and_never_pruned_by_damaged_ones() {
     // the resumed run saves: its own checkpoint is the one to stay
     store.save(6, &at(6)).unwrap();
     assert_eq!(store.latest_intact(&Device::Cpu).unwrap().1.header["update"], 6);
+}
+
+#[test]
+fn a_state_that_is_no_number_is_not_saved() {
+    let (folder, _) = scratch();
+    let store = CheckpointStore::new(folder.path(), 1);
+    store.save(5, &at(5)).unwrap();
+    let f64s = Tensor::new(&[0.0, f64::INFINITY], &Device::Cpu).unwrap();
+    let f32s = Tensor::new(&[[f32::NAN], [1.0]], &Device::Cpu).unwrap();
+    for (name, tensor) in [("adam.first.weight", f32s), ("value", f64s)] {
+        let mut spoiled = at(6);
+        spoiled.tensors.insert(name.to_owned(), tensor);
+        let error = store.save(6, &spoiled).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.ends_with(&format!(
+                "update-000006.safetensors is of no use: its tensor `{name}` holds NaN or infinity"
+            )),
+            "{text}"
+        );
+        assert!(error.hint().unwrap().contains("lower learning rate"));
+    }
+    assert_eq!(updates(&store), [5]);
 }
 
 proptest! {

@@ -6,7 +6,7 @@ use rand_distr::{Distribution, StandardNormal};
 use crate::Error;
 use crate::finetune::{Network, Surroundings};
 use crate::model::Hooks;
-use crate::train::{Order, batch_of, optimiser};
+use crate::train::{InHand, Order, batch_of, optimiser};
 
 /// Trains the MLPs' output matrices of some blocks so that the residual stream behind block `target` becomes one
 /// random vector on labelled documents and stays as it was on the others.
@@ -18,7 +18,7 @@ use crate::train::{Order, batch_of, optimiser};
 /// with u drawn once, of length 1, and h₀ the stream of the model before. Means are over tokens and channels.
 ///
 /// # Errors
-/// Fails where the model does, no document is labelled, or `tell` says so.
+/// Fails where the model does, a loss or gradient is not a number, no document is labelled, or `tell` says so.
 ///
 /// # Source
 /// Li et al. 2024 (WMDP); Cloud et al. 2024, app. C.
@@ -83,9 +83,6 @@ pub fn rmu(
             total
         };
         let value = model.residual_gradient(&batch, depth, &loss)?;
-        if !value.is_finite() {
-            return Err(Error::NotFinite { part: "rmu".into(), step: step + 1, what: "the loss", value });
-        }
         let gradients: Vec<Vec<f32>> = model
             .gradients()?
             .into_iter()
@@ -93,6 +90,8 @@ pub fn rmu(
             .map(|(_, g)| g)
             .collect();
         let norm = gradients.iter().map(|g| learning::kernels::sum_of_squares(g)).sum::<f64>().sqrt();
+        let in_hand = InHand { part: "rmu", step: step + 1, section: "rmu" };
+        in_hand.require_finite(&[("the loss", value), ("the gradient's norm", norm)])?;
         let clip = config.train.grad_clip;
         let scale = if clip > 0.0 { (clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
         let mut store = candle_core::backprop::GradStore::default();

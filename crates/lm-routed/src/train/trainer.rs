@@ -6,6 +6,7 @@ use candle_core::{Device, Tensor};
 use experiment::SeedStreams;
 use learning::{Adam, AdamConfig, Parameters, WeightDecay};
 
+use super::in_hand::InHand;
 use super::order::Order;
 use super::schedule::cosine;
 use crate::Error;
@@ -112,20 +113,13 @@ impl<'a> Trainer<'a> {
                 self.model.gradient(&batch, &hooks)?
             }
         };
-        self.require_finite("the loss", loss.loss)?;
         let (top, bottom) = (train.learning_rate, train.min_learning_rate);
         let learning_rate = cosine(self.step, train.steps, train.warmup_steps, top, bottom);
-        let norm = self.model.step(&mut self.adam, learning_rate, train.grad_clip)?;
-        self.require_finite("the gradient's norm", norm)?;
+        let part = self.part.name();
+        let in_hand = InHand { part: &part, step: self.step + 1, section: "train" };
+        let norm = in_hand.take(&mut self.model, &mut self.adam, loss, learning_rate, train.grad_clip)?;
         self.step += 1;
         Ok(StepReport { loss: loss.loss, penalty: loss.penalty, norm, learning_rate })
-    }
-
-    fn require_finite(&self, what: &'static str, value: f64) -> Result<(), Error> {
-        if value.is_finite() {
-            return Ok(());
-        }
-        Err(Error::NotFinite { part: self.part.name(), step: self.step + 1, what, value })
     }
 
     /// All that changes, to be saved.

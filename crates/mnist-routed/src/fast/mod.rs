@@ -16,7 +16,7 @@ use rayon::prelude::*;
 
 use crate::data::{Batch, Images};
 use crate::model::{Architecture, Shape, State};
-use crate::objective::{Losses, Objective};
+use crate::objective::{Losses, Objective, StepReport};
 use crate::{Error, Reconstruction};
 use stack::{AdamRates, Moved, Stack, Trace};
 
@@ -77,8 +77,8 @@ impl FastLearner {
         Ok(learner)
     }
 
-    /// One gradient step on a batch; returns the losses before it.
-    pub fn step(&mut self, batch: Batch<'_>, lr: f64) -> Losses {
+    /// One gradient step on a batch.
+    pub fn step(&mut self, batch: Batch<'_>, lr: f64) -> StepReport {
         let adam = AdamRates { config: AdamConfig::default(), decay: self.weight_decay, lr };
         let images = batch.indices.len();
         let counts = self.gather(batch);
@@ -102,7 +102,7 @@ impl FastLearner {
             rest = others;
         }
 
-        let mut reconstruction = 0.0;
+        let (mut reconstruction, mut squares) = (0.0, 0.0);
         let mut encoder_learns = objective.has_penalty();
         for (index, decoder) in decoders.iter_mut().enumerate() {
             let parts = objective.parts_of_decoder(index);
@@ -121,7 +121,7 @@ impl FastLearner {
                     (shard.latent_rows(latent, shard.bounds[parts.start], shard.net.rows), &shard.net)
                 })
                 .collect();
-            decoder.update(&traces, adam);
+            squares += decoder.update(&traces, adam);
             encoder_learns = true;
         }
 
@@ -138,7 +138,7 @@ impl FastLearner {
                     (shard.latent_rows(latent, 0, shard.rows).columns(columns.0, columns.1), &shard.net)
                 })
                 .collect();
-            certificate.update(&traces, adam);
+            squares += certificate.update(&traces, adam);
         }
 
         if encoder_learns {
@@ -148,9 +148,10 @@ impl FastLearner {
                 .iter()
                 .map(|shard| (Matrix::new(&shard.pixels, shard.rows, pixels), &shard.encoder))
                 .collect();
-            encoder.update(&traces, adam);
+            squares += encoder.update(&traces, adam);
         }
-        Losses { reconstruction, l1, correlation, certificates: losses }
+        let losses = Losses { reconstruction, l1, correlation, certificates: losses };
+        StepReport { losses, grad_norm: squares.sqrt() }
     }
 
     /// Shares the images out among the shards, each sorted by part; returns the images of each part.

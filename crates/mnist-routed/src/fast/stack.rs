@@ -3,6 +3,7 @@
 use learning::AdamConfig;
 use learning::kernels::{
     AdamStep, Matrix, Write, adam_step, add_assign, add_column_sums, bias_relu, matmul, relu_backward,
+    sum_of_squares,
 };
 use rayon::prelude::*;
 
@@ -165,8 +166,9 @@ impl Stack {
         matmul(out, gradient, layer.weight_matrix(), Write::Set);
     }
 
-    /// One step of Adam on the gradients of all traces together, each given with its input.
-    pub fn update(&mut self, parts: &[(Matrix<'_>, &Trace)], adam: AdamRates) {
+    /// One step of Adam on the gradients of all traces together, each given with its input; returns the sum of
+    /// the gradients' squares, which is not finite where one of them is not.
+    pub fn update(&mut self, parts: &[(Matrix<'_>, &Trace)], adam: AdamRates) -> f64 {
         self.steps += 1;
         let step = adam.at(self.steps);
         let threads = self.scratch.len();
@@ -180,11 +182,14 @@ impl Stack {
             }
         }
         let sizes = &self.shape.sizes;
-        shares.par_iter_mut().zip(&mut self.scratch).for_each(|(share, scratch)| {
-            for block in share {
-                block.step(sizes, parts, scratch, step);
-            }
-        });
+        let squares: Vec<f64> = shares
+            .par_iter_mut()
+            .zip(&mut self.scratch)
+            .map(|(share, scratch)| {
+                share.iter_mut().map(|block| block.step(sizes, parts, scratch, step)).sum()
+            })
+            .collect();
+        squares.iter().sum()
     }
 }
 
@@ -203,13 +208,14 @@ struct Block<'a> {
 }
 
 impl Block<'_> {
+    /// The gradient and Adam's step on it; returns the sum of its squares.
     fn step(
         &mut self,
         sizes: &[usize],
         parts: &[(Matrix<'_>, &Trace)],
         scratch: &mut Vec<f32>,
         step: AdamStep,
-    ) {
+    ) -> f64 {
         let (index, from) = (self.index, self.first_unit);
         let (inputs, outputs) = (sizes[index], sizes[index + 1]);
         let [weight, first, second] = &mut self.weight;
@@ -225,6 +231,7 @@ impl Block<'_> {
             let write = if number == 0 { Write::Set } else { Write::Add };
             matmul(gradient, dz.t(), before.unwrap_or(*input), write);
         }
+        let mut squares = sum_of_squares(gradient);
         adam_step(weight, first, second, gradient, step);
         if let Some([bias, first, second]) = &mut self.bias {
             let gradient = &mut scratch[..to - from];
@@ -232,8 +239,10 @@ impl Block<'_> {
             for (_, trace) in parts {
                 add_assign(gradient, &trace.bias_gradients[index][from..to]);
             }
+            squares += sum_of_squares(gradient);
             adam_step(bias, first, second, gradient, step);
         }
+        squares
     }
 }
 

@@ -31,9 +31,12 @@ fn a_number_that_is_none_stops_the_update_and_names_the_part() {
                 let before: Vec<u32> = parameters(&trainer).into_iter().map(f32::to_bits).collect();
                 let error = trainer.update().unwrap_err();
                 let at = format!("{algo:?}, {backend:?}, {name}: {error}");
-                let Error::NotFinite { update, what, value } = &error else { panic!("{at}") };
-                assert_eq!((*update, what.as_str()), (2, part), "{at}");
-                assert!(!value.is_finite(), "{at}");
+                let Error::NotFinite { update, fault } = &error else { panic!("{at}") };
+                assert_eq!((*update, fault.what.as_str()), (2, part), "{at}");
+                assert!(!fault.value.is_finite(), "{at}");
+                for watched in ["policy loss", "value loss", "entropy", "gate loss", "gradient's norm"] {
+                    assert!(fault.all.contains(&format!("the {watched} ")), "{at}");
+                }
                 assert!(error.to_string().starts_with(&format!("update 2: {part} is ")), "{at}");
                 assert!(error.to_string().contains("lower train.learning_rate"), "{at}");
                 let after: Vec<u32> = parameters(&trainer).into_iter().map(f32::to_bits).collect();

@@ -1,0 +1,49 @@
+//! A step of some training that is only taken where its numbers are numbers.
+
+use learning::{Adam, require_finite};
+
+use crate::Error;
+use crate::engine::{Model, StepLoss};
+
+/// The step in hand, for the words of its error.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InHand<'a> {
+    /// What is trained, such as `era`.
+    pub part: &'a str,
+    /// The step, from 1.
+    pub step: u64,
+    /// The section of the config with its learning rate.
+    pub section: &'static str,
+}
+
+impl InHand<'_> {
+    /// Refuses numbers of which one is NaN or infinite.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] with all of them.
+    pub fn require_finite(self, watched: &[(&str, f64)]) -> Result<(), Error> {
+        let Self { part, step, section } = self;
+        let part = part.to_owned();
+        require_finite(watched).map_err(|fault| Error::NotFinite { part, step, fault, section })
+    }
+
+    /// Moves the model along its gradient, which `loss` came with, and returns the gradient's norm.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] where loss or gradient are not numbers; the parameters are then as they were.
+    pub fn take(
+        self,
+        model: &mut Model,
+        adam: &mut Adam,
+        loss: StepLoss,
+        learning_rate: f64,
+        max_norm: f64,
+    ) -> Result<f64, Error> {
+        let losses = [("the loss", loss.loss), ("the L1 penalty", loss.penalty)];
+        self.require_finite(&losses)?;
+        let norm = model.step(adam, learning_rate, max_norm)?;
+        let [loss, penalty] = losses;
+        self.require_finite(&[loss, penalty, ("the gradient's norm", norm)])?;
+        Ok(norm)
+    }
+}
