@@ -43,6 +43,9 @@ pub enum RunError {
         /// What the system said.
         source: io::Error,
     },
+    /// Stdout took no more.
+    #[error("cannot write to stdout")]
+    Stdout(#[source] io::Error),
     /// A value has no JSON form.
     #[error("cannot write {} as JSON", path.display())]
     Json {
@@ -134,6 +137,7 @@ impl RunError {
             Self::Device { hint, .. } => Some((*hint).into()),
             Self::Json { .. }
             | Self::ReservedMetric { .. }
+            | Self::Stdout(_)
             | Self::Unsavable { .. }
             | Self::Tensor { .. }
             | Self::Signals(_) => None,
