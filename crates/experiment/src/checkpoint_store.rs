@@ -1,6 +1,7 @@
 //! The checkpoints of one run: which to keep, which to go on from.
 use std::error::Error as _;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
@@ -22,7 +23,8 @@ impl CheckpointStore {
     }
 
     /// Saves the checkpoint of an update and removes the oldest ones beyond the number to keep. Those of later
-    /// updates, left from a run that was taken up again further back, are neither counted nor removed.
+    /// updates, left from a run that was taken up again further back, are neither counted nor removed. One that
+    /// cannot be removed is named in a warning and stays until the next time.
     ///
     /// Returns the file it wrote.
     ///
@@ -36,7 +38,11 @@ impl CheckpointStore {
         if self.keep > 0 {
             let upto: Vec<_> = self.list()?.into_iter().filter(|(number, _)| *number <= update).collect();
             for (_, old) in upto.iter().rev().skip(self.keep) {
-                fs::remove_file(old).map_err(|source| RunError::Write { path: old.clone(), source })?;
+                if let Err(error) = fs::remove_file(old)
+                    && error.kind() != io::ErrorKind::NotFound
+                {
+                    tracing::warn!("cannot remove the old checkpoint {}: {error}", old.display());
+                }
             }
         }
         Ok(path)
