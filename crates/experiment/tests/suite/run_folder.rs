@@ -18,6 +18,14 @@ fn a_new_run_has_its_places() {
     assert_eq!(Manifest::read(&run.manifest_path()).unwrap().seed, 7);
     let error = Manifest::read(&run.config_path()).unwrap_err();
     assert!(matches!(error, RunError::Read { .. }), "{error}");
+    // the disk was full before the run had begun
+    fs::remove_file(run.manifest_path()).unwrap();
+    let error = Manifest::read(&run.manifest_path()).unwrap_err();
+    let text = format!("{error}\n{}", error.hint().unwrap()).replace(scratch.path().to_str().unwrap(), "DIR");
+    assert_snapshot!(text, @"
+    there is no DIR/runs/routed-seed0/manifest.json: the run was cut off before it began
+    remove the folder and start the run again
+    ");
     assert!(run.checkpoints().is_dir() && run.plots().is_dir());
     assert_eq!(run.metrics_path(), path.join("metrics.jsonl"));
     assert_eq!(run.summary_path(), path.join("summary.json"));
