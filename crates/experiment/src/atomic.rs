@@ -35,7 +35,6 @@ fn write_atomic_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>
     fill(file.as_file_mut())?;
     file.as_file().sync_all()?;
     file.persist(path)?;
-    // the rename itself has to reach the disk, too
     #[cfg(unix)]
     sync_folder(folder);
     Ok(())
@@ -58,11 +57,13 @@ pub(crate) fn is_unfinished(name: &OsStr) -> bool {
     name.to_string_lossy().starts_with(PREFIX)
 }
 
-/// Removes what writes of a killed process left in `folder`. Only for a folder whose lock is held.
+/// Removes what writes of a killed process left in the folder of a run, whose lock is held, and in those below it.
 pub(crate) fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
-        if is_unfinished(&entry.file_name()) {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            sweep(&entry.path());
+        } else if is_unfinished(&entry.file_name()) {
             // a leftover that cannot be removed is in nobody's way
             fs::remove_file(entry.path()).ok();
         }

@@ -60,9 +60,7 @@ impl RunFolder {
     pub fn open(path: &Path) -> Result<Self, RunError> {
         Self::view(path)?;
         let run = Self { path: path.to_owned(), _lock: lock(path)? };
-        for folder in [&run.path, &run.checkpoints(), &run.plots()] {
-            sweep(folder);
-        }
+        sweep(path);
         Ok(run)
     }
 

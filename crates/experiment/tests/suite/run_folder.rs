@@ -101,7 +101,9 @@ fn only_a_run_is_opened() {
 fn opening_clears_away_unfinished_writes() {
     let scratch = tempfile::tempdir().unwrap();
     drop(RunFolder::create(scratch.path()).unwrap());
-    let left = [scratch.path().join(".unfinished-a1b2"), scratch.path().join("checkpoints/.unfinished-c3d4")];
+    let left = [".unfinished-a1b2", "checkpoints/.unfinished-c3d4", "parts/.unfinished-e5f6"];
+    let left = left.map(|name| scratch.path().join(name));
+    fs::create_dir(scratch.path().join("parts")).unwrap();
     for path in &left {
         fs::write(path, "half").unwrap();
     }
