@@ -8,6 +8,7 @@ use candle_core::Device;
 
 use crate::checkpoint::Checkpoint;
 use crate::error::RunError;
+use crate::run_folder::create_folder;
 
 /// The folder `checkpoints/` of a run, with files `update-000123.safetensors`.
 #[derive(Clone, Debug)]
@@ -31,8 +32,7 @@ impl CheckpointStore {
     /// # Errors
     /// As [`Checkpoint::save`]; every older checkpoint is then still there.
     pub fn save(&self, update: u64, checkpoint: &Checkpoint) -> Result<PathBuf, RunError> {
-        fs::create_dir_all(&self.folder)
-            .map_err(|source| RunError::Write { path: self.folder.clone(), source })?;
+        create_folder(&self.folder)?;
         let path = self.folder.join(format!("update-{update:06}.safetensors"));
         checkpoint.save(&path)?;
         if self.keep > 0 {

@@ -65,7 +65,7 @@ pub use metrics::{MetricsWriter, Record, read_metrics, write_csv};
 pub use progress::Progress;
 pub use rand_xoshiro::Xoshiro256PlusPlus;
 pub use report::{UserError, report};
-pub use run_folder::RunFolder;
+pub use run_folder::{RunFolder, create_folder};
 pub use seeds::SeedStreams;
 pub use tensorboard::EventWriter;
 pub use terminal::{print, say};

@@ -1,7 +1,7 @@
 //! The run folder: who may have it, and what is in it.
 use std::fs;
 
-use experiment::{Manifest, RunError, RunFolder};
+use experiment::{Manifest, RunError, RunFolder, create_folder};
 use insta::assert_snapshot;
 
 #[test]
@@ -95,6 +95,16 @@ fn only_a_run_is_opened() {
     // a run that was copied without its hidden files
     fs::write(scratch.path().join("config.toml"), "").unwrap();
     RunFolder::open(scratch.path()).unwrap();
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let scratch = tempfile::tempdir().unwrap();
+    create_folder(&scratch.path().join("runs/plots")).unwrap();
+    create_folder(&scratch.path().join("runs/plots")).unwrap();
+    fs::write(scratch.path().join("file"), "").unwrap();
+    let error = create_folder(&scratch.path().join("file/plots")).unwrap_err();
+    assert!(error.to_string().ends_with("file/plots"), "{error}");
 }
 
 #[test]
