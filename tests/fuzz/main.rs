@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     let seed = arguments.get(2).map_or(Some(0), |seed| seed.parse().ok());
     let (Some(target), Some(seconds), Some(seed)) = (target, seconds, seed) else {
         let names: Vec<&str> = TARGETS.iter().map(|target| target.name).collect();
-        eprintln!("usage: fuzz {} SECONDS [SEED]", names.join("|"));
+        experiment::say(&format!("usage: fuzz {} SECONDS [SEED]", names.join("|")));
         return ExitCode::from(2);
     };
     fuzz(target, Duration::from_secs(seconds), seed)

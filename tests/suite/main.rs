@@ -17,5 +17,7 @@ mod refusals;
 mod repository;
 #[cfg(unix)]
 mod signals;
+#[cfg(target_os = "linux")]
+mod streams;
 mod sweep;
 mod training;

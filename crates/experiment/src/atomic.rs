@@ -10,7 +10,8 @@ use crate::error::RunError;
 const PREFIX: &str = ".unfinished-";
 
 /// Writes `bytes` to `path` so that a reader, or the next process after a crash, finds either the old content
-/// or all of the new: into a temporary file in the same folder, synced to the disk, then renamed.
+/// or all of the new: into a temporary file in the same folder, synced to the disk, then renamed. A folder that
+/// cannot be synced is named in a warning: the new file is there, and would be missing only after a power cut.
 ///
 /// # Errors
 /// [`RunError::Write`] naming `path`; what stood there before is untouched.
@@ -34,10 +35,21 @@ fn write_atomic_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>
     fill(file.as_file_mut())?;
     file.as_file().sync_all()?;
     file.persist(path)?;
-    // the rename itself has to reach the disk, too
     #[cfg(unix)]
-    File::open(folder)?.sync_all()?;
+    sync_folder(folder);
     Ok(())
+}
+
+/// Has a rename in `folder` reach the disk, too.
+#[cfg(unix)]
+fn sync_folder(folder: &Path) {
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // some network file systems do not know how
+        Err(error) if !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => {
+            tracing::warn!("cannot sync {} to the disk: {error}", folder.display());
+        }
+        _ => {}
+    }
 }
 
 /// Whether a file is what a write of a killed process left.
@@ -45,11 +57,13 @@ pub(crate) fn is_unfinished(name: &OsStr) -> bool {
     name.to_string_lossy().starts_with(PREFIX)
 }
 
-/// Removes what writes of a killed process left in `folder`. Only for a folder whose lock is held.
+/// Removes what writes of a killed process left in the folder of a run, whose lock is held, and in those below it.
 pub(crate) fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries.flatten() {
-        if is_unfinished(&entry.file_name()) {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            sweep(&entry.path());
+        } else if is_unfinished(&entry.file_name()) {
             // a leftover that cannot be removed is in nobody's way
             fs::remove_file(entry.path()).ok();
         }
@@ -87,6 +101,21 @@ mod tests {
         let error = write_atomic(&path, b"new").unwrap_err();
         assert!(error.to_string().ends_with("taken"), "{error}");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_cannot_be_opened_to_be_synced_takes_files() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("summary.json");
+        // an administrator may open it in spite of this
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o300)).unwrap();
+        write_atomic(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        sync_folder(&folder.path().join("gone"));
     }
 
     #[cfg(unix)]

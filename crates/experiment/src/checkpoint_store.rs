@@ -1,12 +1,14 @@
 //! The checkpoints of one run: which to keep, which to go on from.
 use std::error::Error as _;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 
 use crate::checkpoint::Checkpoint;
 use crate::error::RunError;
+use crate::run_folder::create_folder;
 
 /// The folder `checkpoints/` of a run, with files `update-000123.safetensors`.
 #[derive(Clone, Debug)]
@@ -22,7 +24,8 @@ impl CheckpointStore {
     }
 
     /// Saves the checkpoint of an update and removes the oldest ones beyond the number to keep. Those of later
-    /// updates, left from a run that was taken up again further back, are neither counted nor removed.
+    /// updates, left from a run that was taken up again further back, are neither counted nor removed. One that
+    /// cannot be removed is named in a warning and stays until the next time.
     ///
     /// Returns the file it wrote.
     ///
@@ -30,15 +33,18 @@ impl CheckpointStore {
     /// As [`Checkpoint::save`], and [`RunError::NotFinite`] for a state that nobody could go on from; every older
     /// checkpoint is then still there.
     pub fn save(&self, update: u64, checkpoint: &Checkpoint) -> Result<PathBuf, RunError> {
-        fs::create_dir_all(&self.folder)
-            .map_err(|source| RunError::Write { path: self.folder.clone(), source })?;
+        create_folder(&self.folder)?;
         let path = self.folder.join(format!("update-{update:06}.safetensors"));
         require_finite(checkpoint, &path)?;
         checkpoint.save(&path)?;
         if self.keep > 0 {
             let upto: Vec<_> = self.list()?.into_iter().filter(|(number, _)| *number <= update).collect();
             for (_, old) in upto.iter().rev().skip(self.keep) {
-                fs::remove_file(old).map_err(|source| RunError::Write { path: old.clone(), source })?;
+                if let Err(error) = fs::remove_file(old)
+                    && error.kind() != io::ErrorKind::NotFound
+                {
+                    tracing::warn!("cannot remove the old checkpoint {}: {error}", old.display());
+                }
             }
         }
         Ok(path)

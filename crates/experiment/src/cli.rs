@@ -1,10 +1,13 @@
-//! The options that every binary has.
+//! The options that every binary has, and its answer to a wrong command line.
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Args;
 
 use crate::device::DeviceArg;
+use crate::report::{UserError, report};
+use crate::terminal::unless_left;
 
 /// The options that every binary and every verb has; flatten it into the parser.
 #[derive(Args, Clone, Debug, Default)]
@@ -48,6 +51,28 @@ impl CommonArgs {
         }
         Self { set, ..self }
     }
+}
+
+/// The end of `main` where clap did not return the arguments of `program`: help and version go to stdout; a wrong
+/// command line is one `error:` line with clap's advice as the hint.
+pub fn usage(error: &clap::Error, program: &str) -> ExitCode {
+    if !error.use_stderr() {
+        return report(unless_left(error.print()));
+    }
+    let text = error.render().to_string();
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
+    let mut first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let mut advice = lines.collect::<Vec<_>>().join("; ").replace("tip: ", "");
+    // what is missing stands in lines of its own
+    if first.ends_with(':') {
+        first = format!("{first} {}", std::mem::take(&mut advice));
+    }
+    let hint = if advice.is_empty() { format!("`{program} --help` lists verbs and options") } else { advice };
+    report(Err::<(), _>(UserError::usage(first).with_hint(hint)))
 }
 
 /// More would be a slip of the fingers, and takes the machine minutes to start.

@@ -19,6 +19,12 @@ pub enum RunError {
         /// What is missing there.
         fault: &'static str,
     },
+    /// The run was cut off before it had written all that it begins with.
+    #[error("there is no {}: the run was cut off before it began", path.display())]
+    NotBegun {
+        /// The manifest that is not there.
+        path: PathBuf,
+    },
     /// Another process holds the lock of the run folder.
     #[error("the run folder {} is in use by {}", path.display(), holder(*pid))]
     Locked {
@@ -43,6 +49,9 @@ pub enum RunError {
         /// What the system said.
         source: io::Error,
     },
+    /// Stdout took no more.
+    #[error("cannot write to stdout")]
+    Stdout(#[source] io::Error),
     /// A value has no JSON form.
     #[error("cannot write {} as JSON", path.display())]
     Json {
@@ -129,6 +138,7 @@ impl RunError {
                 path.display()
             )),
             Self::NotARun { .. } => Some("give the folder that `train` printed, such as runs/NAME-seed0".into()),
+            Self::NotBegun { .. } => Some("remove the folder and start the run again".into()),
             Self::Locked { .. } => Some(
                 "wait until the other process has ended, or choose another folder with --out; a dead process \
                  holds no lock"
@@ -145,6 +155,7 @@ impl RunError {
             Self::Device { hint, .. } => Some((*hint).into()),
             Self::Json { .. }
             | Self::ReservedMetric { .. }
+            | Self::Stdout(_)
             | Self::Unsavable { .. }
             | Self::Tensor { .. }
             | Self::Signals(_) => None,

@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::error::RunError;
-use crate::progress::above_the_bar;
+use crate::terminal::say;
 
 /// The flag of the installed handler: a process can have only one.
 static INSTALLED: Mutex<Option<Interrupt>> = Mutex::new(None);
@@ -52,7 +52,7 @@ pub fn install() -> Result<Interrupt, RunError> {
                 process::exit(130);
             }
             shared.request();
-            above_the_bar(|| eprintln!("stopping after the update in hand; once more to stop at once"));
+            say("stopping after the update in hand; once more to stop at once");
         }
     });
     listener.map_err(RunError::Signals)?;

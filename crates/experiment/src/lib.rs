@@ -11,7 +11,7 @@
 //! | folder | created once, locked while in use, written atomically | [`RunFolder`], [`Manifest`] |
 //! | training | one JSON line an update, event files, a bar, Ctrl-C | [`MetricsWriter`], [`EventWriter`], [`Progress`], [`Interrupt`] |
 //! | resume | the newest intact checkpoint, the metrics cut back to it | [`CheckpointStore`], [`MetricsWriter::resume`] |
-//! | end | one `error:` line, one `hint:` line, an exit code | [`report`] |
+//! | end | data on stdout; one `error:` line, one `hint:` line, an exit code | [`print`](fn@print), [`report`] |
 //!
 //! ```
 //! use experiment::{MetricsWriter, RunFolder, SeedStreams, read_metrics};
@@ -49,11 +49,12 @@ mod report;
 mod run_folder;
 mod seeds;
 mod tensorboard;
+mod terminal;
 
 pub use atomic::write_atomic;
 pub use checkpoint::Checkpoint;
 pub use checkpoint_store::CheckpointStore;
-pub use cli::CommonArgs;
+pub use cli::{CommonArgs, usage};
 pub use config::{ConfigError, Fault, Faults, Settings, load, to_toml};
 pub use device::DeviceArg;
 pub use error::RunError;
@@ -64,6 +65,7 @@ pub use metrics::{MetricsWriter, Record, read_metrics, write_csv};
 pub use progress::Progress;
 pub use rand_xoshiro::Xoshiro256PlusPlus;
 pub use report::{UserError, report};
-pub use run_folder::RunFolder;
+pub use run_folder::{RunFolder, create_folder};
 pub use seeds::SeedStreams;
 pub use tensorboard::EventWriter;
+pub use terminal::{print, say};

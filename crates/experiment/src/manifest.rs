@@ -72,10 +72,15 @@ impl Manifest {
     /// Reads the manifest of an earlier run.
     ///
     /// # Errors
-    /// [`RunError::Read`], also where the file is no manifest.
+    /// [`RunError::Read`], also where the file is no manifest; [`RunError::NotBegun`] where there is none.
     pub fn read(path: &Path) -> Result<Self, RunError> {
-        File::open(path)
-            .and_then(|file| serde_json::from_reader(file.take(LONGEST)).map_err(io::Error::from))
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(RunError::NotBegun { path: path.to_owned() });
+            }
+            other => other,
+        };
+        file.and_then(|file| serde_json::from_reader(file.take(LONGEST)).map_err(io::Error::from))
             .map_err(|source| RunError::Read { path: path.to_owned(), source })
     }
 

@@ -4,6 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::terminal::say;
+
 /// The bar that is on the screen, for those who write beside it (the log, the signal handler).
 static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
@@ -50,7 +52,7 @@ impl Progress {
     /// Prints a line to stderr above the bar; nothing when quiet.
     pub fn println(&self, line: &str) {
         if !self.quiet {
-            self.bar.suspend(|| eprintln!("{line}"));
+            say(line);
         }
     }
 

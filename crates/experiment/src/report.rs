@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::config::ConfigError;
 use crate::error::RunError;
-use crate::progress::above_the_bar;
+use crate::terminal::say;
 
 /// An error of a binary of its own, with what the user can do and the exit code. It travels in an anyhow chain
 /// like any other error; [`report`] finds it there.
@@ -57,7 +57,7 @@ pub fn report<E: Into<anyhow::Error>>(result: Result<(), E>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let (text, code) = describe(&error.into());
-            above_the_bar(|| eprint!("{text}"));
+            say(text.trim_end());
             ExitCode::from(code)
         }
     }

@@ -31,6 +31,14 @@ pub struct RunFolder {
     _lock: Option<File>,
 }
 
+/// Makes a folder, with the folders above it; one that is there already will do.
+///
+/// # Errors
+/// [`RunError::Write`] naming `path`.
+pub fn create_folder(path: &Path) -> Result<(), RunError> {
+    fs::create_dir_all(path).map_err(|source| RunError::Write { path: path.to_owned(), source })
+}
+
 impl RunFolder {
     /// Makes the folder of a new run, with the folders above it.
     ///
@@ -38,17 +46,15 @@ impl RunFolder {
     /// [`RunError::FolderExists`] where the folder holds anything, [`RunError::Locked`] where another process
     /// has just taken it, [`RunError::Write`] where it cannot be made.
     pub fn create(path: &Path) -> Result<Self, RunError> {
-        let unwritable = |source| RunError::Write { path: path.to_owned(), source };
-        fs::create_dir_all(path).map_err(unwritable)?;
+        create_folder(path)?;
         refuse_content(path)?;
         let lock = lock(path)?;
         // another process may have come and gone between the look and the lock
         refuse_content(path)?;
         sweep(path);
         let run = Self { path: path.to_owned(), _lock: lock };
-        for folder in [run.checkpoints(), run.plots()] {
-            fs::create_dir_all(&folder).map_err(|source| RunError::Write { path: folder, source })?;
-        }
+        create_folder(&run.checkpoints())?;
+        create_folder(&run.plots())?;
         Ok(run)
     }
 
@@ -60,9 +66,7 @@ impl RunFolder {
     pub fn open(path: &Path) -> Result<Self, RunError> {
         Self::view(path)?;
         let run = Self { path: path.to_owned(), _lock: lock(path)? };
-        for folder in [&run.path, &run.checkpoints(), &run.plots()] {
-            sweep(folder);
-        }
+        sweep(path);
         Ok(run)
     }
 

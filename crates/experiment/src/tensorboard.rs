@@ -6,13 +6,14 @@
 //! data is an `Event` (`tensorflow/core/util/event.proto`): `double wall_time = 1`, `int64 step = 2`, and either
 //! `string file_version = 3` or `Summary summary = 5`, whose `repeated Value value = 1` has `string tag = 1` and
 //! `float simple_value = 2`.
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::crc32c::crc32c;
 use crate::error::RunError;
+use crate::run_folder::create_folder;
 
 /// Writes scalars into an event file that TensorBoard shows.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ impl EventWriter {
     /// # Errors
     /// [`RunError::Write`].
     pub fn create(folder: &Path) -> Result<Self, RunError> {
-        fs::create_dir_all(folder).map_err(|source| RunError::Write { path: folder.to_owned(), source })?;
+        create_folder(folder)?;
         let mut seconds = wall_time() as u64;
         let (path, file) = loop {
             let path = folder.join(format!("events.out.tfevents.{seconds:010}.signalbox"));
@@ -143,6 +144,8 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     /// The same scalars as in `tests/golden/events.py`, byte for byte as TensorBoard's own writer has them.

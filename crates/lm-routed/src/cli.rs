@@ -1,10 +1,9 @@
 //! The command line: verbs, options, and what each verb prints.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 use experiment::{CommonArgs, DeviceArg, UserError};
 
@@ -99,68 +98,46 @@ enum Verb {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return experiment::usage(&error, "lm-routed"),
     };
     experiment::init_logging(cli.common.quiet);
     experiment::report(dispatch(cli))
-}
-
-/// Help and version go to stdout; a wrong command line is one `error:` line with clap's advice as the hint.
-fn usage(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() {
-        return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    }
-    let text = error.render().to_string();
-    let mut lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
-    let mut first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-    let mut advice = lines.collect::<Vec<_>>().join("; ").replace("tip: ", "");
-    // what is missing stands in lines of its own
-    if first.ends_with(':') {
-        first = format!("{first} {}", std::mem::take(&mut advice));
-    }
-    let hint =
-        if advice.is_empty() { "`lm-routed --help` lists verbs and options".to_owned() } else { advice };
-    experiment::report(Err::<(), _>(UserError::usage(first).with_hint(hint)))
 }
 
 fn dispatch(cli: Cli) -> Result<()> {
     let Cli { common, csv, verb } = cli;
     let common = common.with_every_set(std::env::args_os());
     let mut bar = Bar::new(common.quiet);
-    match verb {
+    let text = match verb {
         None => {
             let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
             if config.experiment.kind == Experiment::Virology {
                 let error = UserError::usage("this config is for the verb `virology`");
                 return Err(error.with_hint("lm-routed virology --config FILE --tokens FILE").into());
             }
-            print(&run::start(&request(&common, config, csv, Vec::new()), &mut bar)?)
+            run::start(&request(&common, config, csv, Vec::new()), &mut bar)?
         }
-        Some(Verb::Era) => begin(Experiment::Era, &common, csv, Vec::new(), &mut bar),
-        Some(Verb::Steer) => begin(Experiment::Steer, &common, csv, Vec::new(), &mut bar),
+        Some(Verb::Era) => begin(Experiment::Era, &common, csv, Vec::new(), &mut bar)?,
+        Some(Verb::Steer) => begin(Experiment::Steer, &common, csv, Vec::new(), &mut bar)?,
         Some(Verb::Virology { tokens }) => {
             let tokens = localise::read_tokens(&tokens).map_err(Error::for_user)?;
-            begin(Experiment::Virology, &common, csv, tokens, &mut bar)
+            begin(Experiment::Virology, &common, csv, tokens, &mut bar)?
         }
         Some(Verb::Resume { run }) => {
             let advice = "it goes on with the settings of the run; to change them, start a new run";
             refuse("resume", &common, csv, &["--csv"], advice)?;
-            print(&run::resume(&run, common.threads, csv, &mut bar)?)
+            run::resume(&run, common.threads, csv, &mut bar)?
         }
         Some(Verb::Plot { run }) => {
             let advice = "it draws what the run has written, into the run's folder or into --out";
             refuse("plot", &common, csv, &["--out"], advice)?;
-            print(&looking::plot(&run, common.out.as_deref())?)
+            looking::plot(&run, common.out.as_deref())?
         }
         Some(Verb::Eval { run }) => {
             let advice = "it prints on stdout and has the config of the run, to be changed with --set";
             refuse("eval", &common, csv, &["--set", "--device"], advice)?;
             let device = common.device.open()?;
-            print(&looking::eval(&run, &common.set, threads(&common), &device)?)
+            looking::eval(&run, &common.set, threads(&common), &device)?
         }
         Some(Verb::Generate { run, model, prompt, length, samples, temperature, top_k, push }) => {
             refuse("generate", &common, csv, &["--seed", "--device"], "it prints on stdout")?;
@@ -177,7 +154,7 @@ fn dispatch(cli: Cli) -> Result<()> {
                 seed: common.seed.unwrap_or(0),
             };
             let device = common.device.open()?;
-            print(&looking::generate(&run, &request, threads(&common), &device)?)
+            looking::generate(&run, &request, threads(&common), &device)?
         }
         Some(Verb::Bench { shape, repetitions }) => {
             let takes = &["--config", "--set", "--device"];
@@ -185,19 +162,26 @@ fn dispatch(cli: Cli) -> Result<()> {
             let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
             let device = common.device.open()?;
             let report = bench(&config, shape, threads(&common), common.device, &device, repetitions)?;
-            print(&format!("{report}\n"))
+            format!("{report}\n")
         }
-    }
+    };
+    Ok(experiment::print(&text)?)
 }
 
 /// Runs an experiment, whichever one the config has.
-fn begin(kind: Experiment, common: &CommonArgs, csv: bool, tokens: Vec<String>, bar: &mut Bar) -> Result<()> {
+fn begin(
+    kind: Experiment,
+    common: &CommonArgs,
+    csv: bool,
+    tokens: Vec<String>,
+    bar: &mut Bar,
+) -> Result<String> {
     let mut config: Config = experiment::load(common.config.as_deref(), &common.set)?;
     config.experiment.kind = kind;
     if kind == Experiment::Virology {
         config.data.forget_words = localise::words_of(&tokens);
     }
-    print(&run::start(&request(common, config, csv, tokens), bar)?)
+    run::start(&request(common, config, csv, tokens), bar)
 }
 
 fn request(common: &CommonArgs, config: Config, csv: bool, tokens: Vec<String>) -> RunRequest {
@@ -260,14 +244,4 @@ fn run_name(common: &CommonArgs, config: &Config, seed: u64) -> PathBuf {
 fn threads(common: &CommonArgs) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     common.threads.unwrap_or_else(cores)
-}
-
-/// Data goes to stdout; a reader that went away early, such as `head`, is no failure.
-fn print(text: &str) -> Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).context("writing to stdout")
-        }
-        _ => Ok(()),
-    }
 }

@@ -1,11 +1,10 @@
 //! The command line: verbs, options, and what each verb prints.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use experiment::{CommonArgs, DeviceArg, UserError};
 
@@ -112,32 +111,10 @@ enum Verb {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return experiment::usage(&error, "mnist-routed"),
     };
     experiment::init_logging(cli.common.quiet);
     experiment::report(dispatch(cli))
-}
-
-/// Help and version go to stdout; a wrong command line is one `error:` line with clap's advice as the hint.
-fn usage(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() {
-        return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    }
-    let text = error.render().to_string();
-    let mut lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
-    let mut first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-    let mut advice = lines.collect::<Vec<_>>().join("; ").replace("tip: ", "");
-    // what is missing stands in lines of its own
-    if first.ends_with(':') {
-        first = format!("{first} {}", std::mem::take(&mut advice));
-    }
-    let hint =
-        if advice.is_empty() { "`mnist-routed --help` lists verbs and options".to_owned() } else { advice };
-    experiment::report(Err::<(), _>(UserError::usage(first).with_hint(hint)))
 }
 
 fn dispatch(cli: Cli) -> Result<()> {
@@ -153,7 +130,7 @@ fn dispatch(cli: Cli) -> Result<()> {
             before.iter().cloned().chain(own.sets()).chain(common.set.iter().cloned()).collect();
         experiment::load::<Config>(common.config.as_deref(), &set)
     };
-    match verb.unwrap_or(Verb::Train) {
+    let text = match verb.unwrap_or(Verb::Train) {
         Verb::Train => {
             let config = load(&[])?;
             let seed = common.seed.unwrap_or(0);
@@ -163,23 +140,23 @@ fn dispatch(cli: Cli) -> Result<()> {
                 announce(&config);
             }
             let (threads, device) = (threads(&common), common.device);
-            print(&run::train(&RunRequest { config, dataset, seed, folder, threads, device, outputs })?)
+            run::train(&RunRequest { config, dataset, seed, folder, threads, device, outputs })?
         }
         Verb::Resume { run } => {
             let advice =
                 "it goes on with the settings of the run; to change them, start a new run with `train`";
             refuse("resume", &common, &own, &["--csv", "--tensorboard", "--data-dir"], advice)?;
-            print(&run::resume(&run, common.threads, outputs, images)?)
+            run::resume(&run, common.threads, outputs, images)?
         }
         Verb::Eval { run, checkpoint } => {
             let advice = "it prints on stdout and has the config of the run";
             refuse("eval", &common, &own, &["--device", "--data-dir"], advice)?;
-            print(&scoring::eval(&run, checkpoint.as_deref(), &common.device, threads(&common), images)?)
+            scoring::eval(&run, checkpoint.as_deref(), &common.device, threads(&common), images)?
         }
         Verb::Plot { runs } => {
             let advice = "it draws what the run has written, into the run's folder or into --out";
             refuse("plot", &common, &own, &["--out", "--data-dir"], advice)?;
-            print(&plot(&runs, &common, images)?)
+            plot(&runs, &common, images)?
         }
         Verb::Table { settings, seeds } => {
             let takes = [
@@ -214,7 +191,7 @@ fn dispatch(cli: Cli) -> Result<()> {
                 device: common.device,
                 outputs,
             };
-            print(&table(&request)?)
+            table(&request)?
         }
         Verb::Bench { repetitions, updates } => {
             let takes = ["--config", "--set", "--setting", "--split", "--device"];
@@ -225,9 +202,10 @@ fn dispatch(cli: Cli) -> Result<()> {
             let device = common.device.open()?;
             let report =
                 bench::bench(&config, threads(&common), &common.device, &device, repetitions, updates)?;
-            print(&format!("{report}\n"))
+            format!("{report}\n")
         }
-    }
+    };
+    Ok(experiment::print(&text)?)
 }
 
 /// Draws runs, the reconstructions with the networks of the first, if it has a checkpoint.
@@ -254,11 +232,11 @@ fn plot(
 fn announce(config: &Config) {
     let (epochs, batch) = (config.train.epochs, config.train.batch_size);
     if (epochs, batch) != PAPER && config.data.dataset == DatasetName::Mnist {
-        eprintln!(
+        experiment::say(&format!(
             "{epochs} epochs with batches of {batch}: quicker than the paper's {} with {}, for which there is \
              --config configs/mnist_paper.toml",
             PAPER.0, PAPER.1
-        );
+        ));
     }
 }
 
@@ -305,15 +283,5 @@ fn refuse(verb: &str, common: &CommonArgs, own: &OwnArgs, takes: &[&str], advice
             Err(UserError::usage(format!("`{verb}` does not take {option}")).with_hint(advice).into())
         }
         None => Ok(()),
-    }
-}
-
-/// Data goes to stdout; a reader that went away early, such as `head`, is no failure.
-fn print(text: &str) -> Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).context("writing to stdout")
-        }
-        _ => Ok(()),
     }
 }

@@ -66,7 +66,7 @@ pub fn draw(
     trainer: Option<&mut Trainer>,
     folder: &Path,
 ) -> Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(folder)?;
+    experiment::create_folder(folder)?;
     let mut paths = Vec::new();
     let mut path = |name: &str| {
         paths.push(folder.join(name));

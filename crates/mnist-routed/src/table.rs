@@ -52,7 +52,8 @@ pub fn table(request: &TableRequest) -> Result<String> {
             let folder =
                 request.folder.join(format!("{:02}-{name}-seed{seed}", config.train.setting.number()));
             if !request.outputs.quiet && !folder.join("summary.json").exists() {
-                eprintln!("run {number} of {total}: {}, seed {seed}", config.train.setting.title());
+                let title = config.train.setting.title();
+                experiment::say(&format!("run {number} of {total}: {title}, seed {seed}"));
             }
             summaries.push(done(request, config, *seed, &folder)?);
         }

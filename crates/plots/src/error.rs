@@ -59,7 +59,7 @@ pub enum PlotError {
         reason: String,
     },
     /// The file could not be written. The old file, if there was one, is unharmed.
-    #[error("cannot write {}: {source}; check that its folder exists, is writable and has room", path.display())]
+    #[error("cannot write {}; check that its folder exists, is writable and has room", path.display())]
     Write {
         /// The file that was to be written.
         path: PathBuf,

@@ -77,7 +77,8 @@ pub(crate) fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), PlotError> {
             _ => Path::new("."),
         };
         let mut builder = tempfile::Builder::new();
-        builder.prefix(".plot-").suffix(".tmp");
+        // as the other files of a run that a killed process has not finished, so that the next one clears it away
+        builder.prefix(".unfinished-");
         // pictures are for sharing: as readable as any other new file, not private like most temporary ones
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));

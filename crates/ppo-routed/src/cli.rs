@@ -1,10 +1,9 @@
 //! The command line: verbs, options, and what each verb prints.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use experiment::{CommonArgs, ConfigError, DeviceArg, UserError};
 
@@ -99,32 +98,10 @@ enum AlgoArg {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return usage(&error),
+        Err(error) => return experiment::usage(&error, "ppo-routed"),
     };
     experiment::init_logging(cli.common.quiet);
     experiment::report(dispatch(cli))
-}
-
-/// Help and version go to stdout; a wrong command line is one `error:` line with clap's advice as the hint.
-fn usage(error: &clap::Error) -> ExitCode {
-    if !error.use_stderr() {
-        return if error.print().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-    }
-    let text = error.render().to_string();
-    let mut lines = text
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty())
-        .take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more"));
-    let mut first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-    let mut advice = lines.collect::<Vec<_>>().join("; ").replace("tip: ", "");
-    // what is missing stands in lines of its own
-    if first.ends_with(':') {
-        first = format!("{first} {}", std::mem::take(&mut advice));
-    }
-    let hint =
-        if advice.is_empty() { "`ppo-routed --help` lists verbs and options".to_owned() } else { advice };
-    experiment::report(Err::<(), _>(UserError::usage(first).with_hint(hint)))
 }
 
 fn dispatch(cli: Cli) -> Result<()> {
@@ -132,7 +109,7 @@ fn dispatch(cli: Cli) -> Result<()> {
     let common = common.with_every_set(std::env::args_os());
     let outputs = Outputs { csv: outputs.csv, tensorboard: outputs.tensorboard, pictures: true };
     let mut bar = Bar::new(common.quiet);
-    match verb.unwrap_or(Verb::Train) {
+    let text = match verb.unwrap_or(Verb::Train) {
         Verb::Train => {
             let config = run_config(&common)?;
             let seed = common.seed.unwrap_or(0);
@@ -145,24 +122,24 @@ fn dispatch(cli: Cli) -> Result<()> {
                 device: common.device,
                 outputs,
             };
-            print(&run::train(&request, &mut bar)?)
+            run::train(&request, &mut bar)?
         }
         Verb::Resume { run } => {
             let advice =
                 "it goes on with the settings of the run; to change them, start a new run with `train`";
             refuse("resume", &common, outputs, &["--csv", "--tensorboard"], advice)?;
-            print(&run::resume(&run, common.threads, outputs, &mut bar)?)
+            run::resume(&run, common.threads, outputs, &mut bar)?
         }
         Verb::Eval { run, checkpoint, repeats } => {
             let advice = "it prints on stdout and has the config of the run, to be changed with --set";
             refuse("eval", &common, outputs, &["--set", "--seed", "--device"], advice)?;
-            print(&scoring::eval(&run, checkpoint.as_deref(), &common, threads(&common), repeats)?)
+            scoring::eval(&run, checkpoint.as_deref(), &common, threads(&common), repeats)?
         }
         Verb::Plot { runs } => {
             refuse("plot", &common, outputs, &["--out"], DRAWN)?;
             let folder = common.out.clone();
             let paths = pictures::plot(&runs, folder.as_deref())?;
-            print(&lines(&paths))
+            lines(&paths)
         }
         Verb::Render { run, text } => {
             if text {
@@ -173,19 +150,19 @@ fn dispatch(cli: Cli) -> Result<()> {
                     &["--seed"],
                     "it prints on stdout what the run's policies do",
                 )?;
-                return print(&scoring::play(&run, common.seed.unwrap_or(0))?);
+                return Ok(experiment::print(&scoring::play(&run, common.seed.unwrap_or(0))?)?);
             }
             refuse("render", &common, outputs, &["--out"], DRAWN)?;
             let paths = pictures::render(&run, common.out.as_deref())?;
-            print(&lines(&paths))
+            lines(&paths)
         }
         Verb::Sweep(args) => {
             let advice = "seeds stand in sweep.seeds; each run has a folder in the sweep's";
             let takes = args.takes();
             refuse(args.name(), &common, outputs, takes, advice)?;
             let report = sweep(args, &common)?;
-            print(&report.text)?;
-            report.fault.map_or(Ok(()), |fault| Err(fault.into()))
+            experiment::print(&report.text)?;
+            return report.fault.map_or(Ok(()), |fault| Err(fault.into()));
         }
         Verb::Bench { algo, repetitions, updates } => {
             refuse(
@@ -205,9 +182,10 @@ fn dispatch(cli: Cli) -> Result<()> {
             let device = common.device.open()?;
             let report =
                 bench::bench(&config, threads(&common), &common.device, &device, repetitions, updates)?;
-            print(&format!("{report}\n"))
+            format!("{report}\n")
         }
-    }
+    };
+    Ok(experiment::print(&text)?)
 }
 
 /// The settings of a run; a sweep's file is sent to its verb.
@@ -263,14 +241,4 @@ fn refuse(verb: &str, common: &CommonArgs, outputs: Outputs, takes: &[&str], adv
 fn lines(paths: &[PathBuf]) -> String {
     let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     paths.join("\n") + "\n"
-}
-
-/// Data goes to stdout; a reader that went away early, such as `head`, is no failure.
-fn print(text: &str) -> Result<()> {
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).context("writing to stdout")
-        }
-        _ => Ok(()),
-    }
 }

@@ -268,6 +268,22 @@ fn the_store_keeps_the_newest() {
 }
 
 #[test]
+fn an_old_one_that_cannot_be_removed_stops_no_run() {
+    let (folder, _) = scratch();
+    let store = CheckpointStore::new(folder.path(), 1);
+    // a folder cannot be removed as a file can
+    fs::create_dir(folder.path().join("update-000001.safetensors")).unwrap();
+    for update in [2, 3] {
+        store.save(update, &at(update)).unwrap();
+    }
+    assert_eq!(updates(&store), [1, 3]);
+    // nor can what is gone already
+    fs::remove_dir(folder.path().join("update-000001.safetensors")).unwrap();
+    store.save(4, &at(4)).unwrap();
+    assert_eq!(updates(&store), [4]);
+}
+
+#[test]
 fn the_newest_intact_one_is_found_and_never_pruned_by_damaged_ones() {
     let (folder, _) = scratch();
     let store = CheckpointStore::new(folder.path(), 1);

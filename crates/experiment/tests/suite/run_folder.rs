@@ -1,7 +1,7 @@
 //! The run folder: who may have it, and what is in it.
 use std::fs;
 
-use experiment::{Manifest, RunError, RunFolder};
+use experiment::{Manifest, RunError, RunFolder, create_folder};
 use insta::assert_snapshot;
 
 #[test]
@@ -18,6 +18,14 @@ fn a_new_run_has_its_places() {
     assert_eq!(Manifest::read(&run.manifest_path()).unwrap().seed, 7);
     let error = Manifest::read(&run.config_path()).unwrap_err();
     assert!(matches!(error, RunError::Read { .. }), "{error}");
+    // the disk was full before the run had begun
+    fs::remove_file(run.manifest_path()).unwrap();
+    let error = Manifest::read(&run.manifest_path()).unwrap_err();
+    let text = format!("{error}\n{}", error.hint().unwrap()).replace(scratch.path().to_str().unwrap(), "DIR");
+    assert_snapshot!(text, @"
+    there is no DIR/runs/routed-seed0/manifest.json: the run was cut off before it began
+    remove the folder and start the run again
+    ");
     assert!(run.checkpoints().is_dir() && run.plots().is_dir());
     assert_eq!(run.metrics_path(), path.join("metrics.jsonl"));
     assert_eq!(run.summary_path(), path.join("summary.json"));
@@ -90,10 +98,22 @@ fn only_a_run_is_opened() {
 }
 
 #[test]
+fn a_folder_that_cannot_be_made_is_named() {
+    let scratch = tempfile::tempdir().unwrap();
+    create_folder(&scratch.path().join("runs/plots")).unwrap();
+    create_folder(&scratch.path().join("runs/plots")).unwrap();
+    fs::write(scratch.path().join("file"), "").unwrap();
+    let error = create_folder(&scratch.path().join("file/plots")).unwrap_err();
+    assert!(error.to_string().ends_with("file/plots"), "{error}");
+}
+
+#[test]
 fn opening_clears_away_unfinished_writes() {
     let scratch = tempfile::tempdir().unwrap();
     drop(RunFolder::create(scratch.path()).unwrap());
-    let left = [scratch.path().join(".unfinished-a1b2"), scratch.path().join("checkpoints/.unfinished-c3d4")];
+    let left = [".unfinished-a1b2", "checkpoints/.unfinished-c3d4", "parts/.unfinished-e5f6"];
+    let left = left.map(|name| scratch.path().join(name));
+    fs::create_dir(scratch.path().join("parts")).unwrap();
     for path in &left {
         fs::write(path, "half").unwrap();
     }

@@ -38,7 +38,7 @@ type Source = (String, Box<dyn Fn() -> Result<Fetched, String>>);
 pub(super) fn fetch(name: DatasetName, folder: &Path, quiet: bool) -> Result<(), String> {
     let say = |line: String| {
         if !quiet {
-            eprintln!("{line}");
+            experiment::say(&line);
         }
     };
     let mut faults = Vec::new();

@@ -40,7 +40,7 @@ enum Shown {
 /// # Errors
 /// Fails where a picture cannot be written.
 pub fn draw(results: &Results, threshold: f64, folder: &Path) -> Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(folder)?;
+    experiment::create_folder(folder)?;
     let mut paths = Vec::new();
     let mut save = |figure: Figure, name: &str| -> Result<()> {
         let path = folder.join(name);

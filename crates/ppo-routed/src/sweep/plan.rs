@@ -65,8 +65,7 @@ impl Sweep {
     /// Fails where the files cannot be written.
     pub fn write(&self) -> Result<()> {
         let folder = &self.folder;
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        experiment::create_folder(folder)?;
         let mut lines = String::new();
         for planned in &self.runs {
             lines += &serde_json::to_string(planned).context("the plan")?;
