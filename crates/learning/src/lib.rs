@@ -37,4 +37,4 @@ mod parameters;
 pub use adam::{Adam, AdamConfig, WeightDecay};
 pub use clip::{clip_grad_norm, global_norm};
 pub use error::LearningError;
-pub use parameters::Parameters;
+pub use parameters::{Parameters, require};
