@@ -66,7 +66,8 @@ pub fn draw(
     trainer: Option<&mut Trainer>,
     folder: &Path,
 ) -> Result<Vec<PathBuf>> {
-    std::fs::create_dir_all(folder)?;
+    std::fs::create_dir_all(folder)
+        .map_err(|source| experiment::RunError::Write { path: folder.to_owned(), source })?;
     let mut paths = Vec::new();
     let mut path = |name: &str| {
         paths.push(folder.join(name));
