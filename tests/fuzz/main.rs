@@ -9,10 +9,12 @@
 
 mod mutate;
 mod targets;
+mod texts;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use mutate::Mutator;
@@ -22,6 +24,9 @@ use targets::{TARGETS, Target};
 const MOST_MEMORY: u64 = 400 << 10;
 /// No input may take longer to be refused.
 const LONGEST: Duration = Duration::from_secs(5);
+
+/// Where the last panic was and what it said; it may have been on another thread.
+static LAST_PANIC: Mutex<String> = Mutex::new(String::new());
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -43,9 +48,19 @@ fn fuzz(target: &Target, time: Duration, seed: u64) -> ExitCode {
     let samples = (target.samples)(folder.path());
     let mut mutator = Mutator::new(seed);
     let path = (target.prepare)(folder.path());
+    for (number, sample) in samples.iter().enumerate() {
+        std::fs::write(&path, sample).unwrap();
+        if let Err(words) = (target.read)(&path) {
+            println!("{}: sample {number} is no good file: {words}", target.name);
+            return ExitCode::FAILURE;
+        }
+    }
     let (mut inputs, mut accepted, began) = (0u64, 0u64, Instant::now());
     let mut slowest = Duration::ZERO;
-    std::panic::set_hook(Box::new(|_| {}));
+    std::panic::set_hook(Box::new(|panic| {
+        let words = panic.to_string();
+        *LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner) = words.replace('\n', " ");
+    }));
     while began.elapsed() < time {
         let input = mutator.mutate(&samples);
         std::fs::write(&path, &input).unwrap();
@@ -57,7 +72,7 @@ fn fuzz(target: &Target, time: Duration, seed: u64) -> ExitCode {
             }
             Ok(Err(message)) if message.trim().is_empty() => Some("an error without words".to_owned()),
             Ok(Err(_)) => None,
-            Err(_) => Some("a panic".to_owned()),
+            Err(_) => Some(LAST_PANIC.lock().unwrap_or_else(PoisonError::into_inner).clone()),
         };
         let took = start.elapsed();
         slowest = slowest.max(took);

@@ -1,7 +1,37 @@
 //! Damage.
 
+use std::ops::Range;
+
 use experiment::{SeedStreams, Xoshiro256PlusPlus};
 use rand::RngExt;
+
+/// What may stand where a number or a string does.
+const VALUES: [&[u8]; 12] = [
+    b"0",
+    b"1",
+    b"-3",
+    b"255",
+    b"65536",
+    b"4294967295",
+    b"18446744073709551615",
+    b"1e308",
+    b"\"\"",
+    b"\" \"",
+    b"\"a\"",
+    b"true",
+];
+
+/// The next number or string in quotes behind a place.
+fn value(bytes: &[u8], at: usize) -> Option<Range<usize>> {
+    let start = at + bytes[at..].iter().position(|byte| byte.is_ascii_digit() || *byte == b'"')?;
+    let rest = &bytes[start + 1..];
+    let length = if bytes[start] == b'"' {
+        rest.iter().position(|byte| *byte == b'"')? + 1
+    } else {
+        rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
+    };
+    Some(start..start + 1 + length)
+}
 
 /// Makes damaged files out of good ones.
 pub struct Mutator {
@@ -55,7 +85,7 @@ impl Mutator {
     fn damage(&mut self, input: &mut Vec<u8>, samples: &[Vec<u8>]) {
         let at = self.place(input.len());
         let length = self.rng.random_range(1..=64).min(input.len() - at.min(input.len()));
-        match self.rng.random_range(0..9) {
+        match self.rng.random_range(0..12) {
             0 if !input.is_empty() => input[at] ^= 1 << self.rng.random_range(0..8),
             1 if !input.is_empty() => input[at] = self.rng.random(),
             2 => input.truncate(at),
@@ -77,10 +107,25 @@ impl Mutator {
                     if self.rng.random() { piece.len().min(input.len() - at.min(input.len())) } else { 0 };
                 drop(input.splice(at..at + over, piece.iter().copied()));
             }
-            _ => {
+            8 => {
                 let bytes: Vec<u8> = (0..length).map(|_| self.rng.random()).collect();
                 drop(input.splice(at..at, bytes));
             }
+            _ => self.exchange(input, samples),
         }
+    }
+
+    /// A number or string in place of another, after which text is still of its grammar.
+    fn exchange(&mut self, input: &mut Vec<u8>, samples: &[Vec<u8>]) {
+        let at = self.rng.random_range(0..=input.len());
+        let Some(range) = value(input, at) else { return };
+        let piece = if self.rng.random() {
+            VALUES[self.rng.random_range(0..VALUES.len())].to_vec()
+        } else {
+            let other = &samples[self.rng.random_range(0..samples.len())];
+            let from = self.rng.random_range(0..=other.len());
+            value(other, from).map_or_else(Vec::new, |range| other[range].to_vec())
+        };
+        drop(input.splice(range, piece));
     }
 }

@@ -7,6 +7,8 @@ use experiment::{Checkpoint, Manifest, MetricsWriter};
 use ppo_routed::sweep::{Sweep, SweepConfig};
 use ppo_routed::{Config, Summary};
 
+use crate::texts;
+
 /// A reader of files.
 pub struct Target {
     pub name: &'static str,
@@ -24,13 +26,17 @@ pub const TARGETS: &[Target] = &[
     Target { name: "metrics", samples: metrics, prepare: file, read: read_metrics },
     Target { name: "sweep", samples: plans, prepare: sweep_folder, read: read_plan },
     Target { name: "json", samples: json, prepare: file, read: read_json },
+    Target { name: "idx", samples: images_and_labels, prepare: file, read: read_idx },
+    Target { name: "stories", samples: texts::stories, prepare: file, read: texts::read_stories },
+    Target { name: "tokenizer", samples: texts::tokenizers, prepare: file, read: texts::read_tokenizer },
+    Target { name: "tokens", samples: texts::token_files, prepare: file, read: texts::read_tokens },
 ];
 
 fn file(folder: &Path) -> PathBuf {
     folder.join("input.bin")
 }
 
-fn words<E: std::fmt::Display>(error: E) -> String {
+pub fn words<E: std::fmt::Display>(error: E) -> String {
     format!("{error:#}")
 }
 
@@ -108,11 +114,37 @@ fn json(_: &Path) -> Vec<Vec<u8>> {
     let summary = br#"{"method": "naive", "algo": "ppo", "oversight_prob": 0.1, "seed": 1, "updates": 2,
         "env_steps": 64, "seconds": 0.5, "sps": 128.0, "policies": {"full": {"final": 0.1, "best": 0.2,
         "share_diamond": 0.5, "share_ghost": 0.5}}}"#;
-    vec![manifest, summary.to_vec()]
+    let errors =
+        r#""mse": [1,1,1,1,1,1,1,1,1,1], "mae": [1,1,1,1,1,1,1,1,1,1], "part_mse": [1,1], "part_mae": [1,1]"#;
+    let network = |name: &str| format!(r#"{{"name": "{name}", {errors}}}"#);
+    let networks = ["decoder", "top", "bottom"].map(network).join(", ");
+    let of_mnist = format!(
+        r#"{{"setting": "routing", "split": "0-4|5-9", "dataset": "sample", "seed": 1, "epochs": 1, "batch_size": 2,
+        "updates": 1, "images": 2, "seconds": 1, "images_per_second": 1, "factor": 1, "networks": [{networks}]}}"#
+    );
+    vec![manifest, summary.to_vec(), of_mnist.into_bytes()]
 }
 
 fn read_json(path: &Path) -> Result<(), String> {
     let manifest = Manifest::read(path).map(drop).map_err(words);
     let summary = Summary::read(path).map(drop).map_err(words);
-    manifest.or(summary)
+    let of_mnist = mnist_routed::Summary::read(path).map(drop).map_err(words);
+    manifest.or(summary).or(of_mnist)
+}
+
+fn images_and_labels(_: &Path) -> Vec<Vec<u8>> {
+    let file = |header: &[u32], content: &[u8]| {
+        let header = header.iter().copied().flat_map(u32::to_be_bytes);
+        header.chain(content.iter().copied()).collect::<Vec<u8>>()
+    };
+    vec![file(&[0x0803, 1, 28, 28], &[7; 784]), file(&[0x0801, 12], &[9, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0])]
+}
+
+fn read_idx(path: &Path) -> Result<(), String> {
+    let bytes = std::fs::read(path).unwrap();
+    let images = mnist_routed::data::parse_images(&bytes).map(|pixels| assert_eq!(pixels.len() % 784, 0));
+    let labels = mnist_routed::data::parse_labels(&bytes).map(|labels| {
+        assert!(labels.iter().all(|label| *label < 10), "a label without a class");
+    });
+    images.or(labels)
 }

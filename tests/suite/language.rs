@@ -25,7 +25,7 @@ static TEXTS: LazyLock<String> = LazyLock::new(|| {
     texts
 });
 
-fn place() -> Place {
+pub fn place() -> Place {
     Place::for_lm(&TEXTS)
 }
 
@@ -193,6 +193,14 @@ fn bench_prints_one_line_with_the_keys_of_the_contract() {
     assert!(!place.path("runs").exists(), "it writes nothing");
 }
 
+/// A tokenizer with a token for each word of a JSON object.
+fn words(vocabulary: &str) -> String {
+    format!(
+        r#"{{"version": "1.0", "added_tokens": [], "pre_tokenizer": {{"type": "Whitespace"}},
+        "model": {{"type": "WordLevel", "vocab": {vocabulary}, "unk_token": "a"}}}}"#
+    )
+}
+
 #[test]
 fn what_cannot_be_is_refused_in_one_line_and_a_hint() {
     let place = place();
@@ -201,6 +209,10 @@ fn what_cannot_be_is_refused_in_one_line_and_a_hint() {
     place.write("few.txt", "A tree.\n\nA house.\n\nA tree.\n");
     place.write("nothing.txt", "# no token\n");
     place.write("strange.txt", "␣hippopotamus\n");
+    place.write("space.txt", "␣\n");
+    place.write("one.txt", "A tree stands alone in the forest.\n");
+    place.write("high.json", words(r#"{"a": 0, "b": 70000}"#));
+    place.write("clash.json", words(r#"{"a": 0, "b": 2}"#));
     for (line, code, error) in [
         ("--set train.stepz=1", 2, "`train.stepz` (--set): no such key, did you mean `train.steps`?"),
         (
@@ -217,11 +229,16 @@ fn what_cannot_be_is_refused_in_one_line_and_a_hint() {
         ("--set data.train=broken.jsonl", 2, "line 1 is no JSON object with a `text`"),
         ("--set data.train=hub:a/b/c", 2, "without the feature `hub`"),
         ("--set data.forget_words=[\"zebra\"]", 2, "has a word of data.forget_words (zebra)"),
+        ("--set data.train=.", 2, "in .: it is no regular file"),
+        ("--set data.train=one.txt", 2, "one.txt: it holds one document"),
         ("--set data.tokenizer=few.txt", 2, "few.txt is none"),
+        ("--set data.tokenizer=high.json", 2, "it has the token 70000; up to 65,535 can be used"),
+        ("--set data.tokenizer=clash.json", 2, "have the same number 2"),
         ("--threads 0", 2, "at least one thread is needed"),
         ("steer --set steer.token=␣hippopotamus", 2, "is not one token of the vocabulary"),
         ("virology", 2, "required arguments were not provided: --tokens <FILE>"),
         ("virology --tokens nothing.txt", 2, "it lists no token"),
+        ("virology --tokens space.txt", 2, "it lists no token"),
         ("virology --tokens nowhere.txt", 2, "cannot read the texts in nowhere.txt"),
         ("resume nowhere", 2, "nowhere is not a run folder"),
         ("plot nowhere", 2, "nowhere is not a run folder"),

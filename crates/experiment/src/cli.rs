@@ -75,8 +75,8 @@ pub fn usage(error: &clap::Error, program: &str) -> ExitCode {
     report(Err::<(), _>(UserError::usage(first).with_hint(hint)))
 }
 
-/// More would be a slip of the fingers, and takes the machine minutes to start.
-const MOST_THREADS: usize = 1024;
+/// The most threads that a run may have: more would be a slip of the fingers, and takes the machine minutes to start.
+pub const MOST_THREADS: usize = 1024;
 
 fn threads(text: &str) -> Result<usize, String> {
     match text.parse() {

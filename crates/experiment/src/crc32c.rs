@@ -1,4 +1,4 @@
-//! CRC-32C (Castagnoli), the checksum of `TensorBoard`'s records and of our checkpoints.
+//! CRC-32C (Castagnoli), the checksum of `TensorBoard`'s records and of our own files.
 
 /// The polynomial 0x1EDC6F41, bits reversed.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
@@ -32,8 +32,8 @@ const fn tables() -> [[u32; 256]; 8] {
     tables
 }
 
-/// The checksum of `bytes`, eight at a time.
-pub(crate) fn crc32c(bytes: &[u8]) -> u32 {
+/// The CRC-32C (Castagnoli) of `bytes`, as in RFC 3720.
+pub fn crc32c(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     let (eights, rest) = bytes.as_chunks::<8>();
     for eight in eights {

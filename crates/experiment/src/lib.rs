@@ -33,6 +33,7 @@
 #![warn(missing_docs)]
 
 mod atomic;
+mod bounded;
 mod checkpoint;
 mod checkpoint_store;
 mod cli;
@@ -52,10 +53,12 @@ mod tensorboard;
 mod terminal;
 
 pub use atomic::write_atomic;
+pub use bounded::read_at_most;
 pub use checkpoint::Checkpoint;
 pub use checkpoint_store::CheckpointStore;
-pub use cli::{CommonArgs, usage};
+pub use cli::{CommonArgs, MOST_THREADS, usage};
 pub use config::{ConfigError, Fault, Faults, Settings, load, to_toml};
+pub use crc32c::crc32c;
 pub use device::DeviceArg;
 pub use error::RunError;
 pub use interrupt::{Interrupt, install};

@@ -1,13 +1,14 @@
 //! What a run was: written to `manifest.json`, so that a result can be repeated.
 use std::env;
 use std::fmt::Display;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounded::read_at_most;
+use crate::cli::MOST_THREADS;
 use crate::error::RunError;
 
 /// No manifest is longer, command line included.
@@ -72,16 +73,22 @@ impl Manifest {
     /// Reads the manifest of an earlier run.
     ///
     /// # Errors
-    /// [`RunError::Read`], also where the file is no manifest; [`RunError::NotBegun`] where there is none.
+    /// [`RunError::Read`], also where the file is no manifest or names a number of threads that cannot be started;
+    /// [`RunError::NotBegun`] where there is none.
     pub fn read(path: &Path) -> Result<Self, RunError> {
-        let file = match File::open(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(RunError::NotBegun { path: path.to_owned() });
+        let read = || -> io::Result<Self> {
+            let manifest: Self = serde_json::from_slice(&read_at_most(path, LONGEST)?)?;
+            if !(1..=MOST_THREADS).contains(&manifest.threads) {
+                let fault =
+                    format!("threads must lie between 1 and {MOST_THREADS}, got {}", manifest.threads);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, fault));
             }
-            other => other,
+            Ok(manifest)
         };
-        file.and_then(|file| serde_json::from_reader(file.take(LONGEST)).map_err(io::Error::from))
-            .map_err(|source| RunError::Read { path: path.to_owned(), source })
+        read().map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => RunError::NotBegun { path: path.to_owned() },
+            _ => RunError::Read { path: path.to_owned(), source },
+        })
     }
 
     /// Notes that the run goes on now after an interruption.
@@ -144,6 +151,24 @@ mod tests {
     fn the_program_is_named_without_its_folder() {
         let manifest = Manifest::new("ppo-routed", "0.1.0", 1, 2, "cpu");
         assert!(!manifest.command_line[0].contains(std::path::MAIN_SEPARATOR), "{:?}", manifest.command_line);
+    }
+
+    #[test]
+    fn a_number_of_threads_that_cannot_be_started_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("manifest.json");
+        let mut manifest = Manifest::new("ppo-routed", "0.1.0", 1, MOST_THREADS, "cpu");
+        let mut read = |threads: usize| {
+            manifest.threads = threads;
+            std::fs::write(&path, serde_json::to_vec(&manifest).unwrap()).unwrap();
+            Manifest::read(&path)
+        };
+        assert_eq!(read(MOST_THREADS).unwrap().threads, MOST_THREADS);
+        for threads in [0, MOST_THREADS + 1, usize::MAX] {
+            let error = read(threads).unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert_eq!(source, format!("threads must lie between 1 and 1024, got {threads}"));
+        }
     }
 
     #[test]

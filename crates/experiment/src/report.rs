@@ -65,7 +65,10 @@ pub fn report<E: Into<anyhow::Error>>(result: Result<(), E>) -> ExitCode {
 
 /// What [`report`] prints, and the exit code.
 fn describe(error: &anyhow::Error) -> (String, u8) {
-    let mut text = format!("error: {error:#}\n");
+    let message = format!("{error:#}");
+    // names in damaged files may hold anything; only a list of faults has lines of its own
+    let list = error.chain().any(|cause| cause.downcast_ref::<ConfigError>().is_some());
+    let mut text = format!("error: {}\n", printable(&message, list));
     // a context that was added as a value is not in the chain as itself, but the whole can be asked for it
     let context = error.downcast_ref::<UserError>().map(|error| (error.hint.clone(), error.exit_code));
     let causes = error.chain().filter_map(|cause| {
@@ -82,6 +85,20 @@ fn describe(error: &anyhow::Error) -> (String, u8) {
         writeln!(text, "hint: {hint}").ok();
     }
     (text, known.first().map_or(1, |(_, code)| *code))
+}
+
+/// Without line ends, unless `lines` says that they belong there, and with every other control character escaped.
+fn printable(message: &str, lines: bool) -> String {
+    let mut out = String::with_capacity(message.len());
+    for letter in message.trim_end().chars() {
+        match letter {
+            '\n' if lines => out.push('\n'),
+            '\n' => out.push(' '),
+            letter if letter.is_control() => out.extend(letter.escape_debug()),
+            letter => out.push(letter),
+        }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -124,6 +141,12 @@ mod tests {
         assert_eq!(describe(&error), (text.to_owned(), 2));
         let error = anyhow::Error::new(UserError::failed("the loss is NaN"));
         assert_eq!(describe(&error), ("error: the loss is NaN\n".to_owned(), 1));
+    }
+
+    #[test]
+    fn what_a_damaged_file_says_stays_one_line() {
+        let error = anyhow::anyhow!("it has the parameters a\nb and \u{1b}[31mc\n");
+        assert_eq!(describe(&error).0, "error: it has the parameters a b and \\u{1b}[31mc\n");
     }
 
     #[test]

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Tensor, Var, bail};
+use candle_core::{CpuStorage, DType, InplaceOp2, InplaceOp3, Layout, Tensor, Var, bail};
 use rayon::prelude::*;
 
-use crate::{LearningError, Parameters, kernels};
+use crate::{LearningError, Parameters, kernels, require};
 
 mod slices;
 
@@ -61,7 +61,7 @@ impl Moments {
         let correction1 = 1.0 - beta1.powf(self.steps as f64);
         let correction2 = 1.0 - beta2.powf(self.steps as f64);
         let (first, second) = (&self.first, &self.second);
-        if weight.device().is_cpu() && weight.dtype() == candle_core::DType::F32 {
+        if weight.device().is_cpu() && weight.dtype() == DType::F32 {
             let grad = grad.contiguous()?;
             first.inplace_op2(&grad, &Decay { beta: beta1, square: false })?;
             second.inplace_op2(&grad, &Decay { beta: beta2, square: true })?;
@@ -152,7 +152,7 @@ impl Adam {
     /// Goes back to a state that [`Adam::state`] gave. Nothing changes unless the whole state fits.
     ///
     /// # Errors
-    /// Fails where an entry is lacking or has another shape; `origin` names the source in the message.
+    /// Fails where an entry is lacking or has another shape or type; `origin` names the source in the message.
     pub fn load_state(
         &mut self,
         state: &BTreeMap<String, Tensor>,
@@ -160,25 +160,21 @@ impl Adam {
     ) -> Result<(), LearningError> {
         let mut loaded = BTreeMap::new();
         for (name, var) in self.parameters.iter() {
-            let entry = |kind: &str, shape: &[usize]| -> Result<Tensor, LearningError> {
+            let entry = |kind: &str, shape: &[usize], dtype: DType| -> Result<Tensor, LearningError> {
                 let key = format!("{kind}.{name}");
                 let Some(tensor) = state.get(&key) else {
                     return Err(LearningError::Missing { origin: origin.to_owned(), names: key });
                 };
-                if tensor.dims() != shape {
-                    let (origin, expected) = (origin.to_owned(), shape.to_vec());
-                    let found = tensor.dims().to_vec();
-                    return Err(LearningError::Shape { origin, name: key, expected, found });
-                }
+                require(tensor, shape, dtype, &key, origin)?;
                 Ok(tensor.clone())
             };
             let place = |t: Tensor| -> Result<Tensor, LearningError> {
-                Ok(t.to_device(var.device())?.to_dtype(var.dtype())?.contiguous()?.copy()?)
+                Ok(t.to_device(var.device())?.contiguous()?.copy()?)
             };
-            let steps = entry("steps", &[1])?.to_dtype(candle_core::DType::I64)?.to_vec1::<i64>()?[0];
+            let steps = entry("steps", &[1], DType::I64)?.to_vec1::<i64>()?[0];
             let steps = u64::try_from(steps).unwrap_or(0);
-            let first = place(entry("first", var.dims())?)?;
-            let second = place(entry("second", var.dims())?)?;
+            let first = place(entry("first", var.dims(), var.dtype())?)?;
+            let second = place(entry("second", var.dims(), var.dtype())?)?;
             loaded.insert(name.to_owned(), Moments { steps, first, second });
         }
         self.moments = loaded;
@@ -259,7 +255,7 @@ fn slice_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> candle_core::R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device};
+    use candle_core::Device;
 
     /// Three steps on w = [0.5, −1.5, 2.0] with gradients 2w + 1 at lr 0.1; made by `tests/golden/adam.py`.
     const GOLDEN: [(WeightDecay, [f64; 3]); 3] = [
@@ -343,5 +339,9 @@ mod tests {
         cut.remove("second.w");
         let error = adam.load_state(&cut, "checkpoint").unwrap_err().to_string();
         assert!(error.contains("checkpoint lacks the parameters second.w"), "{error}");
+        let mut other = state;
+        other.insert("steps.w".to_owned(), Tensor::new(&[1f32], &Device::Cpu).unwrap());
+        let error = adam.load_state(&other, "checkpoint").unwrap_err().to_string();
+        assert!(error.contains("checkpoint has steps.w of type F32, the model needs I64"), "{error}");
     }
 }

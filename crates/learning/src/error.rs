@@ -46,6 +46,18 @@ pub enum LearningError {
         /// The shape that was found.
         found: Vec<usize>,
     },
+    /// A parameter is of another type than the model's.
+    #[error("{origin} has {name} of type {found:?}, the model needs {expected:?}: convert it")]
+    Type {
+        /// Where the values came from.
+        origin: String,
+        /// The parameter's name.
+        name: String,
+        /// The model's type.
+        expected: candle_core::DType,
+        /// The type that was found.
+        found: candle_core::DType,
+    },
     /// A file could not be read as safetensors.
     #[error("cannot read {path}: {reason}; the file is cut short or no safetensors file")]
     Unreadable {

@@ -65,11 +65,12 @@ impl Parameters {
         self.vars.iter().map(|(name, var)| Ok((name.clone(), var.as_tensor().copy()?.detach()))).collect()
     }
 
-    /// Sets every variable to the value of the same name in `values`. Nothing changes unless all names and
-    /// shapes agree.
+    /// Sets every variable to the value of the same name in `values`. Nothing changes unless all names, shapes and
+    /// types agree.
     ///
     /// # Errors
-    /// Fails where a name is lacking or too many or a shape differs; `origin` names the source in the message.
+    /// Fails where a name is lacking or too many or a shape or type differs; `origin` names the source in the
+    /// message.
     pub fn load(&self, values: &BTreeMap<String, Tensor>, origin: &str) -> Result<(), LearningError> {
         let origin = || origin.to_owned();
         let missing: Vec<_> = self.vars.keys().filter(|name| !values.contains_key(*name)).collect();
@@ -81,17 +82,10 @@ impl Parameters {
             return Err(LearningError::Unexpected { origin: origin(), names: join(unexpected) });
         }
         for (name, var) in &self.vars {
-            if values[name].dims() != var.dims() {
-                return Err(LearningError::Shape {
-                    origin: origin(),
-                    name: name.clone(),
-                    expected: var.dims().to_vec(),
-                    found: values[name].dims().to_vec(),
-                });
-            }
+            require(&values[name], var.dims(), var.dtype(), name, &origin())?;
         }
         for (name, var) in &self.vars {
-            var.set(&values[name].to_device(var.device())?.to_dtype(var.dtype())?.contiguous()?.copy()?)?;
+            var.set(&values[name].to_device(var.device())?.contiguous()?.copy()?)?;
         }
         Ok(())
     }
@@ -128,6 +122,29 @@ impl Parameters {
         }
         Ok(flat)
     }
+}
+
+/// Refuses a tensor of another shape or type than a model needs; `name` and `origin` name it and its source in the
+/// message.
+///
+/// # Errors
+/// [`LearningError::Shape`] and [`LearningError::Type`].
+pub fn require(
+    tensor: &Tensor,
+    shape: &[usize],
+    dtype: DType,
+    name: &str,
+    origin: &str,
+) -> Result<(), LearningError> {
+    let (origin, name) = (origin.to_owned(), name.to_owned());
+    if tensor.dims() != shape {
+        let (expected, found) = (shape.to_vec(), tensor.dims().to_vec());
+        return Err(LearningError::Shape { origin, name, expected, found });
+    }
+    if tensor.dtype() != dtype {
+        return Err(LearningError::Type { origin, name, expected: dtype, found: tensor.dtype() });
+    }
+    Ok(())
 }
 
 fn join<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
@@ -179,6 +196,9 @@ mod tests {
         wrong.insert("b".into(), Tensor::ones(3, DType::F32, &Device::Cpu).unwrap());
         let error = other.load(&wrong, "there").unwrap_err().to_string();
         assert_eq!(error, "there has a in shape [3, 2], the model needs [2, 3]: check the network's sizes");
+        wrong.insert("a".into(), Tensor::ones((2, 3), DType::F64, &Device::Cpu).unwrap());
+        let error = other.load(&wrong, "there").unwrap_err().to_string();
+        assert_eq!(error, "there has a of type F64, the model needs F32: convert it");
         assert_eq!(other.to_flat_vec().unwrap(), parameters.to_flat_vec().unwrap());
 
         std::fs::write(&file, b"not a safetensors file").unwrap();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use experiment::read_at_most;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -34,17 +35,21 @@ pub struct LocaliseResult {
     pub stories: usize,
 }
 
+/// No list of tokens is longer.
+const LONGEST: u64 = 1 << 20;
+
 /// The tokens of a list: one a line, `␣` for a space in front, empty lines and those that begin with `#` left out.
 ///
 /// # Errors
-/// [`Error::Corpus`] where the file cannot be read or lists nothing.
+/// [`Error::Corpus`] where the file cannot be read, is longer than 1 MiB or lists no word.
 pub fn read_tokens(path: &Path) -> Result<Vec<String>, Error> {
     let fault = |fault: String| Error::Corpus { path: path.to_owned(), fault };
-    let text = std::fs::read_to_string(path).map_err(|error| fault(error.to_string()))?;
+    let bytes = read_at_most(path, LONGEST).map_err(|error| fault(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| fault(format!("it is no UTF-8 text: {error}")))?;
     let lines =
         text.lines().map(str::trim_end).filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
     let tokens: Vec<String> = lines.map(str::to_owned).collect();
-    if tokens.is_empty() {
+    if words_of(&tokens).is_empty() {
         return Err(fault("it lists no token; put one on each line".to_owned()));
     }
     Ok(tokens)
@@ -54,6 +59,8 @@ pub fn read_tokens(path: &Path) -> Result<Vec<String>, Error> {
 pub fn words_of(tokens: &[String]) -> Vec<String> {
     let mut words: Vec<String> =
         tokens.iter().map(|token| token.trim_start_matches(['␣', ' ']).to_lowercase()).collect();
+    // a lone space is a token, but every document has it
+    words.retain(|word| !word.is_empty());
     words.sort();
     words.dedup();
     words

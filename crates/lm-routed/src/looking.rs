@@ -49,7 +49,7 @@ pub fn eval(run: &Path, set: &[String], threads: usize, device: &Device) -> Resu
         let width = names.iter().map(String::len).max().unwrap_or(0).max(5);
         let mut text = format!("{:width$}  forget  retain\n", "model");
         for name in &names {
-            let network = network_of(&folder, name, &dataset, device)?;
+            let network = network_of(&folder, name, &config, &dataset, device)?;
             let losses = validation.losses(&mut network.model(&config, threads)?, &Hooks::default())?;
             writeln!(text, "{name:width$}  {:>6.3}  {:>6.3}", losses.forget, losses.retain)?;
         }
@@ -103,7 +103,8 @@ pub fn generate(run: &Path, request: &GenerateRequest, threads: usize, device: &
     pool.install(|| {
         let dataset = Dataset::load(&config.data).map_err(Error::for_user)?;
         let vocabulary = &dataset.vocabulary;
-        let mut model = network_of(&folder, &request.model, &dataset, device)?.model(&config, threads)?;
+        let network = network_of(&folder, &request.model, &config, &dataset, device)?;
+        let mut model = network.model(&config, threads)?;
         let prompt = vocabulary.encode(std::slice::from_ref(&request.prompt))?.remove(0);
         let mut rng = SeedStreams::new(request.seed).stream("generate");
         let (end, sampling) = (vocabulary.end(), request.sampling);
@@ -135,15 +136,13 @@ fn model_names(folder: &RunFolder) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn network_of(folder: &RunFolder, name: &str, dataset: &Dataset, device: &Device) -> Result<Network> {
+fn network_of(
+    folder: &RunFolder,
+    name: &str,
+    config: &Config,
+    dataset: &Dataset,
+    device: &Device,
+) -> Result<Network, Error> {
     let path = folder.path().join("models").join(format!("{name}.safetensors"));
-    let network = load_network(&path, device)?;
-    let (of_model, of_data) = (network.architecture.vocab_size, dataset.vocabulary.size());
-    if of_model != of_data {
-        let message = format!("{} has {of_model} tokens, the data {of_data}", path.display());
-        return Err(UserError::failed(message)
-            .with_hint("restore the data that the run was made from")
-            .into());
-    }
-    Ok(network)
+    load_network(&path, &config.architecture(dataset.vocabulary.size()), device)
 }

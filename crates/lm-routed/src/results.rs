@@ -1,10 +1,9 @@
 //! What a part of an experiment has come to, as it is saved with the run.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
-use experiment::RunError;
+use experiment::{UserError, read_at_most};
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::Losses;
@@ -57,14 +56,44 @@ impl PartResult {
     }
 }
 
+/// No result is longer.
+const LONGEST: u64 = 16 << 20;
+
 /// Reads a JSON file that the run wrote; nothing where there is none yet.
-pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, RunError> {
-    let unreadable = |source| RunError::Read { path: path.to_owned(), source };
-    match fs::read(path) {
-        Ok(bytes) => {
-            serde_json::from_slice(&bytes).map(Some).map_err(|error| unreadable(io::Error::from(error)))
-        }
+pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> anyhow::Result<Option<T>> {
+    let read = read_at_most(path, LONGEST).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
+    match read {
+        Ok(result) => Ok(Some(result)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(unreadable(error)),
+        Err(error) => {
+            let message = format!("cannot read {}: {error}", path.display());
+            Err(UserError::failed(message).with_hint(REMEDY).into())
+        }
+    }
+}
+
+const REMEDY: &str = "restore that file from a copy, or start the run again";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_damaged_result_is_named_and_a_missing_one_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("base.json");
+        assert_eq!(read_json::<PartResult>(&path).unwrap(), None);
+        for (content, fault) in [
+            (b"{\"method\": \"base\"".as_slice(), "EOF while parsing an object at line 1 column 17"),
+            (b"{}", "missing field `method` at line 1 column 2"),
+            (b"\xff", "expected value at line 1 column 1"),
+            (&vec![b' '; LONGEST as usize + 1], "it is longer than 16777216 bytes, which no such file is"),
+        ] {
+            std::fs::write(&path, content).unwrap();
+            let error = read_json::<PartResult>(&path).unwrap_err();
+            let error = error.downcast_ref::<UserError>().unwrap();
+            assert_eq!(error.message, format!("cannot read {}: {fault}", path.display()));
+            assert_eq!(error.hint.as_deref(), Some(REMEDY));
+        }
     }
 }

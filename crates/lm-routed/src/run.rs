@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use candle_core::Device;
 use experiment::{
     CheckpointStore, DeviceArg, Manifest, MetricsWriter, RunFolder, SeedStreams, UserError, read_metrics,
 };
@@ -13,10 +12,10 @@ use experiment::{
 use crate::Error;
 use crate::config::{Config, Experiment};
 use crate::data::Dataset;
-use crate::saved::Header;
+use crate::saved::Found;
 use crate::session::Session;
 use crate::watch::Bar;
-use crate::{localise, steer};
+use crate::{localise, report, steer};
 
 /// A run to be started.
 #[derive(Clone, Debug)]
@@ -103,20 +102,14 @@ pub fn resume(path: &Path, threads: Option<usize>, csv: bool, bar: &mut Bar) -> 
     };
     let (pool, dataset, listed) = prepare(&config, threads, &tokens)?;
     let store = CheckpointStore::new(folder.checkpoints(), config.checkpoint.keep);
-    let found = store.latest_intact(&Device::Cpu);
-    let mut header = None;
-    if let Some((file, checkpoint)) = &found {
-        let read = Header::of(checkpoint, file)?;
-        if read.config != config {
-            let message = format!("{} was written under another config.toml", file.display());
-            return Err(UserError::failed(message).with_hint("restore the run's config.toml").into());
-        }
-        header = Some(read);
-    }
-    let update = header.as_ref().map_or(0, |header| header.update);
+    let found = Found::newest(&store, &config)?;
+    // a damaged result shows now, not when everything else is done
+    let done = report::updates_done(&folder, &config)?;
+    // parts that are done are not made again, nor are their metrics
+    let update = found.as_ref().map_or(0, |found| found.header.update).max(done);
     if update > 0 && !read_metrics(&folder.metrics_path())?.iter().any(|record| record.update == update) {
         let metrics = folder.metrics_path();
-        let message = format!("{} has no record of update {update}, the checkpoint's", metrics.display());
+        let message = format!("{} has no record of update {update}, the last one saved", metrics.display());
         return Err(UserError::failed(message)
             .with_hint("restore it from a copy, or start the run again")
             .into());
@@ -128,8 +121,8 @@ pub fn resume(path: &Path, threads: Option<usize>, csv: bool, bar: &mut Bar) -> 
     let mut session = Session {
         streams: SeedStreams::new(manifest.seed),
         interrupt: experiment::install()?,
-        seconds_before: header.as_ref().map_or(0.0, |header| header.seconds),
-        found: found.zip(header).map(|((_, checkpoint), header)| (checkpoint, header)),
+        seconds_before: found.as_ref().map_or(0.0, |found| found.header.seconds),
+        found,
         store,
         config,
         folder,

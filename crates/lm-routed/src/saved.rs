@@ -1,15 +1,16 @@
 //! Checkpoints of a run, and the models it leaves.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use experiment::Checkpoint;
+use experiment::{Checkpoint, CheckpointStore};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::config::Config;
 use crate::finetune::Network;
+use crate::methods::Part;
 use crate::model::{Architecture, from_map};
 use crate::train::Trainer;
 
@@ -30,10 +31,49 @@ pub(crate) struct Header {
     pub config: Config,
 }
 
+/// A checkpoint to go on from.
+pub(crate) struct Found {
+    /// Its file.
+    pub file: PathBuf,
+    /// Its content.
+    pub checkpoint: Checkpoint,
+    /// Its header.
+    pub header: Header,
+}
+
+impl Found {
+    /// The newest intact checkpoint of a run, if there is one, which must be of a run of these settings.
+    pub fn newest(store: &CheckpointStore, config: &Config) -> Result<Option<Self>, Error> {
+        let Some((file, checkpoint)) = store.latest_intact(&Device::Cpu) else { return Ok(None) };
+        let header: Header = serde_json::from_value(checkpoint.header.clone()).map_err(|error| {
+            Error::State(format!("{} has no header of an lm-routed run: {error}", file.display()))
+        })?;
+        if header.config != *config {
+            let fault = "was written under another config.toml: restore the run's";
+            return Err(Error::State(format!("{} {fault}", file.display())));
+        }
+        if !header.is_of_a_run() {
+            let Header { update, part, step, .. } = &header;
+            let file = file.display();
+            let place = format!("update {update} is not step {step} of the part `{part}`");
+            return Err(Error::State(format!("{file} stands nowhere in this run: {place}")));
+        }
+        Ok(Some(Self { file, checkpoint, header }))
+    }
+}
+
 impl Header {
-    pub fn of(checkpoint: &Checkpoint, path: &Path) -> Result<Self, Error> {
-        serde_json::from_value(checkpoint.header.clone())
-            .map_err(|e| Error::State(format!("{} has no header of an lm-routed run: {e}", path.display())))
+    /// Whether a run of its settings comes past this place.
+    fn is_of_a_run(&self) -> bool {
+        let mut before = 0;
+        for part in Part::all(&self.config) {
+            let steps = part.steps(&self.config);
+            if part.name() == self.part {
+                return self.step <= steps && self.update == before + self.step;
+            }
+            before += steps;
+        }
+        false
     }
 }
 
@@ -51,11 +91,81 @@ pub(crate) fn save_network(network: &Network, path: &Path) -> Result<(), Error> 
     Ok(Checkpoint { header, tensors }.save(path)?)
 }
 
-/// Reads a network that [`save_network`] wrote.
-pub(crate) fn load_network(path: &Path, device: &Device) -> Result<Network, Error> {
+/// Reads a network that [`save_network`] wrote, which must be of the shape `needed`.
+pub(crate) fn load_network(path: &Path, needed: &Architecture, device: &Device) -> Result<Network, Error> {
     let checkpoint = Checkpoint::load(path, &Device::Cpu)?;
     let architecture: Architecture = serde_json::from_value(checkpoint.header["architecture"].clone())
         .map_err(|e| Error::State(format!("{} has no network's shape: {e}", path.display())))?;
+    if let Some(difference) = architecture.difference(needed) {
+        return Err(Error::State(format!("{} {difference}", path.display())));
+    }
     let parameters = from_map(&checkpoint.tensors, &architecture, &path.display().to_string(), device)?;
     Ok(Network { architecture, parameters })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Position, initial};
+    use experiment::SeedStreams;
+
+    #[test]
+    fn a_network_of_another_shape_is_refused_before_it_takes_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("base.safetensors");
+        let mut config = Config::default();
+        (config.model.n_layer, config.model.n_head, config.model.n_embd) = (1, 1, 4);
+        let needed = config.architecture(7);
+        let parameters = initial(&needed, &mut SeedStreams::new(1).stream("init"), &Device::Cpu).unwrap();
+        save_network(&Network { architecture: needed.clone(), parameters }, &path).unwrap();
+        let load = |needed: &Architecture| load_network(&path, needed, &Device::Cpu).map(|_| ());
+        load(&needed).unwrap();
+        load(&Architecture { block_size: needed.block_size - 1, ..needed.clone() }).unwrap();
+        let turned = |block_size| Architecture { position: Position::Rotary, block_size, ..needed.clone() };
+        assert!(turned(8).difference(&turned(9)).is_none());
+        for (other, words) in [
+            (Architecture { vocab_size: 8, ..needed.clone() }, "has 7 tokens, the data 8: restore the data"),
+            (Architecture { n_embd: 8, ..needed.clone() }, "has another shape than [model] says"),
+            (
+                Architecture { block_size: needed.block_size + 1, ..needed.clone() },
+                "has another shape than [model] says",
+            ),
+        ] {
+            let error = load(&other).unwrap_err().to_string();
+            assert!(error.contains(words) && error.contains("base.safetensors"), "{error}");
+        }
+        // a header that agrees with the run over tensors that do not
+        let vast = Architecture { n_embd: 1 << 40, ..needed.clone() };
+        let mut checkpoint = Checkpoint::load(&path, &Device::Cpu).unwrap();
+        checkpoint.header = serde_json::json!({ "architecture": &vast });
+        checkpoint.save(&path).unwrap();
+        let error = load(&vast).unwrap_err().to_string();
+        assert!(error.contains("in shape ["), "{error}");
+        checkpoint.tensors.clear();
+        checkpoint.save(&path).unwrap();
+        let error = load(&vast).unwrap_err().to_string();
+        assert!(error.contains("lacks the parameters "), "{error}");
+    }
+
+    #[test]
+    fn a_checkpoint_stands_at_a_step_of_a_part() {
+        let mut config = Config::default();
+        config.train.steps = 10;
+        let header = |update, part: &str, step| Header {
+            update,
+            part: part.to_owned(),
+            step,
+            seed: 0,
+            seconds: 0.0,
+            config: config.clone(),
+        };
+        for (update, part, step) in [(0, "base", 0), (10, "base", 10), (10, "era", 0), (13, "era", 3)] {
+            assert!(header(update, part, step).is_of_a_run(), "{update} {part} {step}");
+        }
+        for (update, part, step) in
+            [(11, "base", 11), (3, "era", 3), (13, "era", 2), (3, "rmu", 3), (u64::MAX, "era", u64::MAX)]
+        {
+            assert!(!header(update, part, step).is_of_a_run(), "{update} {part} {step}");
+        }
+    }
 }

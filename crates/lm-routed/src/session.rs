@@ -18,7 +18,7 @@ use crate::evaluate::Validation;
 use crate::finetune::{Network, Surroundings};
 use crate::methods::{Method, Part, Recipe, rmu};
 use crate::model::{Hooks, copied};
-use crate::saved::{Header, checkpoint, load_network, save_network};
+use crate::saved::{Found, Header, checkpoint, load_network, save_network};
 use crate::train::Trainer;
 use crate::watch::Bar;
 use crate::{localise, pipeline, report, steer};
@@ -41,7 +41,7 @@ pub(crate) struct Session {
     pub(crate) seconds_before: f64,
     pub(crate) started: Instant,
     /// The checkpoint to go on from.
-    pub(crate) found: Option<(experiment::Checkpoint, Header)>,
+    pub(crate) found: Option<Found>,
 }
 
 /// Where a part stands among all updates and tokens.
@@ -58,7 +58,7 @@ impl Session {
         let total_tokens =
             parts.iter().map(|part| part.steps(&self.config)).sum::<u64>() * self.tokens_per_step();
         let mut place = Place { updates_before: 0, total_tokens };
-        let begin = self.found.as_ref().map_or(0, |(_, header)| header.update) * self.tokens_per_step();
+        let begin = self.found.as_ref().map_or(0, |found| found.header.update) * self.tokens_per_step();
         bar.begin(begin, total_tokens);
         for part in parts {
             let steps = part.steps(&self.config);
@@ -108,7 +108,7 @@ impl Session {
             if interrupt.requested() { Err(Error::Interrupted) } else { Ok(()) }
         };
         let trained = if part.method == Method::Rmu {
-            let base = load_network(&self.model_path(Method::Base.name()), &self.device)?;
+            let base = load_network(&self.model_path(Method::Base.name()), &recipe.narrow, &self.device)?;
             rmu(&base, &recipe.labels, self.around(), |step| say(&format!("step {step}")))
         } else {
             Ok(self.train(part, &recipe, place, bar)?)
@@ -162,8 +162,10 @@ impl Session {
         let streams = self.streams;
         let mut trainer =
             Trainer::new(&config, dataset, part, recipe.clone(), streams, self.threads, &self.device)?;
-        if let Some((checkpoint, header)) = self.found.take_if(|(_, header)| header.part == name) {
-            trainer.load_state(&checkpoint.tensors, header.step, "the checkpoint")?;
+        if let Some(Found { file, checkpoint, header }) =
+            self.found.take_if(|found| found.header.part == name)
+        {
+            trainer.load_state(&checkpoint.tensors, header.step, &file.display().to_string())?;
         }
         let validation = Validation::new(dataset, config.eval.stories, config.model.block_size);
         let tokens = self.tokens_per_step();

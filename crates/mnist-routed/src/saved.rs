@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use candle_core::Device;
-use experiment::{Checkpoint, CheckpointStore, RunFolder, UserError};
+use experiment::{Checkpoint, CheckpointStore, MOST_THREADS, RunFolder, UserError};
 use serde::{Deserialize, Serialize};
 
 use crate::data::Dataset;
@@ -63,7 +63,15 @@ pub(crate) fn restore(
     if header.config != *config {
         return Err(Error::State(format!("{} was written under another config.toml", path.display())));
     }
-    let mut trainer = Trainer::new(config, dataset, header.seed, threads, header.shards.max(1), device)?;
+    if !(1..=MOST_THREADS).contains(&header.shards) {
+        let fault = format!("splits a batch in {} parts; 1 to {MOST_THREADS} can be made", header.shards);
+        return Err(Error::State(format!("{} {fault}", path.display())));
+    }
+    let mut trainer = Trainer::new(config, dataset, header.seed, threads, header.shards, device)?;
+    if header.update > trainer.updates_total() {
+        let fault = format!("has done {} updates of {}", header.update, trainer.updates_total());
+        return Err(Error::State(format!("{} {fault}", path.display())));
+    }
     trainer.load(&checkpoint.tensors, header.update, &path.display().to_string())?;
     Ok((trainer, header))
 }

@@ -1,11 +1,10 @@
 //! What a finished run amounts to: `summary.json`, and the table at the end.
 
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 
-use experiment::{Record, RunError};
+use experiment::{Record, RunError, read_at_most};
 use serde::{Deserialize, Serialize};
 
 use crate::data::DatasetName;
@@ -59,16 +58,35 @@ impl Summary {
     /// Reads `summary.json`; nothing where the run has none yet.
     ///
     /// # Errors
-    /// [`RunError::Read`], also where the file is no summary.
+    /// [`RunError::Read`], also where the file is no summary, or not one of a run of its split.
     pub fn read(path: &Path) -> Result<Option<Self>, RunError> {
-        let unreadable = |source| RunError::Read { path: path.to_owned(), source };
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unreadable(error)),
+        let read = || -> io::Result<Self> {
+            let summary: Self = serde_json::from_slice(&read_at_most(path, LONGEST)?)?;
+            match summary.fault() {
+                Some(fault) => Err(io::Error::new(io::ErrorKind::InvalidData, fault)),
+                None => Ok(summary),
+            }
         };
-        let summary = serde_json::from_reader(file.take(LONGEST)).map_err(io::Error::from);
-        summary.map(Some).map_err(unreadable)
+        match read() {
+            Ok(summary) => Ok(Some(summary)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(RunError::Read { path: path.to_owned(), source }),
+        }
+    }
+
+    /// What keeps it from being a summary, though it reads like one.
+    fn fault(&self) -> Option<String> {
+        let parts = self.split.parts();
+        if self.networks.len() != parts + 1 {
+            return Some(format!("{} networks where {} are needed", self.networks.len(), parts + 1));
+        }
+        let lists = self.networks.iter().flat_map(|NetworkSummary { name, errors }| {
+            let Errors { mse, mae, part_mse, part_mae } = errors;
+            [(name, mse, CLASSES), (name, mae, CLASSES), (name, part_mse, parts), (name, part_mae, parts)]
+        });
+        let mut wrong = lists.filter(|(_, list, needed)| list.len() != *needed);
+        let (name, list, needed) = wrong.next()?;
+        Some(format!("{} errors of the network {name} where {needed} are needed", list.len()))
     }
 
     /// From a run's metrics.
@@ -136,5 +154,43 @@ impl Summary {
             row(network.errors.part_mse.iter().map(|mse| format!("{mse:.3}")).collect(), &mut out);
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_reads_back_and_one_with_fewer_numbers_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("summary.json");
+        assert_eq!(Summary::read(&path).unwrap(), None);
+        let errors = Errors {
+            mse: vec![0.5; CLASSES],
+            mae: vec![0.5; CLASSES],
+            part_mse: vec![0.5; 2],
+            part_mae: vec![0.5; 2],
+        };
+        let network = |name: &str| NetworkSummary { name: name.to_owned(), errors: errors.clone() };
+        let mut good = Summary::new(&Config::default(), 1, 2.0, &[]);
+        good.factor = 1.0;
+        good.networks = ["decoder", "top", "bottom"].map(network).into();
+        let read = |summary: &Summary| {
+            std::fs::write(&path, serde_json::to_vec(summary).unwrap()).unwrap();
+            Summary::read(&path)
+        };
+        assert_eq!(read(&good).unwrap().unwrap(), good);
+        let refused = |change: &dyn Fn(&mut Summary)| {
+            let mut other = good.clone();
+            change(&mut other);
+            std::error::Error::source(&read(&other).unwrap_err()).unwrap().to_string()
+        };
+        assert_eq!(refused(&|s| s.networks.truncate(2)), "2 networks where 3 are needed");
+        let words = "1 errors of the network bottom where 2 are needed";
+        assert_eq!(refused(&|s| s.networks[2].errors.part_mse.truncate(1)), words);
+        let words = "0 errors of the network decoder where 10 are needed";
+        assert_eq!(refused(&|s| s.networks[0].errors.mse.clear()), words);
+        assert!(refused(&|s| s.factor = f64::NAN).contains("invalid type: null"));
     }
 }

@@ -70,6 +70,23 @@ pub fn table(request: &TableRequest) -> Result<String> {
     Ok(text)
 }
 
+/// The summary of a run in its folder, if it is done.
+fn summary_of(folder: &Path, config: &Config) -> Result<Option<Summary>> {
+    let path = folder.join("summary.json");
+    let damaged = |error: &dyn std::fmt::Display| {
+        UserError::failed(format!("cannot use {}: {error}", path.display()))
+            .with_hint("remove that file: the same command writes it anew from the run's checkpoint")
+    };
+    match Summary::read(&path) {
+        Ok(Some(summary)) if summary.split != config.train.split => {
+            Err(damaged(&"it is of another train.split").into())
+        }
+        Ok(summary) => Ok(summary),
+        Err(experiment::RunError::Read { source, .. }) => Err(damaged(&source).into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// The summary of a run: read where it is done, else made.
 fn done(request: &TableRequest, config: &Config, seed: u64, folder: &Path) -> Result<Summary> {
     if folder.join("config.toml").exists() {
@@ -81,7 +98,7 @@ fn done(request: &TableRequest, config: &Config, seed: u64, folder: &Path) -> Re
                 .into());
         }
     }
-    if Summary::read(&folder.join("summary.json"))?.is_none() {
+    if summary_of(folder, config)?.is_none() {
         let checkpoints = folder.join("checkpoints");
         let begun = CheckpointStore::new(&checkpoints, 0).latest_intact(&Device::Cpu).is_some();
         let result = if begun {
@@ -113,7 +130,7 @@ fn done(request: &TableRequest, config: &Config, seed: u64, folder: &Path) -> Re
             });
         }
     }
-    Summary::read(&folder.join("summary.json"))?
+    summary_of(folder, config)?
         .ok_or_else(|| UserError::failed(format!("{} has no summary.json", folder.display())).into())
 }
 

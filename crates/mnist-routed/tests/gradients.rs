@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use experiment::SeedStreams;
 use gradient_routing::assert_grad_flow;
 use learning::Parameters;
@@ -155,6 +155,27 @@ fn a_state_goes_from_one_path_to_the_other() {
     cut.remove("adam.second.encoder.0.weight");
     let error = again.load(&cut, "there").unwrap_err().to_string();
     assert!(error.contains("there lacks the parameters adam.second.encoder.0.weight"), "{error}");
+}
+
+#[test]
+fn a_state_of_another_shape_or_type_is_refused_on_both_paths() {
+    let nets = Nets::new(Setting::Routing, &Split::default());
+    let state = nets.fast(0.0, 1).state().unwrap();
+    for (name, shape, dtype, words) in [
+        ("encoder.0.bias", vec![0], DType::F32, "there has encoder.0.bias in shape [0], the model needs ["),
+        ("encoder.0.bias", vec![24], DType::F64, "there has encoder.0.bias of type F64, the model needs F32"),
+        ("adam.first.encoder.0.bias", vec![24], DType::U8, "first.encoder.0.bias of type U8"),
+        ("adam.steps.encoder.0.weight", vec![0], DType::I64, "steps.encoder.0.weight in shape [0]"),
+        ("adam.steps.encoder.0.weight", vec![1], DType::U32, "steps.encoder.0.weight of type U32"),
+    ] {
+        let mut other = state.clone();
+        assert!(other.insert(name.to_owned(), Tensor::zeros(shape, dtype, &Device::Cpu).unwrap()).is_some());
+        let fast = nets.fast(0.0, 1).load(&other, "there").unwrap_err().to_string();
+        let reference = nets.reference().load(&other, "there").unwrap_err().to_string();
+        for error in [fast, reference] {
+            assert!(error.contains(words), "{error} without {words}");
+        }
+    }
 }
 
 /// The rows of the encoder's last weight, one for each number of the encoding, that have a gradient.

@@ -63,6 +63,9 @@ fn sizes(config: &Config, faults: &mut Faults) {
             faults.add(key, format!("must be at most {most}, got {value}"));
         }
     }
+    if train.steps > 1 << 28 {
+        faults.add("train.steps", format!("must be at most {}, got {}", 1 << 28, train.steps));
+    }
     for (key, value) in [
         ("train.steps", train.steps),
         ("coherence.every", coherence.every),

@@ -11,8 +11,21 @@ use crate::Error;
 /// What separates documents in a text file, as in `TinyStories`.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// The longest line that is read: whatever has a longer one is no corpus.
-const LONGEST_LINE: u64 = 64 << 20;
+/// What is read at most.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Bytes of a line: whatever has a longer one is no corpus.
+    line: u64,
+    /// Bytes in all, which are held in memory.
+    total: u64,
+    /// Bytes in all of a packed file: this many times its size. Text packs to a quarter, text that repeats itself to a
+    /// twentieth; what unpacks to more was made to fill the memory.
+    unpacked: u64,
+    /// Bytes in all that a packed file may have whatever its size.
+    free: u64,
+}
+
+const LIMITS: Limits = Limits { line: 64 << 20, total: 8 << 30, unpacked: 100, free: 64 << 20 };
 
 #[derive(Deserialize)]
 struct Line {
@@ -22,22 +35,32 @@ struct Line {
 /// The first `most` documents of a file (0 for all): the `text` fields of a `.jsonl`, the parts of any other file
 /// between `<|endoftext|>`, or between blank lines where it has none. A name that ends in `.gz` is unpacked.
 ///
+/// No line may have more than 64 MiB, and no more than 8 GiB of text are read, or a hundred times the size of a packed
+/// file.
+///
 /// # Errors
-/// [`Error::Corpus`] where the file cannot be read, a line is no JSON object with a `text`, or nothing is in it.
+/// [`Error::Corpus`] where the file cannot be read, is too long, a line is no JSON object with a `text`, or nothing is
+/// in it.
 pub fn read_documents(path: &Path, most: usize) -> Result<Vec<String>, Error> {
+    read_within(path, most, LIMITS)
+}
+
+fn read_within(path: &Path, most: usize, limits: Limits) -> Result<Vec<String>, Error> {
     let fault = |fault: String| Error::Corpus { path: path.to_owned(), fault };
-    let file = File::open(path).map_err(|error| fault(error.to_string()))?;
+    let (file, length) = open(path)?;
     let name = path.to_string_lossy().to_lowercase();
     let (plain, reader): (&str, Box<dyn Read>) = match name.strip_suffix(".gz") {
         Some(plain) => (plain, Box::new(flate2::read::MultiGzDecoder::new(file))),
         None => (&name, Box::new(file)),
     };
-    let reader = BufReader::with_capacity(1 << 16, reader);
+    let unpacked = limits.unpacked.saturating_mul(length).max(limits.free);
+    let total = if plain.len() < name.len() { unpacked.min(limits.total) } else { limits.total };
+    let lines = Lines::new(BufReader::with_capacity(1 << 16, reader), Limits { total, ..limits });
     let most = if most == 0 { usize::MAX } else { most };
     let documents = if Path::new(plain).extension().is_some_and(|extension| extension == "jsonl") {
-        json_lines(reader, most)
+        json_lines(lines, most)
     } else {
-        plain_text(reader, most)
+        plain_text(lines, most)
     };
     let documents = documents.map_err(fault)?;
     if documents.is_empty() {
@@ -46,30 +69,75 @@ pub fn read_documents(path: &Path, most: usize) -> Result<Vec<String>, Error> {
     Ok(documents)
 }
 
-fn json_lines(mut reader: impl BufRead, most: usize) -> Result<Vec<String>, String> {
-    let (mut documents, mut line) = (Vec::new(), Vec::new());
-    for number in 1.. {
-        line.clear();
-        let read = (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut line);
-        if read.map_err(|error| error.to_string())? == 0 || documents.len() == most {
-            break;
+/// Opens a file and tells its length. What has none, such as a device or a pipe, is refused: it may never end, and
+/// cannot be read twice.
+pub(super) fn open(path: &Path) -> Result<(File, u64), Error> {
+    let fault = |fault: String| Error::Corpus { path: path.to_owned(), fault };
+    // asked before it is opened, which would wait for the other end of a pipe
+    let about = std::fs::metadata(path).map_err(|error| fault(error.to_string()))?;
+    if !about.is_file() {
+        return Err(fault("it is no regular file".to_owned()));
+    }
+    Ok((File::open(path).map_err(|error| fault(error.to_string()))?, about.len()))
+}
+
+/// The lines of a file within limits.
+struct Lines<R> {
+    reader: R,
+    limits: Limits,
+    line: Vec<u8>,
+    number: usize,
+    read: u64,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn new(reader: R, limits: Limits) -> Self {
+        Self { reader, limits, line: Vec::new(), number: 0, read: 0 }
+    }
+
+    /// The next line without its end; nothing behind the last one.
+    fn next_line(&mut self) -> Result<Option<&[u8]>, String> {
+        let Limits { line: longest, total, .. } = self.limits;
+        self.line.clear();
+        self.number += 1;
+        let line = self.reader.by_ref().take(longest + 1).read_until(b'\n', &mut self.line);
+        let length = line.map_err(|error| error.to_string())? as u64;
+        self.read += length;
+        if length > longest {
+            return Err(format!("line {} has more than {longest} bytes", self.number));
         }
+        if self.read > total {
+            return Err(format!("it has more than {total} bytes of text once unpacked: give a part of it"));
+        }
+        Ok((length > 0).then(|| self.line.strip_suffix(b"\n").unwrap_or(&self.line)))
+    }
+}
+
+fn json_lines(mut lines: Lines<impl BufRead>, most: usize) -> Result<Vec<String>, String> {
+    let mut documents = Vec::new();
+    while documents.len() < most
+        && let Some(line) = lines.next_line()?
+    {
         if line.trim_ascii().is_empty() {
             continue;
         }
-        let parsed: Line = serde_json::from_slice(&line)
-            .map_err(|error| format!("line {number} is no JSON object with a `text`: {error}"))?;
-        documents.push(parsed.text);
+        match serde_json::from_slice(line) {
+            Ok(Line { text }) => documents.push(text),
+            Err(error) => {
+                return Err(format!("line {} is no JSON object with a `text`: {error}", lines.number));
+            }
+        }
     }
     Ok(documents)
 }
 
-fn plain_text(reader: impl BufRead, most: usize) -> Result<Vec<String>, String> {
+fn plain_text(mut lines: Lines<impl BufRead>, most: usize) -> Result<Vec<String>, String> {
     let mut documents = Vec::new();
     let (mut marked, mut current) = (Vec::new(), String::new());
     let mut by_mark = false;
-    for line in reader.lines() {
-        let line = line.map_err(|error| error.to_string())?;
+    while let Some(line) = lines.next_line()? {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        let line = std::str::from_utf8(line).map_err(|error| format!("it is no UTF-8 text: {error}"))?;
         if line.contains(END_OF_TEXT) {
             by_mark = true;
             let mut parts = line.split(END_OF_TEXT);
@@ -80,7 +148,7 @@ fn plain_text(reader: impl BufRead, most: usize) -> Result<Vec<String>, String> 
             }
             current.push('\n');
         } else {
-            current.push_str(&line);
+            current.push_str(line);
             current.push('\n');
         }
         if marked.len() >= most {
@@ -169,5 +237,36 @@ mod tests {
             assert!(error.contains(part), "{error}");
         }
         assert!(read_documents(Path::new("/nowhere.txt"), 0).is_err());
+        let (folder, _) = written("a.txt", b"");
+        let error = read_documents(folder.path(), 0).unwrap_err().to_string();
+        assert!(error.ends_with("it is no regular file"), "{error}");
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_at_the_limit() {
+        let limits = Limits { line: 16, total: 40, unpacked: 1, free: 8 };
+        let packed = |content: &[u8]| {
+            let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+            gz.write_all(content).unwrap();
+            gz.finish().unwrap()
+        };
+        let bomb = packed(&b"\n".repeat(1 << 20));
+        let small = packed(b"{\"text\": \"1\"}\n");
+        for (name, content, part) in [
+            ("a.jsonl", b"{\"text\": \"123\"}\n".as_slice(), None),
+            ("a.jsonl", b"{\"text\": \"1234\"}\n", Some("line 1 has more than 16 bytes")),
+            ("a.jsonl", b"{\"text\": \"1234", Some("line 1 is no JSON object")),
+            ("a.txt", b"one\n\n01234567890123456\n", Some("line 3 has more than 16 bytes")),
+            ("a.txt", &b"one\n".repeat(10), None),
+            ("a.txt", &b"one\n".repeat(11), Some("it has more than 40 bytes of text")),
+            ("a.jsonl.gz", &small, None),
+            ("a.jsonl.gz", &bomb, Some("it has more than 40 bytes of text")),
+            ("b.txt.gz", &packed(&b"\n".repeat(38)), Some("bytes of text once unpacked: give a part of it")),
+        ] {
+            let (_folder, path) = written(name, content);
+            let error = read_within(&path, 0, limits).err().map(|error| error.to_string());
+            assert_eq!(error.is_some(), part.is_some(), "{name}: {error:?}");
+            assert!(error.unwrap_or_default().contains(part.unwrap_or_default()), "{name}: no {part:?}");
+        }
     }
 }

@@ -1,13 +1,14 @@
 //! The documents of a run: read, tokenised and marked once, then taken from the cache.
 
 use std::fmt::Write as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use experiment::{SeedStreams, write_atomic};
 use rand::seq::SliceRandom;
 use regex::Regex;
 
-use super::corpus::{find, read_documents};
+use super::corpus::{find, open, read_documents};
 use super::token_file::TokenFile;
 use super::vocabulary::Vocabulary;
 use crate::Error;
@@ -72,9 +73,13 @@ impl Dataset {
         let key = cache_key(data, &train, validation.as_deref())?;
         let cached = (!data.cache.is_empty()).then(|| Path::new(&data.cache).join(key));
         if let Some(folder) = &cached
-            && let Some(dataset) = Self::from_cache(folder)
+            // the file that is written last
+            && folder.join(VOCABULARY).exists()
         {
-            return dataset.checked(data);
+            match Self::from_cache(folder) {
+                Ok(dataset) => return dataset.checked(data),
+                Err(error) => tracing::warn!("{error}; made anew from {}", train.display()),
+            }
         }
         tracing::debug!("reading {}", train.display());
         let mut texts = read_documents(&train, data.max_documents)?;
@@ -84,6 +89,10 @@ impl Dataset {
             let count = data.validation_documents.min(texts.len() / 10).max(1);
             texts.split_off(texts.len() - count)
         };
+        if texts.is_empty() {
+            let fault = "it holds one document, which is needed to measure on: give more, or data.validation";
+            return Err(Error::Corpus { path: train, fault: fault.to_owned() });
+        }
         let vocabulary = if data.tokenizer.is_empty() {
             let sample = &texts[..data.tokenizer_documents.clamp(1, texts.len())];
             Vocabulary::train(sample, data.vocab_size)?
@@ -95,26 +104,37 @@ impl Dataset {
             let marks: Vec<bool> = texts.iter().map(|text| pattern.is_match(text)).collect();
             Ok(TokenFile::encode(&vocabulary.encode(texts)?, &marks))
         };
-        let (train, validation) = (pack(&texts)?, pack(&held_out)?);
+        let (packed, validation) = (pack(&texts)?, pack(&held_out)?);
         if let Some(folder) = &cached {
             std::fs::create_dir_all(folder)
                 .map_err(|source| experiment::RunError::Write { path: folder.clone(), source })?;
-            write_atomic(&folder.join(TRAIN), &train)?;
+            write_atomic(&folder.join(TRAIN), &packed)?;
             write_atomic(&folder.join(VALIDATION), &validation)?;
             // the last one, which says that the others are there
             write_atomic(&folder.join(VOCABULARY), vocabulary.to_json()?.as_bytes())?;
-            if let Some(dataset) = Self::from_cache(folder) {
-                return dataset.checked(data);
+            // a file system that maps no files keeps none from working
+            match Self::from_cache(folder) {
+                Ok(dataset) => return dataset.checked(data),
+                Err(error) => tracing::warn!("{error}; the texts are kept in memory"),
             }
         }
-        Self::of(vocabulary, TokenFile::held(train)?, TokenFile::held(validation)?).checked(data)
+        Self::of(vocabulary, TokenFile::held(packed)?, TokenFile::held(validation)?).checked(data)
     }
 
-    fn from_cache(folder: &Path) -> Option<Self> {
-        let vocabulary = Vocabulary::read(&folder.join(VOCABULARY)).ok()?;
-        let train = TokenFile::map(&folder.join(TRAIN)).ok()?;
-        let validation = TokenFile::map(&folder.join(VALIDATION)).ok()?;
-        Some(Self::of(vocabulary, train, validation))
+    fn from_cache(folder: &Path) -> Result<Self, Error> {
+        let vocabulary = Vocabulary::read(&folder.join(VOCABULARY))?;
+        let tokens = |name: &str| {
+            let path = folder.join(name);
+            let file = TokenFile::map(&path)?;
+            // whole, but beside the vocabulary of other texts
+            if file.largest().is_some_and(|token| usize::from(token) >= vocabulary.size()) {
+                let fault = format!("it has tokens that {VOCABULARY} beside it does not have");
+                return Err(Error::Corpus { path, fault });
+            }
+            Ok(file)
+        };
+        let (train, validation) = (tokens(TRAIN)?, tokens(VALIDATION)?);
+        Ok(Self::of(vocabulary, train, validation))
     }
 
     fn of(vocabulary: Vocabulary, train: TokenFile, validation: TokenFile) -> Self {
@@ -184,7 +204,8 @@ fn source(name: &str) -> Result<PathBuf, Error> {
 /// The name of the cache's folder: a hash of everything that decides over its content.
 fn cache_key(data: &DataSection, train: &Path, validation: Option<&Path>) -> Result<String, Error> {
     let mut hash = Fnv::default();
-    hash.add(b"1");
+    // counts up with each change of the files
+    hash.add(b"2");
     for path in [Some(train), validation].into_iter().flatten() {
         hash.add_file(path)?;
     }
@@ -216,9 +237,76 @@ impl Fnv {
     }
 
     fn add_file(&mut self, path: &Path) -> Result<(), Error> {
-        let bytes = std::fs::read(path)
-            .map_err(|error| Error::Corpus { path: path.to_owned(), fault: error.to_string() })?;
-        self.add(&bytes);
-        Ok(())
+        let fault = |error: io::Error| Error::Corpus { path: path.to_owned(), fault: error.to_string() };
+        let (mut file, _) = open(path)?;
+        let mut chunk = vec![0; 1 << 16];
+        loop {
+            match file.read(&mut chunk) {
+                Ok(0) => return Ok(()),
+                Ok(read) => self.add(&chunk[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(fault(error)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn section(folder: &Path) -> DataSection {
+        let mut data = Config::default().data;
+        data.train = folder.join("corpus.txt").display().to_string();
+        data.validation = String::new();
+        data.cache = folder.join("cache").display().to_string();
+        data.vocab_size = 300;
+        data
+    }
+
+    fn tokens(dataset: &Dataset) -> Vec<Vec<u16>> {
+        (0..dataset.train.len()).map(|index| dataset.train.get(index, usize::MAX)).collect()
+    }
+
+    #[test]
+    fn a_damaged_cache_is_made_anew_from_the_texts() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = section(folder.path());
+        let texts = ["A boat at sea.", "A house.", "A tree in a forest."].repeat(9).join("\n\n");
+        fs::write(&data.train, texts).unwrap();
+        let good = tokens(&Dataset::load(&data).unwrap());
+        let cache = fs::read_dir(&data.cache).unwrap().next().unwrap().unwrap().path();
+        // whole, but with tokens of a larger vocabulary
+        let foreign = TokenFile::encode(&[vec![7, 60_000]], &[true]);
+        let small = Vocabulary::train(&[String::new()], 300).unwrap().to_json().unwrap();
+        for (name, damaged) in [
+            (TRAIN, fs::read(cache.join(TRAIN)).unwrap()[..50].to_vec()),
+            (VALIDATION, foreign),
+            (VOCABULARY, b"{}".to_vec()),
+            (VOCABULARY, small.into_bytes()),
+        ] {
+            let whole = fs::read(cache.join(name)).unwrap();
+            fs::write(cache.join(name), damaged).unwrap();
+            assert!(Dataset::from_cache(&cache).is_err(), "{name}");
+            assert_eq!(tokens(&Dataset::load(&data).unwrap()), good, "{name}");
+            assert!(fs::read(cache.join(name)).unwrap() == whole, "{name} is not mended");
+        }
+        fs::remove_file(cache.join(TRAIN)).unwrap();
+        assert_eq!(tokens(&Dataset::load(&data).unwrap()), good);
+    }
+
+    #[test]
+    fn one_document_is_not_enough_for_both_sides() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = section(folder.path());
+        fs::write(&data.train, "A tree in a forest.").unwrap();
+        let error = Dataset::load(&data).err().unwrap().to_string();
+        assert!(
+            error.contains("corpus.txt: it holds one document, which is needed to measure on"),
+            "{error}"
+        );
     }
 }

@@ -5,6 +5,7 @@ mod dataset;
 #[cfg(feature = "hub")]
 mod hub;
 mod token_file;
+mod tokenizer_file;
 mod vocabulary;
 
 pub use corpus::{END_OF_TEXT, find, read_documents};

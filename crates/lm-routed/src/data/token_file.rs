@@ -3,11 +3,16 @@
 use std::fs::File;
 use std::path::Path;
 
+use experiment::crc32c;
 use memmap2::Mmap;
 
 use crate::Error;
 
-const MAGIC: &[u8; 8] = b"SBTOKEN1";
+const MAGIC: &[u8; 8] = b"SBTOKEN2";
+/// Where the number of documents stands, the first of what the checksum covers.
+const COUNT: usize = 12;
+/// Where the ends of the documents begin.
+const ENDS: usize = 20;
 
 /// Documents as tokens, each with its concept mark.
 pub struct TokenFile {
@@ -30,10 +35,11 @@ impl Bytes {
 }
 
 impl TokenFile {
-    /// The content of a file: magic, the number of documents, for each the index of its end in tokens, for each
-    /// whether it is about the concept (a byte), the tokens; all numbers little-endian.
+    /// The content of a file: magic, the CRC-32C of what follows, the number of documents, for each the index of its
+    /// end in tokens, for each whether it is about the concept (a byte), the tokens; all numbers little-endian.
     pub fn encode(documents: &[Vec<u16>], marks: &[bool]) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
+        bytes.extend([0; 4]);
         bytes.extend((documents.len() as u64).to_le_bytes());
         let mut end = 0u64;
         for document in documents {
@@ -42,6 +48,8 @@ impl TokenFile {
         }
         bytes.extend(marks.iter().map(|mark| u8::from(*mark)));
         bytes.extend(documents.iter().flatten().flat_map(|token| token.to_le_bytes()));
+        let sum = crc32c(&bytes[COUNT..]);
+        bytes[MAGIC.len()..COUNT].copy_from_slice(&sum.to_le_bytes());
         bytes
     }
 
@@ -56,7 +64,7 @@ impl TokenFile {
     /// Maps a file.
     ///
     /// # Errors
-    /// [`Error::Corpus`] where it cannot be read or is no such file, cut short or too long.
+    /// [`Error::Corpus`] where it cannot be read or is no such file, cut short, too long or damaged.
     #[expect(unsafe_code, reason = "a file can only be mapped so")]
     pub fn map(path: &Path) -> Result<Self, Error> {
         let fault = |error: std::io::Error| Error::Corpus { path: path.to_owned(), fault: error.to_string() };
@@ -71,32 +79,46 @@ impl TokenFile {
     fn checked(bytes: Bytes, path: &Path) -> Result<Self, Error> {
         let fault = |fault: &str| Error::Corpus { path: path.to_owned(), fault: fault.to_owned() };
         let all = bytes.get();
-        let count = all.get(8..16).filter(|_| all.starts_with(MAGIC)).and_then(|b| b.first_chunk());
-        let documents =
-            count.map(|count| u64::from_le_bytes(*count)).ok_or_else(|| fault("it is no token file"))?;
-        let documents = usize::try_from(documents).unwrap_or(usize::MAX);
-        let short = || fault("it is cut short");
-        if documents.checked_mul(9).and_then(|len| len.checked_add(16)).is_none_or(|len| len > all.len()) {
-            return Err(short());
+        if !all.starts_with(MAGIC) {
+            return Err(fault("it is no token file of this version"));
         }
+        let sum = all.get(MAGIC.len()..COUNT).and_then(|bytes| bytes.first_chunk());
+        let count = all.get(COUNT..ENDS).and_then(|bytes| bytes.first_chunk());
+        let (Some(sum), Some(count)) = (sum, count) else { return Err(fault("it is cut short")) };
+        if u32::from_le_bytes(*sum) != crc32c(&all[COUNT..]) {
+            return Err(fault("it is damaged: its checksum does not match its content"));
+        }
+        // a checksum can be right by chance or by intent: nothing below may trust a number
+        let documents = usize::try_from(u64::from_le_bytes(*count)).unwrap_or(usize::MAX);
+        let tokens = documents.checked_mul(9).and_then(|length| length.checked_add(ENDS));
+        let Some(tokens) = tokens.filter(|tokens| *tokens <= all.len()) else {
+            return Err(fault("it is damaged: it has no room for its documents"));
+        };
+        let length = all.len() - tokens;
         let file = Self { bytes, documents };
         let mut last = 0;
         for document in 0..documents {
             let end = file.end(document);
             if end < last {
-                return Err(fault("it is damaged"));
+                return Err(fault("it is damaged: a document ends before it begins"));
             }
             last = end;
         }
-        if Some(file.bytes.get().len()) != last.checked_mul(2).map(|len| len + 16 + 9 * documents) {
-            return Err(short());
+        if last.checked_mul(2) != Some(length) {
+            return Err(fault("it is damaged: its last document does not end with it"));
         }
         Ok(file)
     }
 
     fn end(&self, document: usize) -> usize {
-        let bytes = self.bytes.get()[16 + 8 * document..].first_chunk();
+        let bytes = self.bytes.get()[ENDS + 8 * document..].first_chunk();
         bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes) as usize)
+    }
+
+    /// The largest token; nothing where there is none.
+    pub fn largest(&self) -> Option<u16> {
+        let tokens = self.bytes.get()[ENDS + 9 * self.documents..].chunks_exact(2);
+        tokens.map(|pair| u16::from_le_bytes([pair[0], pair[1]])).max()
     }
 
     /// Documents in it.
@@ -116,7 +138,7 @@ impl TokenFile {
     pub fn document(&self, index: usize) -> Vec<u16> {
         assert!(index < self.documents, "document {index} of {}", self.documents);
         let start = if index == 0 { 0 } else { self.end(index - 1) };
-        let tokens = 16 + 9 * self.documents;
+        let tokens = ENDS + 9 * self.documents;
         let bytes = &self.bytes.get()[tokens + 2 * start..tokens + 2 * self.end(index)];
         bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
     }
@@ -127,7 +149,7 @@ impl TokenFile {
     /// Panics if there is no such document.
     pub fn is_marked(&self, index: usize) -> bool {
         assert!(index < self.documents, "document {index} of {}", self.documents);
-        self.bytes.get()[16 + 8 * self.documents + index] != 0
+        self.bytes.get()[ENDS + 8 * self.documents + index] != 0
     }
 }
 
@@ -145,11 +167,48 @@ mod tests {
         for file in [TokenFile::map(&path).unwrap(), TokenFile::held(bytes.clone()).unwrap()] {
             assert_eq!((0..file.len()).map(|i| file.document(i)).collect::<Vec<_>>(), documents);
             assert_eq!((0..3).map(|i| file.is_marked(i)).collect::<Vec<_>>(), [true, false, true]);
+            assert_eq!(file.largest(), Some(65535));
         }
+        assert_eq!(TokenFile::held(TokenFile::encode(&[], &[])).unwrap().largest(), None);
         for cut in [0, 7, 12, 20, 40, bytes.len() - 1] {
             assert!(TokenFile::held(bytes[..cut].to_vec()).is_err(), "{cut}");
         }
-        let longer = [bytes, vec![0]].concat();
+        let longer = [bytes.clone(), vec![0]].concat();
         assert!(TokenFile::held(longer).is_err());
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 4;
+            assert!(TokenFile::held(flipped).is_err(), "a bit of byte {at}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_do_not_fit_are_refused_under_a_right_checksum() {
+        let good = TokenFile::encode(&[vec![1, 2], vec![3]], &[true, false]);
+        let second_end = ENDS + 8;
+        // the last one is the length of the file modulo 2⁶⁴
+        for (at, number) in [
+            (COUNT, 0),
+            (COUNT, 1),
+            (COUNT, 3),
+            (COUNT, u64::MAX),
+            (COUNT, u64::MAX / 9),
+            (ENDS, 4),
+            (second_end, 0),
+            (second_end, 2),
+            (second_end, u64::MAX),
+            (second_end, (1 << 63) - 1),
+            (second_end, (1 << 63) + 3),
+        ] {
+            let mut bytes = good.clone();
+            bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
+            let sum = crc32c(&bytes[COUNT..]);
+            bytes[MAGIC.len()..COUNT].copy_from_slice(&sum.to_le_bytes());
+            let error = TokenFile::held(bytes).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(
+                error.contains("it is damaged: ") && !error.contains("checksum"),
+                "{at} {number}: {error}"
+            );
+        }
     }
 }

@@ -2,18 +2,27 @@
 
 use std::path::Path;
 
+use experiment::read_at_most;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer};
 
 use super::corpus::END_OF_TEXT;
+use super::tokenizer_file;
 use crate::Error;
+
+/// No tokenizer of 65,536 tokens has a longer file.
+const LONGEST: u64 = 16 << 20;
+
+/// Texts that are encoded at a time: the library keeps much more of each than its tokens.
+const AT_A_TIME: usize = 4096;
 
 /// A vocabulary with its end-of-text token.
 pub struct Vocabulary {
     tokenizer: Tokenizer,
     end: u16,
+    /// Every token is below it.
     size: usize,
 }
 
@@ -43,12 +52,14 @@ impl Vocabulary {
         Self::with_end(tokenizer)
     }
 
-    /// A tokenizer in the JSON format of the `tokenizers` library. It must have `<|endoftext|>`, or gets it.
+    /// A tokenizer in the JSON format of the `tokenizers` library. It must have `<|endoftext|>`, or gets it. What the
+    /// file says of dropout, padding, truncation and post-processing is left out.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] where the file cannot be read or has more tokens than 65,536.
+    /// [`Error::Tokenizer`] where the file cannot be read, has tokens above 65,535 or two of one number, or would make
+    /// the library panic or fill the memory.
     pub fn read(path: &Path) -> Result<Self, Error> {
-        let bytes = std::fs::read(path)
+        let bytes = read_at_most(path, LONGEST)
             .map_err(|error| Error::Tokenizer(format!("cannot read {}: {error}", path.display())))?;
         Self::from_bytes(&bytes)
             .map_err(|error| Error::Tokenizer(format!("{} is none: {error}", path.display())))
@@ -59,19 +70,29 @@ impl Vocabulary {
     /// # Errors
     /// As there.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        Self::with_end(Tokenizer::from_bytes(bytes).map_err(refused)?)
+        Self::with_end(tokenizer_file::parse(bytes).map_err(Error::Tokenizer)?)
     }
 
     fn with_end(mut tokenizer: Tokenizer) -> Result<Self, Error> {
         if tokenizer.token_to_id(END_OF_TEXT).is_none() {
             tokenizer.add_special_tokens([AddedToken::from(END_OF_TEXT, true)]).map_err(refused)?;
         }
-        let size = tokenizer.get_vocab_size(true);
-        let end = tokenizer.token_to_id(END_OF_TEXT).and_then(|id| u16::try_from(id).ok());
-        match end {
-            Some(end) if size <= 1 << 16 => Ok(Self { tokenizer, end, size }),
-            _ => Err(Error::Tokenizer(format!("it has {size} tokens; at most 65,536 can be used"))),
+        // sorted by their numbers, which may have gaps
+        let mut tokens: Vec<(u32, String)> =
+            tokenizer.get_vocab(true).into_iter().map(|(token, id)| (id, token)).collect();
+        tokens.sort_unstable();
+        let same = tokens.windows(2).find(|pair| pair[0].0 == pair[1].0);
+        if let Some([(id, one), (_, other)]) = same {
+            let fault = format!("its tokens {one:?} and {other:?} have the same number {id}");
+            return Err(Error::Tokenizer(fault));
         }
+        let largest = tokens.last().map_or(0, |(id, _)| *id);
+        let Ok(last) = u16::try_from(largest) else {
+            return Err(Error::Tokenizer(format!("it has the token {largest}; up to 65,535 can be used")));
+        };
+        let end = tokenizer.token_to_id(END_OF_TEXT).and_then(|id| u16::try_from(id).ok());
+        let end = end.ok_or_else(|| Error::Tokenizer(format!("it takes no {END_OF_TEXT}")))?;
+        Ok(Self { tokenizer, end, size: usize::from(last) + 1 })
     }
 
     /// The content of its file.
@@ -82,7 +103,7 @@ impl Vocabulary {
         self.tokenizer.to_string(false).map_err(refused)
     }
 
-    /// Tokens in it.
+    /// Tokens in it, those included whose numbers it leaves out.
     pub fn size(&self) -> usize {
         self.size
     }
@@ -97,9 +118,20 @@ impl Vocabulary {
     /// # Errors
     /// [`Error::Tokenizer`] where a text cannot be encoded.
     pub fn encode(&self, texts: &[String]) -> Result<Vec<Vec<u16>>, Error> {
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let encoded = self.tokenizer.encode_batch_fast(texts, false).map_err(refused)?;
-        Ok(encoded.into_iter().map(|e| e.get_ids().iter().map(|id| *id as u16).collect()).collect())
+        let mut all = Vec::with_capacity(texts.len());
+        for texts in texts.chunks(AT_A_TIME) {
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            for encoding in self.tokenizer.encode_batch_fast(texts, false).map_err(refused)? {
+                all.push(encoding.get_ids().iter().map(|id| self.token(*id)).collect::<Result<_, _>>()?);
+            }
+        }
+        Ok(all)
+    }
+
+    /// A token that the library gave, if it is one of the vocabulary.
+    fn token(&self, id: u32) -> Result<u16, Error> {
+        let token = u16::try_from(id).ok().filter(|token| usize::from(*token) < self.size);
+        token.ok_or_else(|| Error::Tokenizer(format!("it gave the token {id}, which it does not have")))
     }
 
     /// The text of some tokens.
@@ -124,7 +156,7 @@ impl Vocabulary {
     pub fn single(&self, text: &str) -> Option<u16> {
         let encoded = self.tokenizer.encode_fast(text.replace('␣', " "), false).ok()?;
         match encoded.get_ids() {
-            [id] => u16::try_from(*id).ok(),
+            [id] => self.token(*id).ok(),
             _ => None,
         }
     }
@@ -164,5 +196,35 @@ mod tests {
         assert_eq!(vocabulary.single("␣forest"), Some(forest));
         assert_eq!(vocabulary.single(" nowhere"), None);
         assert!(Vocabulary::from_bytes(b"{}").is_err());
+    }
+
+    fn of_words(vocabulary: &str, more: &str) -> Result<Vocabulary, Error> {
+        let file = format!(
+            r#"{{"version": "1.0", {more} "added_tokens": [], "pre_tokenizer": {{"type": "Whitespace"}},
+            "model": {{"type": "WordLevel", "vocab": {vocabulary}, "unk_token": "a"}}}}"#
+        );
+        Vocabulary::from_bytes(file.as_bytes())
+    }
+
+    #[test]
+    fn numbers_of_tokens_may_have_gaps_but_no_end() {
+        let words = of_words(r#"{"a": 3, "b": 300, "<|endoftext|>": 65535}"#, "").unwrap();
+        assert_eq!((words.size(), words.end()), (65_536, 65_535));
+        assert_eq!(words.encode(&["b c a".to_owned()]).unwrap(), [[300, 3, 3]]);
+        let error = of_words(r#"{"a": 0, "b": 65536, "<|endoftext|>": 1}"#, "").unwrap_err().to_string();
+        assert_eq!(error, "the tokenizer: it has the token 65536; up to 65,535 can be used");
+        assert!(of_words(r#"{"a": 4294967295}"#, "").is_err());
+        // the library gives a new token the number behind the count of the others
+        let error = of_words(r#"{"a": 0, "b": 2}"#, "").unwrap_err().to_string();
+        assert_eq!(error, r#"the tokenizer: its tokens "<|endoftext|>" and "b" have the same number 2"#);
+    }
+
+    #[test]
+    fn padding_and_truncation_of_the_file_are_left_out() {
+        let more = r#""truncation": {"direction": "Right", "max_length": 1, "strategy": "LongestFirst", "stride": 0},
+            "padding": {"strategy": {"Fixed": 5}, "direction": "Right", "pad_to_multiple_of": null,
+            "pad_id": 70000, "pad_type_id": 0, "pad_token": "[PAD]"},"#;
+        let words = of_words(r#"{"a": 0, "b": 1}"#, more).unwrap();
+        assert_eq!(words.encode(&["a b".to_owned(), "b".to_owned()]).unwrap(), [vec![0, 1], vec![1]]);
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{Device, Tensor};
-use learning::{Parameters, init};
+use candle_core::{DType, Device, Tensor};
+use learning::{Parameters, init, require};
 use rand::Rng;
 
 use super::Architecture;
@@ -31,10 +31,10 @@ pub fn initial(
     for (name, shape) in architecture.parameters() {
         let leaf = name.rsplit('.').next().unwrap_or_default();
         let tensor = match leaf {
-            "w" => Tensor::ones(shape, candle_core::DType::F32, device)?,
+            "w" => Tensor::ones(shape, DType::F32, device)?,
             "W_O" | "W_out" => init::normal(rng, &shape, residual, device)?,
             _ if leaf.starts_with('W') => init::normal(rng, &shape, STD, device)?,
-            _ => Tensor::zeros(shape, candle_core::DType::F32, device)?,
+            _ => Tensor::zeros(shape, DType::F32, device)?,
         };
         parameters.insert(&name, &tensor)?;
     }
@@ -126,7 +126,14 @@ pub(crate) fn from_map(
 ) -> Result<Parameters, Error> {
     let mut parameters = Parameters::default();
     for (name, shape) in architecture.parameters() {
-        parameters.insert(&name, &Tensor::zeros(shape, candle_core::DType::F32, device)?)?;
+        // nothing is made in a shape that the values do not have: `load` names what is lacking
+        let shape = if let Some(tensor) = values.get(&name) {
+            require(tensor, &shape, DType::F32, &name, origin)?;
+            shape
+        } else {
+            vec![0]
+        };
+        parameters.insert(&name, &Tensor::zeros(shape, DType::F32, device)?)?;
     }
     parameters.load(values, origin)?;
     Ok(parameters)

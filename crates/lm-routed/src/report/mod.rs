@@ -135,20 +135,40 @@ fn era(
     Ok((text, serde_json::to_value(&results)?))
 }
 
+/// The result of a part, if it is there.
+fn result<T: serde::de::DeserializeOwned>(folder: &RunFolder, part: Part) -> Result<Option<T>> {
+    read_json(&folder.path().join("parts").join(format!("{}.json", part.name())))
+}
+
 /// The results of a run's parts, in their order; those that are there.
 fn part_results(folder: &RunFolder, config: &Config) -> Result<Vec<PartResult>> {
-    let mut results = Vec::new();
-    for part in Part::all(config) {
-        let path = folder.path().join("parts").join(format!("{}.json", part.name()));
-        results.extend(read_json(&path)?);
-    }
-    Ok(results)
+    let results = Part::all(config).into_iter().map(|part| result(folder, part));
+    Ok(results.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
 /// The result of a run that has one part.
 fn only_result<T: serde::de::DeserializeOwned>(folder: &RunFolder, config: &Config) -> Result<T> {
     let part = Part::all(config).into_iter().next().context("an experiment has a part")?;
-    let path = folder.path().join("parts").join(format!("{}.json", part.name()));
     let missing = experiment::UserError::failed(format!("{} has no result yet", folder.path().display()));
-    Ok(read_json(&path)?.ok_or(missing)?)
+    Ok(result(folder, part)?.ok_or(missing)?)
+}
+
+/// The updates of a run up to the last part that has a result.
+///
+/// # Errors
+/// Fails where a result cannot be read.
+pub(crate) fn updates_done(folder: &RunFolder, config: &Config) -> Result<u64> {
+    let (mut updates, mut done) = (0, 0);
+    for part in Part::all(config) {
+        updates += part.steps(config);
+        let there = match config.experiment.kind {
+            Experiment::Era => result::<PartResult>(folder, part)?.is_some(),
+            Experiment::Steer => result::<SteerResult>(folder, part)?.is_some(),
+            Experiment::Virology => result::<LocaliseResult>(folder, part)?.is_some(),
+        };
+        if there {
+            done = updates;
+        }
+    }
+    Ok(done)
 }

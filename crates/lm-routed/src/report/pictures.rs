@@ -180,10 +180,10 @@ pub(super) fn training(records: &[Record]) -> Option<Figure> {
         for (key, value) in &record.values {
             let Some((part, what)) = key.split_once('/') else { continue };
             if what == "losses/train" {
-                starts.entry(part.to_owned()).or_insert(record.update - 1);
+                starts.entry(part.to_owned()).or_insert(record.update.saturating_sub(1));
             }
             if let Some(kind) = what.strip_prefix("eval/") {
-                let step = record.update - starts.get(part).copied().unwrap_or(0);
+                let step = record.update.saturating_sub(starts.get(part).copied().unwrap_or(0));
                 let (x, y) = curves.entry((kind.to_owned(), part.to_owned())).or_default();
                 x.push(step as f64);
                 y.push(*value);

@@ -9,9 +9,9 @@
 mod penalties;
 mod stack;
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use learning::kernels::{Matrix, bias_absolute_error};
-use learning::{AdamConfig, Parameters};
+use learning::{AdamConfig, LearningError, Parameters};
 use rayon::prelude::*;
 
 use crate::data::{Batch, Images};
@@ -234,7 +234,7 @@ impl FastLearner {
     /// Goes back to a state; one without Adam's part of it leaves the moments alone.
     ///
     /// # Errors
-    /// Fails where an entry is lacking or has another shape; `origin` names the source in the message.
+    /// Fails where an entry is lacking or has another shape or type; `origin` names the source in the message.
     pub fn load(&mut self, state: &State, origin: &str) -> Result<(), Error> {
         self.load_parameters(state, origin)?;
         if !state.keys().any(|name| name.starts_with("adam.")) {
@@ -246,7 +246,7 @@ impl FastLearner {
                 moved.first = entry(state, &format!("adam.first.{name}"), &shape, origin)?;
                 moved.second = entry(state, &format!("adam.second.{name}"), &shape, origin)?;
                 let key = format!("adam.steps.{name}");
-                let saved = state.get(&key).ok_or_else(|| lacking(&key, origin))?;
+                let saved = fitting(state, &key, &[1], DType::I64, origin)?;
                 steps = u64::try_from(saved.to_vec1::<i64>()?[0]).unwrap_or(0);
             }
             stack.steps = steps;
@@ -373,16 +373,19 @@ fn named_mut(stack: &mut Stack) -> Vec<(String, &mut Moved, Vec<usize>)> {
     out
 }
 
-fn lacking(name: &str, origin: &str) -> Error {
-    learning::LearningError::Missing { origin: origin.to_owned(), names: name.to_owned() }.into()
+fn fitting<'a>(
+    state: &'a State,
+    name: &str,
+    shape: &[usize],
+    dtype: DType,
+    origin: &str,
+) -> Result<&'a Tensor, Error> {
+    let lacking = || LearningError::Missing { origin: origin.to_owned(), names: name.to_owned() };
+    let tensor = state.get(name).ok_or_else(lacking)?;
+    learning::require(tensor, shape, dtype, name, origin)?;
+    Ok(tensor)
 }
 
 fn entry(state: &State, name: &str, shape: &[usize], origin: &str) -> Result<Vec<f32>, Error> {
-    let tensor = state.get(name).ok_or_else(|| lacking(name, origin))?;
-    if tensor.dims() != shape {
-        let (origin, name) = (origin.to_owned(), name.to_owned());
-        let (expected, found) = (shape.to_vec(), tensor.dims().to_vec());
-        return Err(learning::LearningError::Shape { origin, name, expected, found }.into());
-    }
-    Ok(tensor.flatten_all()?.to_vec1::<f32>()?)
+    Ok(fitting(state, name, shape, DType::F32, origin)?.flatten_all()?.to_vec1::<f32>()?)
 }
