@@ -3,9 +3,9 @@
     python torch_lm.py --threads 2               # one line of JSON: tokens a second, median, smallest, largest
     python torch_lm.py --threads 2 --compile     # with torch.compile
 
-Forward, backward, gradient clipping and fused AdamW, all in f32. Attention is PyTorch's own fused one. Both choose the
-library of their products themselves; `--onednn` sends the linear layers to oneDNN (see `onednn.py`), since MKL may leave
-an AMD processor at half of its speed.
+Forward, backward, gradient clipping and fused AdamW, all in f32. Attention is PyTorch's own fused one. PyTorch
+chooses the library of its products; `--onednn` sends the linear layers to oneDNN (see `onednn.py`), since MKL may leave an
+AMD processor at half of its speed.
 """
 
 import argparse
@@ -60,6 +60,7 @@ class Transformer(nn.Module):
         self.tokens, self.positions = nn.Embedding(VOCABULARY, WIDTH), nn.Embedding(POSITIONS, WIDTH)
         self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
         self.last = nn.LayerNorm(WIDTH)
+        self.register_buffer("no_bias", torch.zeros(VOCABULARY))  # oneDNN's layer wants one
         for embedding in (self.tokens, self.positions):
             nn.init.normal_(embedding.weight, std=0.02)
 
@@ -67,7 +68,7 @@ class Transformer(nn.Module):
         x = self.tokens(inputs) + self.positions.weight[: inputs.shape[1]]
         for block in self.blocks:
             x = block(x)
-        logits = Linear.library(self.last(x).flatten(0, 1), self.tokens.weight, None)
+        logits = Linear.library(self.last(x).flatten(0, 1), self.tokens.weight, self.no_bias)
         return F.cross_entropy(logits, targets.flatten())
 
 
