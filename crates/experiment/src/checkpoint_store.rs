@@ -70,6 +70,14 @@ impl CheckpointStore {
         Ok(found)
     }
 
+    /// For the message of a run that stops: the file of its newest checkpoint.
+    pub fn where_it_stopped(&self) -> String {
+        match self.list().ok().and_then(|mut list| list.pop()) {
+            Some((_, path)) => format!("the run stopped; its last good checkpoint is {}", path.display()),
+            None => "the run stopped before its first checkpoint".to_owned(),
+        }
+    }
+
     /// The newest checkpoint that can be read, and its file. Each newer one that cannot is named in a warning.
     pub fn latest_intact(&self, device: &Device) -> Option<(PathBuf, Checkpoint)> {
         let list = self.list().inspect_err(warn).unwrap_or_default();

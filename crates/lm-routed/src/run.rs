@@ -1,6 +1,5 @@
 //! The life of a run: from the first line of the config to the table and the pictures.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -158,8 +157,7 @@ fn prepare(
 
 fn make_folders(folder: &RunFolder) -> Result<()> {
     for name in ["parts", "models"] {
-        let path = folder.path().join(name);
-        fs::create_dir_all(&path).map_err(|source| experiment::RunError::Write { path, source })?;
+        experiment::create_folder(&folder.path().join(name))?;
     }
     Ok(())
 }

@@ -120,7 +120,7 @@ impl Session {
                     .with_hint(format!("go on with: lm-routed resume {run}"))
                     .into())
             }
-            Err(error @ Error::NotFinite { .. }) => Err(error).with_context(|| self.last_checkpoint()),
+            Err(error @ Error::NotFinite { .. }) => Err(error).with_context(|| self.store.where_it_stopped()),
             other => Ok(other?),
         }
     }
@@ -173,7 +173,7 @@ impl Session {
         let mut message = String::new();
         while trainer.step() < total {
             let began = Instant::now();
-            let report = trainer.train_step().with_context(|| self.last_checkpoint())?;
+            let report = trainer.train_step().with_context(|| self.store.where_it_stopped())?;
             let rate = tokens as f64 / began.elapsed().as_secs_f64();
             let done = trainer.step();
             let last = done == total;
@@ -213,7 +213,7 @@ impl Session {
                 };
                 self.store
                     .save(update, &checkpoint(&trainer, &header)?)
-                    .with_context(|| self.last_checkpoint())?;
+                    .with_context(|| self.store.where_it_stopped())?;
             }
             if interrupted && !last {
                 let run = self.folder.path().display().to_string();
@@ -224,14 +224,6 @@ impl Session {
         }
         let parameters = copied(trainer.model.parameters())?;
         Ok(Network { architecture: recipe.wide.clone(), parameters })
-    }
-
-    fn last_checkpoint(&self) -> String {
-        let newest = self.store.list().ok().and_then(|list| list.last().map(|(_, path)| path.clone()));
-        match newest {
-            Some(path) => format!("the run stopped; its last good checkpoint is {}", path.display()),
-            None => "the run stopped before its first checkpoint".to_owned(),
-        }
     }
 
     fn finish(&mut self, updates: u64) -> Result<String> {

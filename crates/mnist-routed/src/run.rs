@@ -166,7 +166,7 @@ impl Session {
         progress.start_at(trainer.images_done());
         let mut message = String::new();
         while trainer.updates_done() < total {
-            let report = trainer.update().with_context(|| self.last_checkpoint())?;
+            let report = trainer.update().with_context(|| self.store.where_it_stopped())?;
             let mut values = named(&report, &trainer);
             let speed = report.images as f64 / report.seconds;
             values.push(("charts/SPS".to_owned(), speed));
@@ -184,7 +184,7 @@ impl Session {
             progress.update(trainer.images_done(), speed, &message);
             let interrupted = self.interrupt.requested();
             if after(save_every) || last || interrupted {
-                self.save(&trainer).with_context(|| self.last_checkpoint())?;
+                self.save(&trainer).with_context(|| self.store.where_it_stopped())?;
             }
             if interrupted && !last {
                 progress.finish();
@@ -217,14 +217,6 @@ impl Session {
         let checkpoint = saved::checkpoint(trainer, self.manifest.seed, self.seconds())?;
         self.store.save(trainer.updates_done(), &checkpoint)?;
         Ok(())
-    }
-
-    fn last_checkpoint(&self) -> String {
-        let newest = self.store.list().ok().and_then(|list| list.last().map(|(_, path)| path.clone()));
-        match newest {
-            Some(path) => format!("the run stopped; its last good checkpoint is {}", path.display()),
-            None => "the run stopped before its first checkpoint".to_owned(),
-        }
     }
 
     fn finish(mut self, trainer: &mut Trainer) -> Result<String> {

@@ -169,7 +169,8 @@ impl Session {
         let mut message = String::new();
         while trainer.updates_done() < total {
             let began = Instant::now();
-            let UpdateReport { values, .. } = trainer.update().with_context(|| self.last_checkpoint())?;
+            let UpdateReport { values, .. } =
+                trainer.update().with_context(|| self.store.where_it_stopped())?;
             let sps = steps_per_update as f64 / began.elapsed().as_secs_f64();
             let mut values: Vec<(String, f64)> =
                 values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
@@ -187,7 +188,7 @@ impl Session {
             watch.update(trainer.env_steps(), sps, &message);
             let interrupted = self.interrupt.requested();
             if done.is_multiple_of(save_every) || last || interrupted {
-                self.save(&trainer).with_context(|| self.last_checkpoint())?;
+                self.save(&trainer).with_context(|| self.store.where_it_stopped())?;
             }
             if interrupted && !last {
                 watch.end();
@@ -237,14 +238,6 @@ impl Session {
         self.store
             .save(trainer.updates_done(), &saved::checkpoint(trainer, self.manifest.seed, self.seconds())?)?;
         Ok(())
-    }
-
-    fn last_checkpoint(&self) -> String {
-        let newest = self.store.list().ok().and_then(|list| list.last().map(|(_, path)| path.clone()));
-        match newest {
-            Some(path) => format!("the run stopped; its last good checkpoint is {}", path.display()),
-            None => "the run stopped before its first checkpoint".to_owned(),
-        }
     }
 
     fn finish(mut self, trainer: &Trainer) -> Result<String> {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use experiment::{SeedStreams, write_atomic};
+use experiment::{SeedStreams, create_folder, write_atomic};
 use rand::seq::SliceRandom;
 use regex::Regex;
 
@@ -106,8 +106,7 @@ impl Dataset {
         };
         let (packed, validation) = (pack(&texts)?, pack(&held_out)?);
         if let Some(folder) = &cached {
-            std::fs::create_dir_all(folder)
-                .map_err(|source| experiment::RunError::Write { path: folder.clone(), source })?;
+            create_folder(folder)?;
             write_atomic(&folder.join(TRAIN), &packed)?;
             write_atomic(&folder.join(VALIDATION), &validation)?;
             // the last one, which says that the others are there

@@ -59,8 +59,7 @@ impl Target<'_> {
 pub(crate) fn write(folder: &RunFolder, config: &Config, out: Option<&Path>) -> Result<Report> {
     let plots = folder.plots();
     let into = out.unwrap_or(&plots);
-    std::fs::create_dir_all(into)
-        .map_err(|source| experiment::RunError::Write { path: into.to_owned(), source })?;
+    experiment::create_folder(into)?;
     let mut target = Target { folder: into, files: Vec::new() };
     let mut markdown = String::new();
     let (text, parts) = match config.experiment.kind {
