@@ -92,6 +92,19 @@ fn a_damaged_checkpoint_leaves_the_one_before_it() {
 }
 
 #[test]
+fn curves_are_drawn_where_no_checkpoint_is_intact() {
+    let place = mnist_run();
+    for name in ["run/checkpoints/update-000004.safetensors", "run/checkpoints/update-000008.safetensors"] {
+        cut(&place.path(name));
+    }
+    let ended = place.run("plot run --out elsewhere");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("elsewhere/curves.png"), "{ended:?}");
+    assert!(!ended.stdout.contains("reconstruction.png"), "{ended:?}");
+    assert_eq!(ended.stderr.lines().filter(|line| line.contains("update-00000")).count(), 2, "{ended:?}");
+}
+
+#[test]
 fn parts_that_are_done_keep_their_metrics_without_their_checkpoints() {
     let place = language_run();
     remove(&place, &["run/summary.json"]);

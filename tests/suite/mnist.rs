@@ -154,7 +154,7 @@ fn help_names_every_verb() {
 /// What is asked for, the exit code, how the error begins, and the hint.
 type Refusal = (&'static str, i32, &'static str, &'static str);
 
-const REFUSALS: [Refusal; 10] = [
+const REFUSALS: [Refusal; 11] = [
     (
         "--split 0-4|4-9",
         2,
@@ -186,6 +186,12 @@ const REFUSALS: [Refusal; 10] = [
         1,
         "error: foreign/train-images-idx3-ubyte is no IDX file of images: it begins with 3c68746d",
         FILES,
+    ),
+    (
+        "table --seed 18446744073709551615",
+        2,
+        "error: --seed 18446744073709551615 with 1 seeds: seeds must be below 18446744073709551615",
+        "hint: give a smaller --seed",
     ),
     (
         "eval nowhere",
@@ -224,6 +230,18 @@ fn what_cannot_be_is_refused_with_a_clear_line() {
         let lines: Vec<&str> = ended.stderr.lines().collect();
         assert!(lines[0].starts_with(error), "{line}: {lines:?}");
         assert_eq!(lines.get(1).copied().unwrap_or_default(), hint, "{line}");
+    }
+}
+
+#[test]
+fn a_gpu_that_is_not_there_is_told_before_images_are_looked_for() {
+    let place = Place::for_mnist();
+    // an index that no machine has, so that it fails with and without CUDA
+    for verb in ["train", "table"] {
+        let ended =
+            place.run(&format!("{verb} --device cuda:999 --set data.dataset=mnist --data-dir nowhere"));
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.stderr.starts_with("error: cannot use the device cuda:999: "), "{ended:?}");
     }
 }
 

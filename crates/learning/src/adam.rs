@@ -6,7 +6,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, DType, InplaceOp2, InplaceOp3, Layout, Tensor, Var, bail};
 use rayon::prelude::*;
 
-use crate::{LearningError, Parameters, kernels, require};
+use crate::{LearningError, Parameters, kernels, require_shape};
 
 mod slices;
 
@@ -165,7 +165,7 @@ impl Adam {
                 let Some(tensor) = state.get(&key) else {
                     return Err(LearningError::Missing { origin: origin.to_owned(), names: key });
                 };
-                require(tensor, shape, dtype, &key, origin)?;
+                require_shape(tensor, shape, dtype, &key, origin)?;
                 Ok(tensor.clone())
             };
             let place = |t: Tensor| -> Result<Tensor, LearningError> {

@@ -40,4 +40,4 @@ pub use adam::{Adam, AdamConfig, WeightDecay};
 pub use clip::{clip_grad_norm, global_norm};
 pub use error::LearningError;
 pub use finite::{NotFinite, require_finite};
-pub use parameters::{Parameters, require};
+pub use parameters::{Parameters, require_shape};

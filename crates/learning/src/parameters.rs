@@ -82,7 +82,7 @@ impl Parameters {
             return Err(LearningError::Unexpected { origin: origin(), names: join(unexpected) });
         }
         for (name, var) in &self.vars {
-            require(&values[name], var.dims(), var.dtype(), name, &origin())?;
+            require_shape(&values[name], var.dims(), var.dtype(), name, &origin())?;
         }
         for (name, var) in &self.vars {
             var.set(&values[name].to_device(var.device())?.contiguous()?.copy()?)?;
@@ -129,7 +129,7 @@ impl Parameters {
 ///
 /// # Errors
 /// [`LearningError::Shape`] and [`LearningError::Type`].
-pub fn require(
+pub fn require_shape(
     tensor: &Tensor,
     shape: &[usize],
     dtype: DType,

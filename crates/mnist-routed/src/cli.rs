@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Result;
+use candle_core::Device;
 use clap::{Args, Parser, Subcommand};
 use experiment::{CommonArgs, DeviceArg, UserError};
 
@@ -123,6 +124,8 @@ fn dispatch(cli: Cli) -> Result<()> {
     let quiet = common.quiet;
     let outputs = Outputs { csv: own.csv, tensorboard: own.tensorboard, pictures: true, quiet };
     let images = |config: &Config| -> Result<Arc<Dataset>> {
+        // a GPU that is not there is told before anything is fetched
+        common.device.open()?;
         Ok(Arc::new(data::load(config.data.dataset, own.data_dir.as_deref(), quiet)?))
     };
     let load = |before: &[String]| {
@@ -178,14 +181,18 @@ fn dispatch(cli: Cli) -> Result<()> {
                 experiment::load::<Config>(common.config.as_deref(), &set.concat())
             };
             let configs = settings.iter().map(config).collect::<Result<Vec<_>, _>>()?;
-            let dataset = images(&configs[0])?;
             let first = common.seed.unwrap_or(0);
+            let Some(end) = first.checked_add(seeds) else {
+                let message = format!("--seed {first} with {seeds} seeds: seeds must be below {}", u64::MAX);
+                return Err(UserError::usage(message).with_hint("give a smaller --seed").into());
+            };
+            let dataset = images(&configs[0])?;
             let name = common.config.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy());
             let folder = || Path::new("runs").join(name.unwrap_or("mnist_table".into()).into_owned());
             let request = TableRequest {
                 configs,
                 dataset,
-                seeds: (first..first.saturating_add(seeds)).collect(),
+                seeds: (first..end).collect(),
                 folder: common.out.clone().unwrap_or_else(folder),
                 threads: threads(&common),
                 device: common.device,
@@ -208,7 +215,7 @@ fn dispatch(cli: Cli) -> Result<()> {
     Ok(experiment::print(&text)?)
 }
 
-/// Draws runs, the reconstructions with the networks of the first, if it has a checkpoint.
+/// Draws runs, the reconstructions with the networks of the first, if it has an intact checkpoint.
 fn plot(
     runs: &[PathBuf],
     common: &CommonArgs,
@@ -216,11 +223,12 @@ fn plot(
 ) -> Result<String> {
     let (config, records) = pictures::read_runs(runs)?;
     let view = experiment::RunFolder::view(&runs[0])?;
-    let saved = experiment::CheckpointStore::new(view.checkpoints(), 0).list()?;
-    let mut trainer = if saved.is_empty() {
-        None
-    } else {
-        Some(scoring::trainer_of(&runs[0], None, &DeviceArg::Cpu, threads(common), images)?.0)
+    let saved = experiment::CheckpointStore::new(view.checkpoints(), 0).latest_intact(&Device::Cpu);
+    let mut trainer = match saved {
+        None => None,
+        Some((path, _)) => {
+            Some(scoring::trainer_of(&runs[0], Some(&path), &DeviceArg::Cpu, threads(common), images)?.0)
+        }
     };
     let folder = common.out.clone().unwrap_or_else(|| view.plots());
     let paths = pictures::draw(&config, &records, trainer.as_mut(), &folder)?;

@@ -101,7 +101,9 @@ impl Snapshot {
         let mut line = self.line(&path)?;
         line.push('\n');
         let written = OpenOptions::new().create(true).append(true).open(&path);
-        let written = written.and_then(|mut file| file.write_all(line.as_bytes()));
+        // synced, so that no checkpoint outlives a snapshot that was taken before it
+        let written =
+            written.and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_data()));
         written.map_err(|source| RunError::Write { path, source })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
-use learning::{Parameters, init, require};
+use learning::{Parameters, init, require_shape};
 use rand::Rng;
 
 use super::Architecture;
@@ -128,7 +128,7 @@ pub(crate) fn from_map(
     for (name, shape) in architecture.parameters() {
         // nothing is made in a shape that the values do not have: `load` names what is lacking
         let shape = if let Some(tensor) = values.get(&name) {
-            require(tensor, &shape, DType::F32, &name, origin)?;
+            require_shape(tensor, &shape, DType::F32, &name, origin)?;
             shape
         } else {
             vec![0]

@@ -382,7 +382,7 @@ fn fitting<'a>(
 ) -> Result<&'a Tensor, Error> {
     let lacking = || LearningError::Missing { origin: origin.to_owned(), names: name.to_owned() };
     let tensor = state.get(name).ok_or_else(lacking)?;
-    learning::require(tensor, shape, dtype, name, origin)?;
+    learning::require_shape(tensor, shape, dtype, name, origin)?;
     Ok(tensor)
 }
 
