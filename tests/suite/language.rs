@@ -141,10 +141,15 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
 fn steering_lists_neighbours_and_pushes() {
     let place = place();
     let said = place.done("steer --seed 2 --set train.steps=40 --set train.learning_rate=0.01");
-    assert!(said.contains("nearest to the dimension") && said.contains("+10"), "{said}");
+    assert!(said.contains("nearest to the axis") && said.contains("+10"), "{said}");
     let tree = place.tree("runs/steer-seed2");
     let result = part_of_steering(&tree);
-    assert_eq!(result["nearest"].as_array().unwrap().len(), 5);
+    let minus = if result["sign"] == -1 { "−" } else { "" };
+    assert!(said.starts_with(&format!("The axis: {minus}dimension 0, ")), "{said}");
+    let cosines: Vec<f64> =
+        result["nearest"].as_array().unwrap().iter().map(|near| near["cosine"].as_f64().unwrap()).collect();
+    assert_eq!(cosines.len(), 5);
+    assert!(cosines.is_sorted_by(|a, b| a >= b) && cosines[0] > 0.0, "{cosines:?}");
     let pushes: Vec<f64> =
         result["pushes"].as_array().unwrap().iter().map(|push| push["strength"].as_f64().unwrap()).collect();
     assert_eq!(pushes, [0.0, 10.0, -10.0]);

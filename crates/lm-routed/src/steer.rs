@@ -1,4 +1,4 @@
-//! The steering scalar: one dimension of the residual stream that belongs to one token.
+//! The steering scalar: one dimension of the residual stream that belongs to one token, and the axis along it.
 
 use std::sync::Arc;
 
@@ -12,19 +12,19 @@ use crate::finetune::{Network, Surroundings};
 use crate::generate::{Sampling, generate};
 use crate::model::{Edit, HookPoint, Hooks};
 
-/// A token whose unembedding vector lies along the dimension.
+/// A token whose unembedding vector lies along the axis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Near {
     /// The token, `␣` for a space.
     pub token: String,
-    /// The cosine of its unembedding vector with the dimension.
+    /// The cosine of its unembedding vector with the axis.
     pub cosine: f64,
 }
 
-/// What a push along the dimension does.
+/// What a push along the axis does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Push {
-    /// What was added to the dimension.
+    /// How far along the axis: above 0 towards the token, below 0 away from it.
     pub strength: f32,
     /// The token's share among the tokens that were generated.
     pub frequency: f64,
@@ -41,9 +41,14 @@ pub struct Push {
 pub struct SteerResult {
     /// The token.
     pub token: String,
+    /// The dimension of the residual stream that the token was given.
+    pub dimension: usize,
+    /// The axis is this multiple of the dimension's unit vector: 1 or −1, so that the token's own unembedding vector
+    /// has a positive cosine with it. Routes leave the sign to chance, as nothing in them tells up from down.
+    pub sign: i8,
     /// The losses of the model.
     pub trained: Losses,
-    /// The unembedding vectors that lie nearest to the dimension, the nearest first.
+    /// The unembedding vectors that lie nearest to the axis, the nearest first.
     pub nearest: Vec<Near>,
     /// No push, up and down.
     pub pushes: Vec<Push>,
@@ -78,14 +83,16 @@ pub fn measure(
     let validation = Validation::new(dataset, config.eval.stories, config.model.block_size);
     let mut model = network.model(config, around.threads)?;
     tell("measuring")?;
+    let unembedding = network.parameters.get(network.architecture.unembedding())?.to_vec2::<f32>()?;
+    let sign = sign_of(&unembedding[usize::from(token)], steer.dimension);
     let trained = validation.losses(&mut model, &Hooks::default())?;
     let prompt = vocabulary.encode(std::slice::from_ref(&steer.prompt))?.remove(0);
     let concept = crate::routing::concept_tokens(vocabulary, &config.data.forget_words);
     let mut pushes = Vec::new();
     for strength in [0.0, steer.strength, -steer.strength] {
-        tell(&format!("generating with {strength:+} on dimension {}", steer.dimension))?;
+        tell(&format!("generating with {strength:+} along the axis"))?;
         let mut add = vec![0.0; config.model.n_embd];
-        add[steer.dimension] = strength;
+        add[steer.dimension] = f32::from(sign) * strength;
         let edit = Edit { add: Some(Arc::new(add)), ..Edit::default() };
         let hooks = Hooks::default().with(steer.at_layer, HookPoint::ResidPost, edit);
         let sampling = Sampling { temperature: steer.temperature, top_k: steer.top_k };
@@ -101,11 +108,12 @@ pub fn measure(
         let probability = validation.probability(&mut model, &hooks, u32::from(token))?;
         pushes.push(Push { strength, frequency, concept_frequency, probability, text });
     }
-    let nearest = nearest(network, steer.dimension, steer.nearest)?
+    let nearest = nearest(&unembedding, steer.dimension, sign, steer.nearest)
         .into_iter()
         .map(|(token, cosine)| Near { token: vocabulary.shown(token), cosine })
         .collect();
-    Ok(SteerResult { token: steer.token.clone(), trained, nearest, pushes })
+    let dimension = steer.dimension;
+    Ok(SteerResult { token: steer.token.clone(), dimension, sign, trained, nearest, pushes })
 }
 
 /// The token of `[steer]`.
@@ -122,18 +130,41 @@ pub fn token_of(config: &Config, dataset: &Dataset) -> Result<u16, Error> {
     })
 }
 
-/// The tokens whose unembedding vectors have the largest cosine with a dimension.
-fn nearest(network: &Network, dimension: usize, count: usize) -> Result<Vec<(u16, f64)>, Error> {
-    let unembedding = network.parameters.get(network.architecture.unembedding())?.to_vec2::<f32>()?;
+/// The way along a dimension in which a vector points.
+fn sign_of(vector: &[f32], dimension: usize) -> i8 {
+    if vector[dimension] < 0.0 { -1 } else { 1 }
+}
+
+/// The tokens whose unembedding vectors have the largest cosine with `sign` times a dimension's unit vector.
+fn nearest(unembedding: &[Vec<f32>], dimension: usize, sign: i8, count: usize) -> Vec<(u16, f64)> {
     let mut cosines: Vec<(u16, f64)> = unembedding
         .iter()
         .enumerate()
         .map(|(token, vector)| {
             let length = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
-            (token as u16, f64::from(vector[dimension]) / length.max(1e-12))
+            (token as u16, f64::from(sign) * f64::from(vector[dimension]) / length.max(1e-12))
         })
         .collect();
     cosines.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     cosines.truncate(count);
-    Ok(cosines)
+    cosines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_axis_points_where_its_token_does() {
+        // three tokens of length 5; the second is the one that was routed
+        let unembedding = [vec![4.0, 3.0], vec![-4.0, 3.0], vec![-3.0, -4.0]];
+        let sign = sign_of(&unembedding[1], 0);
+        assert_eq!(sign, -1);
+        assert_eq!(nearest(&unembedding, 0, sign, 2), [(1, 0.8), (2, 0.6)]);
+        // where every vector is turned around, all stays but the sign
+        let turned = unembedding.map(|vector| vec![-vector[0], vector[1]]);
+        assert_eq!(sign_of(&turned[1], 0), 1);
+        assert_eq!(nearest(&turned, 0, 1, 2), [(1, 0.8), (2, 0.6)]);
+        assert_eq!(nearest(&turned, 1, 1, 1), [(0, 0.6)]);
+    }
 }

@@ -232,7 +232,7 @@ pub struct SteerSection {
     pub dimension: usize,
     /// The block behind which the dimension is pushed when text is generated.
     pub at_layer: usize,
-    /// What is added to it, and taken from it.
+    /// How far it is pushed, towards the token and away from it.
     pub strength: f32,
     /// Unembedding vectors to list.
     pub nearest: usize,

@@ -67,13 +67,20 @@ pub(crate) fn write(folder: &RunFolder, config: &Config, out: Option<&Path>) -> 
         Experiment::Steer => {
             let result: SteerResult = only_result(folder, config)?;
             let (near, pushes) = (tables::nearest(&result), tables::pushes(&result));
-            target.table("nearest", "Unembedding vectors nearest to the dimension", &near, &mut markdown)?;
+            let axis = format!(
+                "The axis: {}dimension {}, the way that the unembedding vector of {} points.",
+                if result.sign < 0 { "−" } else { "" },
+                result.dimension,
+                result.token
+            );
+            writeln!(markdown, "{axis}\n")?;
+            target.table("nearest", "Unembedding vectors nearest to the axis", &near, &mut markdown)?;
             target.table("pushes", "Texts generated with a push", &pushes, &mut markdown)?;
             for push in &result.pushes {
                 writeln!(markdown, "**{:+}**: {}\n", push.strength, push.text.replace('\n', " "))?;
             }
             pictures::pushes(&result).write_png(&target.path("pushes.png"))?;
-            (format!("{}\n{}", near.text(), pushes.text()), serde_json::to_value(&result)?)
+            (format!("{axis}\n\n{}\n{}", near.text(), pushes.text()), serde_json::to_value(&result)?)
         }
         Experiment::Virology => {
             let result: LocaliseResult = only_result(folder, config)?;

@@ -218,20 +218,27 @@ pub(super) fn training(records: &[Record]) -> Option<Figure> {
 
 /// How often the token comes, by push.
 pub(super) fn pushes(result: &SteerResult) -> BarChart {
-    let groups = result.pushes.iter().map(|push| format!("{:+}", push.strength)).collect();
+    // the pictures' font has no ␣
+    let token = result.token.replace('␣', "");
+    let group = |strength: f32| match strength {
+        0.0 => "no push".to_owned(),
+        up if up > 0.0 => format!("+{up}, towards it"),
+        down => format!("−{}, away from it", down.abs()),
+    };
+    let groups = result.pushes.iter().map(|push| group(push.strength)).collect();
     let series = |label: String, colour, values| BarSeries { label, colour, values, interval: None };
     let per_1000 = |of: &dyn Fn(&crate::steer::Push) -> f64| -> Vec<f64> {
         result.pushes.iter().map(|push| 1000.0 * of(push)).collect()
     };
     BarChart {
-        title: format!("Pushing along the dimension of {}", result.token),
+        title: format!("Pushing along the axis of “{token}”"),
         subtitle: String::new(),
         panels: vec![BarPanel {
             title: String::new(),
             y_label: "in 1,000 generated tokens".to_owned(),
             groups,
             series: vec![
-                series(result.token.clone(), Colour::Blue, per_1000(&|push| push.frequency)),
+                series(format!("“{token}”"), Colour::Blue, per_1000(&|push| push.frequency)),
                 series(
                     "any word of the concept".to_owned(),
                     Colour::Green,

@@ -114,16 +114,16 @@ pub(super) fn routed_tokens(results: &[PartResult]) -> Option<Table> {
     Some(table)
 }
 
-/// The unembedding vectors nearest to the steering dimension.
+/// The unembedding vectors nearest to the steering axis.
 pub(super) fn nearest(result: &SteerResult) -> Table {
-    let mut table = Table::new(&["nearest to the dimension", "cosine"]);
+    let mut table = Table::new(&["nearest to the axis", "cosine"]);
     for near in &result.nearest {
         table.rows.push(vec![near.token.clone(), format!("{:.3}", near.cosine)]);
     }
     table
 }
 
-/// What pushes along the steering dimension do.
+/// What pushes along the steering axis do.
 pub(super) fn pushes(result: &SteerResult) -> Table {
     let token = &result.token;
     let mut table = Table::new(&["push"]);
