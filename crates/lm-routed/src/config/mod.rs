@@ -108,7 +108,7 @@ impl Default for Config {
             routing: RoutingSection {
                 rule: Rule::Frequency,
                 place: Place::Activations,
-                layers: vec![0, 1, 2],
+                layers: vec![1, 2, 3],
                 extra_neurons: 64,
                 forget_original: -0.75,
                 forget_extra: 1.0,
