@@ -12,7 +12,7 @@ use experiment::{CommonArgs, DeviceArg, UserError};
 use crate::data::{self, Dataset, DatasetName};
 use crate::run::{Outputs, RunRequest};
 use crate::table::{TableRequest, table};
-use crate::{Config, PAPER, Setting, Split, bench, pictures, run, scoring};
+use crate::{Config, PAPER, Setting, Split, bench, pictures, run, saved, scoring};
 
 /// Split the latent space of an MNIST autoencoder by gradient routing: digits 0-4 may train one half of the
 /// encoding, 5-9 the other, and a certificate that sees one half shows what it knows.
@@ -223,11 +223,12 @@ fn plot(
 ) -> Result<String> {
     let (config, records) = pictures::read_runs(runs)?;
     let view = experiment::RunFolder::view(&runs[0])?;
-    let saved = experiment::CheckpointStore::new(view.checkpoints(), 0).latest_intact(&Device::Cpu);
-    let mut trainer = match saved {
+    let newest = experiment::CheckpointStore::new(view.checkpoints(), 0).latest_intact(&Device::Cpu);
+    let mut trainer = match newest {
         None => None,
-        Some((path, _)) => {
-            Some(scoring::trainer_of(&runs[0], Some(&path), &DeviceArg::Cpu, threads(common), images)?.0)
+        Some((path, checkpoint)) => {
+            let dataset = images(&config)?;
+            Some(saved::restore(&checkpoint, &path, &config, &dataset, threads(common), &Device::Cpu)?.0)
         }
     };
     let folder = common.out.clone().unwrap_or_else(|| view.plots());

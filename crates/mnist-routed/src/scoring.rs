@@ -9,7 +9,7 @@ use experiment::{DeviceArg, RunFolder};
 use serde_json::json;
 
 use crate::data::Dataset;
-use crate::{Config, Trainer, saved};
+use crate::{Config, saved};
 
 /// Scores a run's networks and returns one JSON line a network.
 ///
@@ -22,7 +22,11 @@ pub fn eval(
     threads: usize,
     dataset: impl FnOnce(&Config) -> Result<Arc<Dataset>>,
 ) -> Result<String> {
-    let (mut trainer, path) = trainer_of(run, checkpoint, device, threads, dataset)?;
+    let device = device.open()?;
+    let view = RunFolder::view(run)?;
+    let config: Config = experiment::load(Some(&view.config_path()), &[])?;
+    let (path, checkpoint) = saved::open_checkpoint(&view, checkpoint)?;
+    let (mut trainer, _) = saved::restore(&checkpoint, &path, &config, &dataset(&config)?, threads, &device)?;
     let evaluation = trainer.evaluate()?;
     let split = &trainer.objective().split;
     let labels: Vec<String> = (0..split.parts()).map(|part| split.digits_label(part)).collect();
@@ -45,20 +49,4 @@ pub fn eval(
         writeln!(out, "{line}")?;
     }
     Ok(out)
-}
-
-/// The networks of a run as a checkpoint has them, and the checkpoint's file.
-pub(crate) fn trainer_of(
-    run: &Path,
-    checkpoint: Option<&Path>,
-    device: &DeviceArg,
-    threads: usize,
-    dataset: impl FnOnce(&Config) -> Result<Arc<Dataset>>,
-) -> Result<(Trainer, std::path::PathBuf)> {
-    let device = device.open()?;
-    let view = RunFolder::view(run)?;
-    let config: Config = experiment::load(Some(&view.config_path()), &[])?;
-    let (path, checkpoint) = saved::open_checkpoint(&view, checkpoint)?;
-    let (trainer, _) = saved::restore(&checkpoint, &path, &config, &dataset(&config)?, threads, &device)?;
-    Ok((trainer, path))
 }
