@@ -201,3 +201,13 @@ fn a_finished_sweep_is_gathered_again_from_its_folder_alone() {
     assert_eq!(said, UNDISTURBED.0);
     assert_eq!(gathered(&place.tree("swept")), gathered(&UNDISTURBED.1));
 }
+
+#[test]
+fn only_a_sweep_with_the_oracle_speaks_of_it() {
+    assert!(UNDISTURBED.0.contains("\nHighest mean without the oracle's labels: "), "{}", UNDISTURBED.0);
+    let said = place().done(
+        "sweep --config small.toml --out swept --set sweep.methods=[\"routing\",\"no_gate\"] \
+         --set sweep.oversight_probs=[0.5]",
+    );
+    assert!(said.contains("\nHighest mean: "), "{said}");
+}

@@ -16,9 +16,9 @@ use crate::{Config, Split};
 ///
 /// `wₚ` is the number of routes that a digit of p takes, 1 as a rule: the reconstruction is the *sum* of the parts'
 /// means, as in the authors' code, so that each part of the encoding has the same balance between the one class
-/// that trains it and the penalties, however many parts there are. Where the last part is open, the other digits go through the route of the last part
-/// as well as through their own: both have the same forward pass, so that it is one route with weight ½ and w
-/// twice as large.
+/// that trains it and the penalties, however many parts there are. Where the last part is open, the other digits go
+/// through the route of the last part as well as through their own: both have the same forward pass, so that it is
+/// one route with weight ½ and w twice as large.
 ///
 /// # Source
 /// Cloud et al. 2024, app. B.

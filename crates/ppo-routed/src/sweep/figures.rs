@@ -74,11 +74,7 @@ fn return_vs_oversight(results: &Results) -> Figure {
     };
     Figure {
         title: "Return against oversight".to_owned(),
-        subtitle: format!(
-            "{}. Highest mean without the oracle's labels: {}",
-            setting(results),
-            leaders(results)
-        ),
+        subtitle: format!("{}. {}", setting(results), leaders(results)),
         x_label: OVERSIGHT.to_owned(),
         x_scale: Scale::Log,
         panels: vec![
@@ -117,8 +113,9 @@ fn learning_curves(results: &Results, level: f64) -> Figure {
     Figure {
         title: format!("Learning curves at {} oversight", percent(level)),
         subtitle: format!(
-            "{}: mean and 5–95% range; the oracle's axis is stretched by 1/p",
-            setting(results)
+            "{}: mean and 5–95% range{}",
+            setting(results),
+            results.about_oracle("; the oracle's axis is stretched by 1/p")
         ),
         x_label: "environment steps".to_owned(),
         x_scale: Scale::Linear,
@@ -152,8 +149,9 @@ fn steps_to_threshold(results: &Results, threshold: f64) -> Option<Figure> {
     (!series.is_empty()).then(|| Figure {
         title: format!("Environment steps until a return of {threshold}"),
         subtitle: format!(
-            "{}: median over seeds, where more than half of them got there; the oracle's steps count 1/p-fold",
-            setting(results)
+            "{}: median over seeds, where more than half of them got there{}",
+            setting(results),
+            results.about_oracle("; the oracle's steps count 1/p-fold")
         ),
         x_label: OVERSIGHT.to_owned(),
         x_scale: Scale::Log,

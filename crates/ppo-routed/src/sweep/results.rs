@@ -209,4 +209,9 @@ impl Results {
         };
         self.levels.iter().filter_map(leader).collect()
     }
+
+    /// `words` where the oracle is among the methods, else nothing.
+    pub fn about_oracle<'a>(&self, words: &'a str) -> &'a str {
+        if self.arms.iter().any(|arm| arm.method == Method::Oracle) { words } else { "" }
+    }
 }

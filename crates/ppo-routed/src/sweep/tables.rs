@@ -273,12 +273,12 @@ fn markdown(results: &Results, threshold: f64) -> Result<String> {
             let entries: Vec<String> = others.iter().map(|name| entry(name)).collect();
             writeln!(out, "| {} | {} |", percent(*level), entries.join(" | "))?;
         }
-        writeln!(out, "\nHighest mean without the oracle's labels: {}.", leaders(results))?;
+        writeln!(out, "\n{}.", leaders(results))?;
     }
     Ok(out)
 }
 
-/// Which method leads at which levels, such as `routing at 0.1%, 0.3%; naive at 1%`.
+/// Which method leads at which levels, such as `Highest mean: routing at 0.1%, 0.3%; naive at 1%`.
 pub fn leaders(results: &Results) -> String {
     let mut spans: Vec<(String, Vec<String>)> = Vec::new();
     for (level, arm) in results.leaders() {
@@ -289,5 +289,5 @@ pub fn leaders(results: &Results) -> String {
     }
     let spans: Vec<String> =
         spans.iter().map(|(label, levels)| format!("{label} at {}", levels.join(", "))).collect();
-    spans.join("; ")
+    format!("Highest mean{}: {}", results.about_oracle(" without the oracle's labels"), spans.join("; "))
 }
