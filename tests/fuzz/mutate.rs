@@ -21,7 +21,7 @@ const VALUES: [&[u8]; 12] = [
     b"true",
 ];
 
-/// The next number or string in quotes behind a place.
+/// The next number or string in quotes after a place.
 fn value(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let start = at + bytes[at..].iter().position(|byte| byte.is_ascii_digit() || *byte == b'"')?;
     let rest = &bytes[start + 1..];

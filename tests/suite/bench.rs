@@ -1,15 +1,15 @@
 //! `bench`: one line of JSON.
 use serde_json::{Map, Value};
 
-use crate::place::Place;
+use crate::workspace::Workspace;
 
 #[test]
 fn bench_prints_one_line_with_the_keys_of_the_contract() {
     const NUMBERS: [&str; 7] =
         ["env_only_sps", "gemm_gflops", "learn_s", "rollout_s", "sps_max", "sps_median", "sps_min"];
-    let place = Place::new();
+    let ws = Workspace::new();
     for algo in ["ppo", "reinforce"] {
-        let stdout = place.done(&format!(
+        let stdout = ws.done(&format!(
             "bench --algo {algo} --threads 1 --repetitions 5 --updates 1 --set env.num_envs=8 --set train.num_steps=8"
         ));
         assert_eq!(stdout.lines().count(), 1);
@@ -27,16 +27,16 @@ fn bench_prints_one_line_with_the_keys_of_the_contract() {
         assert!(NUMBERS.iter().all(|key| number(key) > 0.0), "{stdout}");
         assert!(number("sps_min") <= number("sps_median") && number("sps_median") <= number("sps_max"));
     }
-    assert!(place.tree("").is_empty(), "it writes nothing");
+    assert!(ws.tree("").is_empty(), "it writes nothing");
 }
 
 #[test]
 fn bench_takes_the_algorithm_from_the_config() {
-    let place = Place::new();
-    place.write("r.toml", "[train]\nalgo = \"reinforce\"\nnum_steps = 8\n[env]\nnum_envs = 8\n");
+    let ws = Workspace::new();
+    ws.write("r.toml", "[train]\nalgo = \"reinforce\"\nnum_steps = 8\n[env]\nnum_envs = 8\n");
     for (given, algo) in [("", "reinforce"), (" --algo ppo", "ppo"), (" --set train.algo=ppo", "ppo")] {
         let stdout =
-            place.done(&format!("bench --config r.toml --threads 1 --repetitions 5 --updates 1{given}"));
+            ws.done(&format!("bench --config r.toml --threads 1 --repetitions 5 --updates 1{given}"));
         let line: Value = serde_json::from_str(&stdout).unwrap();
         assert_eq!(line["algo"], algo, "{given}");
     }

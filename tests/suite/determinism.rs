@@ -2,20 +2,20 @@
 use std::fmt::Write as _;
 
 use crate::files::{assert_same_run, metrics, newest_checkpoint, timeless_metrics};
-use crate::place::{Place, Tree};
+use crate::workspace::{Tree, Workspace};
 
 #[test]
 fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     for settings in
         ["", "--set train.algo=reinforce", "--set ppo.update_epochs=2 --set ppo.num_minibatches=4"]
     {
-        let place = Place::new();
+        let ws = Workspace::new();
         let train = |seed: u64, folder: &str| {
-            place.done(&format!(
+            ws.done(&format!(
                 "--threads 2 --seed {seed} --out {folder} --set env.num_envs=12 --set train.num_steps=8 \
                  --set train.updates=3 --set eval.every=2 --set eval.num_envs=6 {settings}"
             ));
-            place.tree(folder)
+            ws.tree(folder)
         };
         let (first, again, other) = (train(5, "first"), train(5, "again"), train(6, "other"));
         assert_same_run(&first, &again);
@@ -48,18 +48,18 @@ fn another_number_of_threads_changes_the_last_digits_only() {
     let ppo = "--set env.num_envs=12 --set train.num_steps=8 --set train.updates=4";
     let mut texts = String::new();
     for i in 0..60 {
-        let place = if i % 3 == 0 { "the dark forest" } else { "the small house" };
-        writeln!(texts, "{{\"text\": \"One day Tom went to {place} and found {i} red balls.\"}}").unwrap();
+        let location = if i % 3 == 0 { "the dark forest" } else { "the small house" };
+        writeln!(texts, "{{\"text\": \"One day Tom went to {location} and found {i} red balls.\"}}").unwrap();
     }
-    for (place, settings) in [
-        (Place::new(), format!("{ppo} --set ppo.update_epochs=2 --set ppo.num_minibatches=2")),
-        (Place::new(), format!("{ppo} --set train.algo=reinforce")),
-        (Place::for_mnist(), String::new()),
-        (Place::for_lm(&texts), "--set experiment.methods=[\"base\",\"era\",\"demix\"]".to_owned()),
+    for (ws, settings) in [
+        (Workspace::new(), format!("{ppo} --set ppo.update_epochs=2 --set ppo.num_minibatches=2")),
+        (Workspace::new(), format!("{ppo} --set train.algo=reinforce")),
+        (Workspace::for_mnist(), String::new()),
+        (Workspace::for_lm(&texts), "--set experiment.methods=[\"base\",\"era\",\"demix\"]".to_owned()),
     ] {
         let train = |threads: usize| {
-            place.done(&format!("--threads {threads} --seed 5 --out t{threads} {settings}"));
-            place.tree(&format!("t{threads}"))
+            ws.done(&format!("--threads {threads} --seed 5 --out t{threads} {settings}"));
+            ws.tree(&format!("t{threads}"))
         };
         let one = train(1);
         for threads in [2, 3] {

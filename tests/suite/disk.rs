@@ -2,15 +2,15 @@
 use std::process::Command;
 
 use crate::files::assert_same_run;
-use crate::place::{Place, Tree};
+use crate::workspace::{Tree, Workspace};
 
 /// Runs the binary where no file may grow beyond `blocks` of 512 bytes. The system refuses a write as it does on a
 /// full disk, with another word for the reason.
-fn run_cramped(place: &Place, blocks: u32, line: &str) -> (Option<i32>, String) {
+fn run_cramped(ws: &Workspace, blocks: u32, line: &str) -> (Option<i32>, String) {
     let output = Command::new("sh")
         .args(["-c", &format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" {line}")])
         .arg(assert_cmd::cargo::cargo_bin!("ppo-routed-under-test"))
-        .current_dir(place.path("."))
+        .current_dir(ws.path("."))
         .env_remove("RUST_LOG")
         .output()
         .unwrap();
@@ -19,47 +19,47 @@ fn run_cramped(place: &Place, blocks: u32, line: &str) -> (Option<i32>, String) 
 
 const TRAIN: &str = "train --threads 1 --seed 3 --out run --set train.updates=12 --set checkpoint.every=4";
 
-fn half_done() -> Place {
-    let place = Place::new();
-    place.done(TRAIN);
+fn half_done() -> Workspace {
+    let ws = Workspace::new();
+    ws.done(TRAIN);
     for gone in
         ["summary.json", "checkpoints/update-000012.safetensors", "checkpoints/update-000008.safetensors"]
     {
-        std::fs::remove_file(place.path(&format!("run/{gone}"))).unwrap();
+        std::fs::remove_file(ws.path(&format!("run/{gone}"))).unwrap();
     }
-    place
+    ws
 }
 
 #[test]
 fn no_room_for_a_checkpoint_leaves_the_last_one_and_the_run_goes_on_when_there_is_room() {
-    let whole = Place::new();
+    let whole = Workspace::new();
     whole.done(TRAIN);
-    let place = half_done();
-    let size = std::fs::metadata(place.path("run/checkpoints/update-000004.safetensors")).unwrap().len();
+    let ws = half_done();
+    let size = std::fs::metadata(ws.path("run/checkpoints/update-000004.safetensors")).unwrap().len();
     // room for nothing, for a few lines, for less and less missing of a checkpoint
     for bytes in [0, 4096, size / 2, size - 512] {
-        let (code, stderr) = run_cramped(&place, (bytes / 512) as u32, "resume run");
+        let (code, stderr) = run_cramped(&ws, (bytes / 512) as u32, "resume run");
         assert_eq!(code, Some(1), "{bytes} bytes: {stderr}");
         assert!(stderr.starts_with("error: "), "{stderr}");
         assert!(stderr.contains("cannot write run/"), "{stderr}");
-        let tree: Tree = place.tree("run");
+        let tree: Tree = ws.tree("run");
         assert!(
             !tree.keys().any(|path| path.to_string_lossy().contains(".unfinished-")),
             "{:?}",
             tree.keys()
         );
-        assert!(place.path("run/checkpoints/update-000004.safetensors").exists());
+        assert!(ws.path("run/checkpoints/update-000004.safetensors").exists());
     }
-    place.done("resume run");
-    assert_same_run(&place.tree("run"), &whole.tree("run"));
+    ws.done("resume run");
+    assert_same_run(&ws.tree("run"), &whole.tree("run"));
 }
 
 #[test]
 fn a_run_that_cannot_even_begin_says_so() {
-    let place = Place::new();
-    let (code, stderr) = run_cramped(&place, 0, TRAIN);
+    let ws = Workspace::new();
+    let (code, stderr) = run_cramped(&ws, 0, TRAIN);
     assert_eq!(code, Some(1), "{stderr}");
     assert!(stderr.contains("cannot write run/"), "{stderr}");
     // and the same command works when there is room
-    place.done(TRAIN);
+    ws.done(TRAIN);
 }

@@ -3,7 +3,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::place::Tree;
+use crate::workspace::Tree;
 
 /// A file of a tree as text.
 pub fn text<'a>(tree: &'a Tree, name: &str) -> &'a str {

@@ -1,7 +1,7 @@
 //! Runs that are killed again and again, as by a power cut, and end as if nobody had.
 use std::time::Duration;
 
-use crate::place::Place;
+use crate::workspace::Workspace;
 
 /// How often a run is killed, and how far apart.
 pub struct Kills<'a> {
@@ -20,7 +20,7 @@ impl Kills<'_> {
     ///
     /// # Panics
     /// Panics where the run ends before it was killed often enough, or not well.
-    pub fn survive(&self, place: &Place) {
+    pub fn survive(&self, ws: &Workspace) {
         // a linear congruential generator: the same pauses at every run
         let mut state: u64 = 20_241_124;
         let mut pause = || {
@@ -29,25 +29,25 @@ impl Kills<'_> {
         };
         let (mut kills, mut newest) = (0, 0);
         while kills < self.times {
-            let line = if place.path("run/config.toml").exists() { "resume run" } else { self.train };
-            let mut running = place.start(line);
+            let line = if ws.path("run/config.toml").exists() { "resume run" } else { self.train };
+            let mut running = ws.start(line);
             // some before anything is written, most a little past a new checkpoint
             if kills % 6 != 0 {
-                running.wait_until(|| newest_update(place) > newest + self.apart);
+                running.wait_until(|| newest_update(ws) > newest + self.apart);
             }
             std::thread::sleep(pause());
-            newest = newest_update(place).max(newest);
+            newest = newest_update(ws).max(newest);
             if newest >= self.total || !running.kill() {
                 break;
             }
             kills += 1;
-            if !place.path("run/manifest.json").exists() || newest_update(place) == 0 {
+            if !ws.path("run/manifest.json").exists() || newest_update(ws) == 0 {
                 // cut off before its first checkpoint: there is nothing to go on from
-                std::fs::remove_dir_all(place.path("run")).ok();
+                std::fs::remove_dir_all(ws.path("run")).ok();
             }
         }
         assert_eq!(kills, self.times, "it ended after update {newest}, before it was killed often enough");
-        let ended = place.start("resume run").end();
+        let ended = ws.start("resume run").end();
         assert_eq!(ended.code, Some(0), "{ended:?}");
         // a line may have been torn in writing, and that it was dropped is worth a word
         assert!(ended.stderr.lines().all(|line| line.starts_with("warning: ")), "{}", ended.stderr);
@@ -55,8 +55,8 @@ impl Kills<'_> {
 }
 
 /// The update of the newest checkpoint of the run in the folder `run`, 0 without one.
-pub fn newest_update(place: &Place) -> u64 {
-    let Ok(entries) = std::fs::read_dir(place.path("run/checkpoints")) else { return 0 };
+pub fn newest_update(ws: &Workspace) -> u64 {
+    let Ok(entries) = std::fs::read_dir(ws.path("run/checkpoints")) else { return 0 };
     let update = |name: &str| name.strip_prefix("update-")?.strip_suffix(".safetensors")?.parse().ok();
     entries.filter_map(|entry| update(entry.unwrap().file_name().to_str()?)).max().unwrap_or(0)
 }

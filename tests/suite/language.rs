@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::files::{metrics, newest_checkpoint, object, text, timeless_metrics};
 use crate::kills::{Kills, newest_update};
-use crate::place::{Place, Tree};
+use crate::workspace::{Tree, Workspace};
 
 /// Long enough to be caught in the middle.
 const ERA: &str = "era --seed 3 --out run --threads 2 --set experiment.methods=[\"base\",\"era\",\"rmu\"] \
@@ -17,23 +17,23 @@ static TEXTS: LazyLock<String> = LazyLock::new(|| {
     let mut texts = String::new();
     for i in 0..240 {
         let who = ["Tom", "Anna", "Ben"][i / 3 % 3];
-        let place = if i % 3 == 0 { "the dark forest under a tree" } else { "the small house by the sea" };
+        let location = if i % 3 == 0 { "the dark forest under a tree" } else { "the small house by the sea" };
         let what = ["a red ball", "an old book"][i % 2];
-        writeln!(texts, "{{\"text\": \"One day {who} went to {place}. There {who} found {what}.\"}}")
+        writeln!(texts, "{{\"text\": \"One day {who} went to {location}. There {who} found {what}.\"}}")
             .unwrap();
     }
     texts
 });
 
-pub fn place() -> Place {
-    Place::for_lm(&TEXTS)
+pub fn ws() -> Workspace {
+    Workspace::for_lm(&TEXTS)
 }
 
 /// The run when nobody stops it.
 static UNDISTURBED: LazyLock<Tree> = LazyLock::new(|| {
-    let place = place();
-    place.done(ERA);
-    place.tree("run")
+    let ws = ws();
+    ws.done(ERA);
+    ws.tree("run")
 });
 
 /// The result of a part but for the seconds it took.
@@ -56,8 +56,8 @@ fn assert_same(a: &Tree, b: &Tree) {
 
 #[test]
 fn a_run_of_all_methods_leaves_tables_models_and_pictures() {
-    let place = place();
-    let said = place.done(
+    let ws = ws();
+    let said = ws.done(
         "--seed 1 --csv --set experiment.methods=[\"base\",\"pure\",\"control\",\"era\",\"rmu\",\"demix\"]",
     );
     let folder = "runs/era-seed1";
@@ -75,7 +75,7 @@ fn a_run_of_all_methods_leaves_tables_models_and_pictures() {
     ] {
         assert!(said.lines().any(|said| said.starts_with(line)), "{line} in {said}");
     }
-    let tree = place.tree(folder);
+    let tree = ws.tree(folder);
     for picture in ["losses.png", "relearned.png", "relearning.png", "training.png"] {
         assert!(said.contains(&format!("{folder}/plots/{picture}")), "{said}");
         assert!(tree[std::path::Path::new(&format!("plots/{picture}"))].starts_with(b"\x89PNG"));
@@ -93,39 +93,39 @@ fn a_run_of_all_methods_leaves_tables_models_and_pictures() {
     }
     // an evaluation of the saved models gives the same numbers
     let era = &part(&tree, "era")["coherent"]["forget"];
-    let table = place.done(&format!("eval {folder} --threads 1"));
+    let table = ws.done(&format!("eval {folder} --threads 1"));
     assert!(table.contains(&format!("era       {:.3}", era.as_f64().unwrap())), "{table} without {era}");
-    assert!(place.done(&format!("plot {folder} --out elsewhere")).contains("elsewhere/losses.png"));
+    assert!(ws.done(&format!("plot {folder} --out elsewhere")).contains("elsewhere/losses.png"));
     let generate = format!("generate {folder} --length 5 --threads 1 --seed 4");
-    let story = place.done(&generate);
-    assert!(story.starts_with("One day") && story == place.done(&generate), "{story}");
-    let pushed = place.done(&format!("{generate} --model base --push 0:3:-50 --prompt Tom"));
+    let story = ws.done(&generate);
+    assert!(story.starts_with("One day") && story == ws.done(&generate), "{story}");
+    let pushed = ws.done(&format!("{generate} --model base --push 0:3:-50 --prompt Tom"));
     assert!(pushed.starts_with("Tom"), "{pushed}");
 }
 
 #[test]
 fn a_run_that_is_killed_five_times_ends_as_if_nobody_had() {
-    let place = place();
-    Kills { train: ERA, times: 5, apart: 180, total: 1200 }.survive(&place);
-    assert_same(&place.tree("run"), &UNDISTURBED);
-    let again = place.run("resume run");
+    let ws = ws();
+    Kills { train: ERA, times: 5, apart: 180, total: 1200 }.survive(&ws);
+    assert_same(&ws.tree("run"), &UNDISTURBED);
+    let again = ws.run("resume run");
     assert_eq!(again.code, Some(2), "it is done now");
     assert!(again.stderr.contains("hint: "), "{}", again.stderr);
 }
 
 #[test]
 fn a_run_repeats() {
-    let place = place();
-    place.done(ERA);
-    assert_same(&place.tree("run"), &UNDISTURBED);
+    let ws = ws();
+    ws.done(ERA);
+    assert_same(&ws.tree("run"), &UNDISTURBED);
 }
 
 #[cfg(unix)]
 #[test]
 fn ctrl_c_saves_and_says_how_to_go_on() {
-    let place = place();
-    let mut running = place.start(ERA);
-    running.wait_until(|| newest_update(&place) >= 20);
+    let ws = ws();
+    let mut running = ws.start(ERA);
+    running.wait_until(|| newest_update(&ws) >= 20);
     let id = running.id().to_string();
     assert!(std::process::Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
     let ended = running.end();
@@ -133,16 +133,16 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
     let lines: Vec<&str> = ended.stderr.lines().collect();
     assert!(lines[1].starts_with("error: interrupted "), "{lines:?}");
     assert_eq!(lines[2..], ["hint: go on with: lm-routed resume run"]);
-    assert_eq!(place.start("resume run").end().code, Some(0));
-    assert_same(&place.tree("run"), &UNDISTURBED);
+    assert_eq!(ws.start("resume run").end().code, Some(0));
+    assert_same(&ws.tree("run"), &UNDISTURBED);
 }
 
 #[test]
 fn steering_lists_neighbours_and_pushes() {
-    let place = place();
-    let said = place.done("steer --seed 2 --set train.steps=40 --set train.learning_rate=0.01");
+    let ws = ws();
+    let said = ws.done("steer --seed 2 --set train.steps=40 --set train.learning_rate=0.01");
     assert!(said.contains("nearest to the axis") && said.contains("+10"), "{said}");
-    let tree = place.tree("runs/steer-seed2");
+    let tree = ws.tree("runs/steer-seed2");
     let result = part_of_steering(&tree);
     let minus = if result["sign"] == -1 { "−" } else { "" };
     assert!(said.starts_with(&format!("The axis: {minus}dimension 0, ")), "{said}");
@@ -164,14 +164,13 @@ fn part_of_steering(tree: &Tree) -> Map<String, Value> {
 
 #[test]
 fn listed_tokens_are_localised_in_a_corpus_of_the_users() {
-    let place = place();
-    place.write("tokens.txt", "# what to localise\n␣forest\n␣tree\n");
-    let said =
-        place.done("virology --tokens tokens.txt --set train.steps=100 --set train.learning_rate=0.01");
+    let ws = ws();
+    ws.write("tokens.txt", "# what to localise\n␣forest\n␣tree\n");
+    let said = ws.done("virology --tokens tokens.txt --set train.steps=100 --set train.learning_rate=0.01");
     for line in ["trained ", "ablated ", "relearned 2 "] {
         assert!(said.lines().any(|said| said.starts_with(line)), "{line} in {said}");
     }
-    let tree = place.tree("runs/virology-seed0");
+    let tree = ws.tree("runs/virology-seed0");
     assert!(text(&tree, "config.toml").contains("forget_words = [\"forest\", \"tree\"]"));
     let result = object(&tree, "parts/era.json");
     let forget = |stage: &str| result[stage]["all"]["forget"].as_f64().unwrap();
@@ -180,14 +179,14 @@ fn listed_tokens_are_localised_in_a_corpus_of_the_users() {
 
 #[test]
 fn bench_prints_one_line_with_the_keys_of_the_contract() {
-    let place = place();
+    let ws = ws();
     let tiny = "--set model.n_layer=1 --set model.n_embd=16 --set model.d_mlp=16 --set model.block_size=8 \
         --set train.batch_size=2 --set data.vocab_size=300";
     let tiny = format!(
         "{tiny} --set routing.layers=[0] --set rmu.layers=[0] --set rmu.target=0 \
         --set steer.layers=[0] --set steer.at_layer=0 --set localise.neurons=4"
     );
-    let stdout = place.done(&format!("bench --shape config --threads 1 --repetitions 5 {tiny}"));
+    let stdout = ws.done(&format!("bench --shape config --threads 1 --repetitions 5 {tiny}"));
     assert_eq!(stdout.lines().count(), 1);
     let line: Map<String, Value> = serde_json::from_str(&stdout).unwrap();
     assert_eq!((&line["device"], &line["threads"], &line["tokens"]), (&"cpu".into(), &1.into(), &16.into()));
@@ -195,7 +194,7 @@ fn bench_prints_one_line_with_the_keys_of_the_contract() {
     assert!(number("tokens_per_second_min") <= number("tokens_per_second"));
     assert!(number("tokens_per_second") <= number("tokens_per_second_max"));
     assert!(number("gemm_gflops") > 0.0 && line["work"].is_string());
-    assert!(!place.path("runs").exists(), "it writes nothing");
+    assert!(!ws.path("runs").exists(), "it writes nothing");
 }
 
 /// A tokenizer with a token for each word of a JSON object.
@@ -208,16 +207,16 @@ fn words(vocabulary: &str) -> String {
 
 #[test]
 fn what_cannot_be_is_refused_in_one_line_and_a_hint() {
-    let place = place();
-    place.write("empty.txt", "\n");
-    place.write("broken.jsonl", "{\"txt\": 1}\n");
-    place.write("few.txt", "A tree.\n\nA house.\n\nA tree.\n");
-    place.write("nothing.txt", "# no token\n");
-    place.write("strange.txt", "␣hippopotamus\n");
-    place.write("space.txt", "␣\n");
-    place.write("one.txt", "A tree stands alone in the forest.\n");
-    place.write("high.json", words(r#"{"a": 0, "b": 70000}"#));
-    place.write("clash.json", words(r#"{"a": 0, "b": 2}"#));
+    let ws = ws();
+    ws.write("empty.txt", "\n");
+    ws.write("broken.jsonl", "{\"txt\": 1}\n");
+    ws.write("few.txt", "A tree.\n\nA house.\n\nA tree.\n");
+    ws.write("nothing.txt", "# no token\n");
+    ws.write("strange.txt", "␣hippopotamus\n");
+    ws.write("space.txt", "␣\n");
+    ws.write("one.txt", "A tree stands alone in the forest.\n");
+    ws.write("high.json", words(r#"{"a": 0, "b": 70000}"#));
+    ws.write("clash.json", words(r#"{"a": 0, "b": 2}"#));
     for (line, code, error) in [
         ("--set train.stepz=1", 2, "`train.stepz` (--set): no such key, did you mean `train.steps`?"),
         (
@@ -252,7 +251,7 @@ fn what_cannot_be_is_refused_in_one_line_and_a_hint() {
         ("generate nowhere --push 1:2", 2, "a push is BLOCK:DIMENSION:STRENGTH"),
         ("--device cuda:4096", 2, "cannot use the device cuda:4096"),
     ] {
-        let ended = place.run(line);
+        let ended = ws.run(line);
         let lines: Vec<&str> = ended.stderr.lines().filter(|line| !line.starts_with("warning: ")).collect();
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{line}: {}", ended.stderr);
         assert!(lines[0].starts_with("error: ") && lines[0].contains(error), "{line}: {}", ended.stderr);
@@ -260,6 +259,6 @@ fn what_cannot_be_is_refused_in_one_line_and_a_hint() {
             lines.len() <= 2 && lines[1..].iter().all(|line| line.starts_with("hint: ")),
             "{line}: {lines:?}"
         );
-        assert!(!place.path("runs").exists(), "{line}: it left something behind");
+        assert!(!ws.path("runs").exists(), "{line}: it left something behind");
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic, as tests do")]
 
 mod bench;
+mod commands;
 mod damaged;
 mod determinism;
 #[cfg(unix)]
@@ -10,10 +11,8 @@ mod disk;
 mod files;
 mod kills;
 mod language;
-mod looking;
 mod mnist;
 mod outputs;
-mod place;
 mod refusals;
 mod repository;
 #[cfg(unix)]
@@ -22,3 +21,4 @@ mod signals;
 mod streams;
 mod sweep;
 mod training;
+mod workspace;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::files::{metrics, newest_checkpoint, object, text, timeless_metrics};
 use crate::kills::{Kills, newest_update};
-use crate::place::{Place, Tree};
+use crate::workspace::{Tree, Workspace};
 
 /// Long enough to be caught in the middle.
 const TRAIN: &str = "train --seed 3 --out run --threads 2 --set train.epochs=60 --set train.batch_size=10 \
@@ -13,9 +13,9 @@ const TRAIN: &str = "train --seed 3 --out run --threads 2 --set train.epochs=60 
 
 /// The run when nobody stops it.
 static UNDISTURBED: LazyLock<Tree> = LazyLock::new(|| {
-    let place = Place::for_mnist();
-    place.done(TRAIN);
-    place.tree("run")
+    let ws = Workspace::for_mnist();
+    ws.done(TRAIN);
+    ws.tree("run")
 });
 
 fn assert_same(a: &Tree, b: &Tree) {
@@ -28,13 +28,13 @@ fn assert_same(a: &Tree, b: &Tree) {
 
 #[test]
 fn a_run_leaves_a_table_a_folder_and_pictures() {
-    let place = Place::for_mnist();
-    let said = place.done("--seed 1");
+    let ws = Workspace::for_mnist();
+    let said = ws.done("--seed 1");
     let folder = "runs/sample-routing-seed1";
     for line in ["validation MSE on", "decoder", "top certificate", "bottom certificate", "factor "] {
         assert!(said.lines().any(|said| said.starts_with(line)), "{line} in {said}");
     }
-    let tree = place.tree(folder);
+    let tree = ws.tree(folder);
     for picture in ["curves.png", "digits.png", "reconstruction.png"] {
         assert!(said.contains(&format!("{folder}/plots/{picture}")), "{said}");
         assert!(tree[std::path::Path::new(&format!("plots/{picture}"))].starts_with(b"\x89PNG"));
@@ -50,26 +50,26 @@ fn a_run_leaves_a_table_a_folder_and_pictures() {
         assert!(last[key].as_f64().unwrap() > 0.0, "{key}");
     }
     // an evaluation of the saved networks gives the same numbers
-    let lines = place.done(&format!("eval {folder} --threads 1"));
+    let lines = ws.done(&format!("eval {folder} --threads 1"));
     let bottom: Value = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
     assert_eq!(bottom["mse"]["0-4"], summary["networks"][2]["part_mse"][0]);
-    assert!(place.done(&format!("plot {folder} --out elsewhere")).contains("elsewhere/digits.png"));
+    assert!(ws.done(&format!("plot {folder} --out elsewhere")).contains("elsewhere/digits.png"));
 }
 
 #[test]
 fn a_run_that_is_killed_five_times_ends_as_if_nobody_had() {
-    let place = Place::for_mnist();
-    Kills { train: TRAIN, times: 5, apart: 100, total: 1200 }.survive(&place);
-    assert_same(&place.tree("run"), &UNDISTURBED);
-    assert_eq!(place.run("resume run").code, Some(2), "it is done now");
+    let ws = Workspace::for_mnist();
+    Kills { train: TRAIN, times: 5, apart: 100, total: 1200 }.survive(&ws);
+    assert_same(&ws.tree("run"), &UNDISTURBED);
+    assert_eq!(ws.run("resume run").code, Some(2), "it is done now");
 }
 
 #[cfg(unix)]
 #[test]
 fn ctrl_c_stops_a_run_in_the_middle_of_an_epoch() {
-    let place = Place::for_mnist();
-    let mut running = place.start(TRAIN);
-    running.wait_until(|| newest_update(&place) >= 100);
+    let ws = Workspace::for_mnist();
+    let mut running = ws.start(TRAIN);
+    running.wait_until(|| newest_update(&ws) >= 100);
     let id = running.id().to_string();
     assert!(std::process::Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
     let ended = running.end();
@@ -79,17 +79,17 @@ fn ctrl_c_stops_a_run_in_the_middle_of_an_epoch() {
         lines[1].starts_with("error: interrupted after update ") && lines[1].ends_with(" of 1200; saved")
     );
     assert_eq!(lines[2], "hint: go on with: mnist-routed resume run");
-    place.done("resume run");
-    assert_same(&place.tree("run"), &UNDISTURBED);
+    ws.done("resume run");
+    assert_same(&ws.tree("run"), &UNDISTURBED);
 }
 
 #[test]
 fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     for settings in ["", "--setting 6", "--split 0|1,2|3-9 --setting separate-decoders"] {
-        let place = Place::for_mnist();
+        let ws = Workspace::for_mnist();
         let train = |seed: u64, folder: &str| {
-            place.done(&format!("train --threads 2 --seed {seed} --out {folder} {settings}"));
-            place.tree(folder)
+            ws.done(&format!("train --threads 2 --seed {seed} --out {folder} {settings}"));
+            ws.tree(folder)
         };
         let (first, again, other) = (train(5, "first"), train(5, "again"), train(6, "other"));
         assert_same(&first, &again);
@@ -99,24 +99,24 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
 
 #[test]
 fn a_table_goes_on_where_it_was_left_and_knows_what_is_done() {
-    let place = Place::for_mnist();
+    let ws = Workspace::for_mnist();
     let sets = "--threads 1 --out table --set data.dataset=sample --set model.hidden=[16,8] \
         --set model.latent=8 --set train.epochs=1 --set train.batch_size=50";
-    let first = place.run(&format!("table --settings 10,routing --quiet {sets}"));
+    let first = ws.run(&format!("table --settings 10,routing --quiet {sets}"));
     assert_eq!((first.code, first.stderr.as_str()), (Some(0), ""));
-    let before = place.tree("table");
-    let both = place.run(&format!("table --settings 10,1 --seeds 2 {sets}"));
+    let before = ws.tree("table");
+    let both = ws.run(&format!("table --settings 10,1 --seeds 2 {sets}"));
     assert_eq!(
         both.stderr.lines().collect::<Vec<_>>(),
         ["run 3 of 4: no routing, no regularisation, seed 1", "run 4 of 4: gradient routing, seed 1"]
     );
-    let after = place.tree("table");
+    let after = ws.tree("table");
     for (path, content) in before.iter().filter(|(path, _)| path.starts_with("10-plain-seed0")) {
         assert!(after[path] == *content, "{} was made again", path.display());
     }
     assert!(both.stdout.contains("2 seeds: mean ± half the 95% interval"), "{}", both.stdout);
     assert_eq!(text(&after, "table.csv").lines().count(), 3);
-    let other = place.run(&format!("table --settings 1 {sets} --set loss.l1=1"));
+    let other = ws.run(&format!("table --settings 1 {sets} --set loss.l1=1"));
     assert_eq!(
         other.stderr.lines().next(),
         Some("error: table/01-routing-seed0 was run with other settings")
@@ -125,8 +125,8 @@ fn a_table_goes_on_where_it_was_left_and_knows_what_is_done() {
 
 #[test]
 fn bench_prints_one_line_with_the_keys_of_the_contract() {
-    let place = Place::for_mnist();
-    let stdout = place.done(
+    let ws = Workspace::for_mnist();
+    let stdout = ws.done(
         "bench --threads 1 --repetitions 5 --updates 1 --set model.hidden=[16,8] --set train.batch_size=64",
     );
     assert_eq!(stdout.lines().count(), 1);
@@ -140,12 +140,12 @@ fn bench_prints_one_line_with_the_keys_of_the_contract() {
         (&"cpu".into(), &1.into(), &64.into())
     );
     assert_eq!(line["work"], "mnist-routed training step");
-    assert!(place.tree("").is_empty(), "it writes nothing");
+    assert!(ws.tree("").is_empty(), "it writes nothing");
 }
 
 #[test]
 fn help_names_every_verb() {
-    let help = Place::for_mnist().done("--help");
+    let help = Workspace::for_mnist().done("--help");
     for verb in ["train", "resume", "eval", "plot", "table", "bench"] {
         assert!(help.lines().any(|line| line.trim_start().starts_with(verb)), "{verb} in {help}");
     }
@@ -218,14 +218,14 @@ const FILES: &str =
 #[test]
 fn what_cannot_be_is_refused_with_a_clear_line() {
     for (line, code, error, hint) in REFUSALS {
-        let place = Place::for_mnist();
+        let ws = Workspace::for_mnist();
         for (folder, content) in [("short", "abc"), ("foreign", "<html>")] {
-            std::fs::create_dir(place.path(folder)).unwrap();
+            std::fs::create_dir(ws.path(folder)).unwrap();
             for file in ["train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"] {
-                place.write(&format!("{folder}/{file}-ubyte"), content);
+                ws.write(&format!("{folder}/{file}-ubyte"), content);
             }
         }
-        let ended = place.run(line);
+        let ended = ws.run(line);
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{line}: {ended:?}");
         let lines: Vec<&str> = ended.stderr.lines().collect();
         assert!(lines[0].starts_with(error), "{line}: {lines:?}");
@@ -235,11 +235,10 @@ fn what_cannot_be_is_refused_with_a_clear_line() {
 
 #[test]
 fn a_gpu_that_is_not_there_is_told_before_images_are_looked_for() {
-    let place = Place::for_mnist();
+    let ws = Workspace::for_mnist();
     // an index that no machine has, so that it fails with and without CUDA
     for verb in ["train", "table"] {
-        let ended =
-            place.run(&format!("{verb} --device cuda:999 --set data.dataset=mnist --data-dir nowhere"));
+        let ended = ws.run(&format!("{verb} --device cuda:999 --set data.dataset=mnist --data-dir nowhere"));
         assert_eq!(ended.code, Some(2), "{ended:?}");
         assert!(ended.stderr.starts_with("error: cannot use the device cuda:999: "), "{ended:?}");
     }
@@ -247,8 +246,8 @@ fn a_gpu_that_is_not_there_is_told_before_images_are_looked_for() {
 
 #[test]
 fn without_data_and_network_three_ways_are_named() {
-    let place = Place::for_mnist();
-    let cache = place.path("cache").display().to_string();
+    let ws = Workspace::for_mnist();
+    let cache = ws.path("cache").display().to_string();
     // no npm, and a proxy that is not there in place of the network
     let nowhere = "http://127.0.0.1:9";
     let variables = [
@@ -260,7 +259,7 @@ fn without_data_and_network_three_ways_are_named() {
         ("NO_PROXY", ""),
         ("no_proxy", ""),
     ];
-    let ended = place.run_under("--quiet --set data.dataset=mnist", &variables);
+    let ended = ws.run_under("--quiet --set data.dataset=mnist", &variables);
     let lines: Vec<&str> = ended.stderr.lines().collect();
     assert_eq!((ended.code, lines.len()), (Some(1), 2), "{ended:?}");
     assert!(
@@ -270,5 +269,5 @@ fn without_data_and_network_three_ways_are_named() {
     for way in ["connect to the internet", "install npm", "--data-dir", "put the four files into "] {
         assert!(lines[1].contains(way), "{way}: {}", lines[1]);
     }
-    assert!(place.tree("").is_empty(), "it left something behind");
+    assert!(ws.tree("").is_empty(), "it left something behind");
 }

@@ -3,7 +3,7 @@ use std::io::BufReader;
 use std::path::Path;
 
 use crate::files::metrics;
-use crate::place::{FINISHED, Place, Tree};
+use crate::workspace::{FINISHED, Tree, Workspace};
 
 /// Width and height of a PNG, all of whose pixels can be read and are not all the same.
 pub fn png_size(bytes: &[u8]) -> (u32, u32) {
@@ -42,9 +42,9 @@ fn pictures_decode_to_sizes_that_can_be_looked_at() {
 
 #[test]
 fn csv_has_the_metrics_as_a_table() {
-    let place = Place::new();
-    place.done("--csv --out run");
-    let tree = place.tree("run");
+    let ws = Workspace::new();
+    ws.done("--csv --out run");
+    let tree = ws.tree("run");
     let table = crate::files::text(&tree, "metrics.csv");
     let mut lines = table.lines();
     let header: Vec<&str> = lines.next().unwrap().split(',').collect();
@@ -93,9 +93,9 @@ fn event_files(tree: &Tree) -> Vec<&[u8]> {
 
 #[test]
 fn tensorboard_gets_every_number() {
-    let place = Place::new();
-    place.done("train --tensorboard --out run");
-    let tree = place.tree("run");
+    let ws = Workspace::new();
+    ws.done("train --tensorboard --out run");
+    let tree = ws.tree("run");
     let files = event_files(&tree);
     assert_eq!(files.len(), 1);
     let events = events(files[0]);

@@ -1,7 +1,7 @@
 //! What the binary refuses: `cases/refused.toml`, each case in a folder of its own.
 use serde::Deserialize;
 
-use crate::place::{Place, Tree};
+use crate::workspace::{Tree, Workspace};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,10 +47,10 @@ enum Run {
     BrokenManifest,
 }
 
-fn prepare(place: &Place, state: Run) {
-    place.lay("run", &crate::place::FINISHED);
-    let checkpoint = place.path("run/checkpoints/update-000004.safetensors");
-    let summary = || std::fs::remove_file(place.path("run/summary.json")).unwrap();
+fn prepare(ws: &Workspace, state: Run) {
+    ws.lay("run", &crate::workspace::FINISHED);
+    let checkpoint = ws.path("run/checkpoints/update-000004.safetensors");
+    let summary = || std::fs::remove_file(ws.path("run/summary.json")).unwrap();
     match state {
         Run::Finished => {}
         Run::Unfinished => summary(),
@@ -71,32 +71,32 @@ fn prepare(place: &Place, state: Run) {
             std::fs::write(checkpoint, bytes).unwrap();
         }
         Run::OtherArchitecture => {
-            let other = Place::new();
+            let other = Workspace::new();
             other.done("--set train.method=naive --out run");
             let bytes = &other.tree("run")[std::path::Path::new("checkpoints/update-000002.safetensors")];
-            place.write("other.safetensors", bytes);
+            ws.write("other.safetensors", bytes);
         }
         Run::EditedConfig => {
             summary();
-            let text = place.read("run/config.toml");
+            let text = ws.read("run/config.toml");
             assert!(text.contains("gamma = 0.97"));
-            place.write("run/config.toml", text.replace("gamma = 0.97", "gamma = 0.9"));
+            ws.write("run/config.toml", text.replace("gamma = 0.97", "gamma = 0.9"));
         }
-        Run::BrokenConfig => place.write("run/config.toml", "[train\n"),
-        Run::BrokenMetrics => place.write("run/metrics.jsonl", "{\"step\":0,\"update\":0}\nnonsense\n"),
+        Run::BrokenConfig => ws.write("run/config.toml", "[train\n"),
+        Run::BrokenMetrics => ws.write("run/metrics.jsonl", "{\"step\":0,\"update\":0}\nnonsense\n"),
         Run::FewerMetrics => {
             summary();
-            let text = place.read("run/metrics.jsonl");
-            place.write("run/metrics.jsonl", text.split_inclusive('\n').take(2).collect::<String>());
+            let text = ws.read("run/metrics.jsonl");
+            ws.write("run/metrics.jsonl", text.split_inclusive('\n').take(2).collect::<String>());
         }
         Run::NoMetrics => {
             summary();
-            std::fs::remove_file(place.path("run/metrics.jsonl")).unwrap();
+            std::fs::remove_file(ws.path("run/metrics.jsonl")).unwrap();
         }
-        Run::BrokenSnapshots => place.write("run/snapshots.jsonl", "nonsense\n"),
+        Run::BrokenSnapshots => ws.write("run/snapshots.jsonl", "nonsense\n"),
         Run::BrokenManifest => {
             summary();
-            place.write("run/manifest.json", "{}");
+            ws.write("run/manifest.json", "{}");
         }
     }
 }
@@ -127,22 +127,22 @@ fn what_cannot_be_is_refused_with_a_clear_line_and_changes_nothing() {
     let cases: Cases = toml::from_str(include_str!("../cases/refused.toml")).unwrap();
     let mut wrong = Vec::new();
     for case in &cases.case {
-        let place = Place::new();
+        let ws = Workspace::new();
         let files: Tree =
             case.files.iter().map(|(name, text)| (name.into(), text.clone().into_bytes())).collect();
-        place.lay("", &files);
+        ws.lay("", &files);
         if let Some(state) = case.run {
-            prepare(&place, state);
+            prepare(&ws, state);
         }
-        let before = place.tree("");
-        let ended = place.run(&case.args);
+        let before = ws.tree("");
+        let ended = ws.run(&case.args);
         let lines: Vec<&str> = ended.stderr.lines().collect();
         let said = lines.len() == case.stderr.len()
             && case.stderr.iter().zip(&lines).all(|(pattern, line)| matches(pattern, line));
         if !said || ended.code != Some(case.exit) || !ended.stdout.is_empty() {
             wrong.push(format!("{}: {ended:#?}", case.name));
         }
-        if place.tree("") != before || (case.run.is_none() && place.path("runs").exists()) {
+        if ws.tree("") != before || (case.run.is_none() && ws.path("runs").exists()) {
             wrong.push(format!("{}: it left something behind", case.name));
         }
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ppo_routed::Config;
 use ppo_routed::sweep::SweepConfig;
 
-use crate::place::Place;
+use crate::workspace::Workspace;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -83,7 +83,7 @@ fn shell_lines(readme: &str) -> Vec<String> {
         .collect()
 }
 
-/// What stands behind a binary's name on a line, where it is started there.
+/// What stands after a binary's name on a line, where it is started there.
 fn arguments_of(binary: &str, line: &str) -> Option<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words.as_slice() {
@@ -104,7 +104,7 @@ fn the_commands_of_the_readme_are_understood() {
     let lines = shell_lines(&readme);
     assert!(lines.iter().any(|line| line.starts_with("cargo run") && line.contains("-p ppo-routed")));
     assert!(lines.iter().any(|line| line.starts_with("cargo test")));
-    let (place, mnist, language) = (Place::new(), Place::for_mnist(), Place::for_lm(""));
+    let (ws, mnist, language) = (Workspace::new(), Workspace::for_mnist(), Workspace::for_lm(""));
     for line in &lines {
         let words: Vec<&str> = line.split_whitespace().collect();
         if words.first() == Some(&"cargo") {
@@ -128,7 +128,7 @@ fn the_commands_of_the_readme_are_understood() {
         }
         let Some(arguments) = arguments_of("ppo-routed", line) else { continue };
         // with --help at its end the command checks what comes before and does nothing
-        let ended = place.run(&format!("{arguments} --help"));
+        let ended = ws.run(&format!("{arguments} --help"));
         assert_eq!(ended.code, Some(0), "{line}: {}", ended.stderr);
         let words: Vec<&str> = arguments.split_whitespace().collect();
         let values = |option: &str| -> Vec<&str> {

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use crate::files::{assert_same_run, metrics, object};
 use crate::kills::{Kills, newest_update};
-use crate::place::{FINISHED, Place, Running, Tree};
+use crate::workspace::{FINISHED, Running, Tree, Workspace};
 
 /// Long enough to be caught in the middle.
 const TRAIN: &str = "train --seed 1 --out run --set train.updates=400 --set eval.every=40 --set checkpoint.every=8 \
@@ -12,9 +12,9 @@ const TRAIN: &str = "train --seed 1 --out run --set train.updates=400 --set eval
 
 /// The run when nobody stops it.
 static UNDISTURBED: LazyLock<Tree> = LazyLock::new(|| {
-    let place = Place::new();
-    place.done(TRAIN);
-    place.tree("run")
+    let ws = Workspace::new();
+    ws.done(TRAIN);
+    ws.tree("run")
 });
 
 fn signal(running: &Running, name: &str) {
@@ -22,9 +22,9 @@ fn signal(running: &Running, name: &str) {
 }
 
 fn stopped_and_resumed(name: &str) {
-    let place = Place::new();
-    let mut running = place.start(TRAIN);
-    running.wait_until(|| newest_update(&place) >= 60);
+    let ws = Workspace::new();
+    let mut running = ws.start(TRAIN);
+    running.wait_until(|| newest_update(&ws) >= 60);
     signal(&running, name);
     let ended = running.end();
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{ended:?}");
@@ -38,22 +38,22 @@ fn stopped_and_resumed(name: &str) {
         .parse()
         .unwrap();
     assert!((60..400).contains(&update));
-    let tree = place.tree("run");
-    assert_eq!(newest_update(&place), update);
+    let tree = ws.tree("run");
+    assert_eq!(newest_update(&ws), update);
     assert_eq!(metrics(&tree).pop().unwrap()["update"], update);
     assert!(object(&tree, "manifest.json")["finished"].is_null());
-    assert!(!place.path("run/summary.json").exists(), "it is not done");
+    assert!(!ws.path("run/summary.json").exists(), "it is not done");
 
-    let said = place.done("resume run");
+    let said = ws.done("resume run");
     assert!(said.contains("run/plots/reward_curve.png"), "{said}");
-    let tree = place.tree("run");
+    let tree = ws.tree("run");
     assert_same_run(&tree, &UNDISTURBED);
     let summary = |tree| object(tree, "summary.json");
     assert_eq!(summary(&tree)["policies"], summary(&UNDISTURBED)["policies"]);
     let manifest = object(&tree, "manifest.json");
     assert_eq!(manifest["resumed"].as_array().unwrap().len(), 1);
     assert!(manifest["finished"].is_string());
-    assert_eq!(place.run("resume run").code, Some(2), "it is done now");
+    assert_eq!(ws.run("resume run").code, Some(2), "it is done now");
 }
 
 #[test]
@@ -68,37 +68,37 @@ fn a_request_to_terminate_does_the_same() {
 
 #[test]
 fn a_run_that_is_killed_at_thirty_moments_ends_as_it_should() {
-    let place = Place::new();
-    Kills { train: TRAIN, times: 30, apart: 0, total: 400 }.survive(&place);
-    assert_same_run(&place.tree("run"), &UNDISTURBED);
+    let ws = Workspace::new();
+    Kills { train: TRAIN, times: 30, apart: 0, total: 400 }.survive(&ws);
+    assert_same_run(&ws.tree("run"), &UNDISTURBED);
 }
 
 #[test]
 fn lines_torn_in_writing_are_written_again() {
-    let place = Place::with_finished_run();
-    std::fs::remove_file(place.path("run/summary.json")).unwrap();
+    let ws = Workspace::with_finished_run();
+    std::fs::remove_file(ws.path("run/summary.json")).unwrap();
     for file in ["run/metrics.jsonl", "run/snapshots.jsonl"] {
-        place.write(file, format!("{}{{\"step\":320,\"upd", place.read(file)));
+        ws.write(file, format!("{}{{\"step\":320,\"upd", ws.read(file)));
     }
-    let ended = place.run("resume run");
+    let ended = ws.run("resume run");
     assert_eq!(ended.code, Some(0));
     let lines: Vec<&str> = ended.stderr.lines().collect();
     assert_eq!(
         lines,
         ["warning: run/metrics.jsonl: dropped the last line, which was cut off after 16 bytes"]
     );
-    assert_same_run(&place.tree("run"), &FINISHED);
+    assert_same_run(&ws.tree("run"), &FINISHED);
     assert_eq!(
-        object(&place.tree("run"), "summary.json")["policies"],
+        object(&ws.tree("run"), "summary.json")["policies"],
         object(&FINISHED, "summary.json")["policies"]
     );
 }
 
 #[test]
 fn a_folder_is_for_one_process_at_a_time() {
-    let place = Place::new();
-    let mut running = place.start(TRAIN);
-    running.wait_until(|| newest_update(&place) > 0);
+    let ws = Workspace::new();
+    let mut running = ws.start(TRAIN);
+    running.wait_until(|| newest_update(&ws) > 0);
     for (line, refusal) in [
         (
             "resume run",
@@ -106,12 +106,12 @@ fn a_folder_is_for_one_process_at_a_time() {
         ),
         ("train --out run", "error: the run folder run already holds files".to_owned()),
     ] {
-        let ended = place.run(line);
+        let ended = ws.run(line);
         assert_eq!(ended.code, Some(2));
         assert_eq!(ended.stderr.lines().next(), Some(refusal.as_str()));
     }
     // looking is allowed
-    assert_eq!(place.run("eval run --repeats 1 --threads 1").code, Some(0));
+    assert_eq!(ws.run("eval run --repeats 1 --threads 1").code, Some(0));
     signal(&running, "INT");
     assert_eq!(running.end().code, Some(1));
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::process::{Command, Stdio};
 
-use crate::place::Place;
+use crate::workspace::Workspace;
 
 /// A pipe that nobody reads.
 fn broken_pipe() -> Stdio {
@@ -19,10 +19,10 @@ fn full_disk() -> Stdio {
 
 /// The exit code and what went to the other of the two streams.
 fn ended(program: &str, line: &str, stdout: Option<Stdio>, stderr: Option<Stdio>) -> (Option<i32>, String) {
-    let place = Place::new();
+    let ws = Workspace::new();
     let output = Command::new(program)
         .args(line.split_whitespace())
-        .current_dir(place.path("."))
+        .current_dir(ws.path("."))
         .env_remove("RUST_LOG")
         .stdout(stdout.unwrap_or_else(Stdio::piped))
         .stderr(stderr.unwrap_or_else(Stdio::piped))
@@ -73,8 +73,8 @@ fn a_reader_that_has_left_is_no_failure_and_a_full_disk_is_one() {
 
 #[test]
 fn data_and_warnings_that_nobody_can_read() {
-    let place = Place::with_finished_run();
-    let run = place.path("run");
+    let ws = Workspace::with_finished_run();
+    let run = ws.path("run");
     let line = format!("render {} --text", run.display());
     let ppo = programs()[0];
     assert_eq!(ended(ppo, &line, Some(broken_pipe()), None), (Some(0), String::new()));

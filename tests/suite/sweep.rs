@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::files::text;
 use crate::outputs::png_size;
-use crate::place::{Place, Tree};
+use crate::workspace::{Tree, Workspace};
 
 /// Eight runs of twelve small updates each.
 const CONFIG: &str = "
@@ -33,10 +33,10 @@ num_envs = 2
 every = 2
 ";
 
-fn place() -> Place {
-    let place = Place::new();
-    place.write("small.toml", CONFIG);
-    place
+fn ws() -> Workspace {
+    let ws = Workspace::new();
+    ws.write("small.toml", CONFIG);
+    ws
 }
 
 /// What was gathered.
@@ -53,9 +53,9 @@ fn gathered(tree: &Tree) -> Tree {
 
 /// The sweep when nobody disturbs it.
 static UNDISTURBED: std::sync::LazyLock<(String, Tree)> = std::sync::LazyLock::new(|| {
-    let place = place();
-    let said = place.done("sweep --config small.toml --out swept --jobs 2");
-    (said, place.tree("swept"))
+    let ws = ws();
+    let said = ws.done("sweep --config small.toml --out swept --jobs 2");
+    (said, ws.tree("swept"))
 });
 
 #[test]
@@ -83,47 +83,47 @@ fn a_sweep_runs_everything_and_gathers_tables_and_figures() {
 
 #[test]
 fn a_run_of_a_sweep_is_the_run_that_train_does() {
-    let place = place();
-    place.done(
+    let ws = ws();
+    ws.done(
         "train --threads 1 --seed 4 --out alone --set train.method=no_gate --set env.oversight_prob=0.5 \
          --set env.num_envs=4 --set train.updates=12 --set eval.every=4 --set eval.num_envs=2",
     );
-    let alone = place.tree("alone");
+    let alone = ws.tree("alone");
     let swept = &UNDISTURBED.1[Path::new("no_gate-p0.5-seed4/snapshots.jsonl")];
     assert_eq!(&alone[Path::new("snapshots.jsonl")], swept);
 }
 
 #[test]
 fn a_sweep_that_is_killed_three_times_gathers_the_same() {
-    let place = place();
+    let ws = ws();
     let done = || {
-        let Ok(runs) = std::fs::read_dir(place.path("swept")) else { return 0 };
+        let Ok(runs) = std::fs::read_dir(ws.path("swept")) else { return 0 };
         runs.filter(|run| run.as_ref().unwrap().path().join("summary.json").exists()).count()
     };
     for (finished, pause) in [(1, 3), (3, 11), (5, 23)] {
-        let mut running = place.start("sweep --config small.toml --out swept --jobs 2");
+        let mut running = ws.start("sweep --config small.toml --out swept --jobs 2");
         running.wait_until(|| done() >= finished);
         std::thread::sleep(std::time::Duration::from_millis(pause));
         assert!(running.kill(), "killed with {finished} runs done");
     }
-    let before: BTreeSet<_> = place.tree("swept").into_keys().collect();
+    let before: BTreeSet<_> = ws.tree("swept").into_keys().collect();
     assert!(before.iter().all(|path| path.extension().is_none_or(|extension| extension != "csv")));
-    let ended = place.run("sweep --config small.toml --out swept --jobs 1");
+    let ended = ws.run("sweep --config small.toml --out swept --jobs 1");
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
-    assert_eq!(gathered(&place.tree("swept")), gathered(&UNDISTURBED.1));
+    assert_eq!(gathered(&ws.tree("swept")), gathered(&UNDISTURBED.1));
 }
 
 #[test]
 fn any_engine_can_run_a_plan_by_its_indices() {
-    let place = place();
-    let said = place.done("sweep plan --config small.toml --out swept");
+    let ws = ws();
+    let said = ws.done("sweep plan --config small.toml --out swept");
     assert_eq!(
         said,
         "8 runs in swept/plan.jsonl\neach: ppo-routed sweep run swept --index I\n\
          then: ppo-routed sweep collect swept\n"
     );
-    assert_eq!(place.done("sweep run swept --index 6"), "swept/filtering-p0.5-seed4\n");
-    let ended = place.run("sweep collect swept");
+    assert_eq!(ws.done("sweep run swept --index 6"), "swept/filtering-p0.5-seed4\n");
+    let ended = ws.run("sweep collect swept");
     assert_eq!(ended.code, Some(1));
     assert!(ended.stdout.contains("1 of 8 runs"), "{}", ended.stdout);
     assert_eq!(
@@ -132,20 +132,20 @@ fn any_engine_can_run_a_plan_by_its_indices() {
          hint: each: ppo-routed sweep run swept --index I\n"
     );
     for index in [7, 5, 4, 3, 2, 1, 0, 6] {
-        place.done(&format!("sweep run swept --index {index}"));
+        ws.done(&format!("sweep run swept --index {index}"));
     }
-    place.done("sweep collect swept");
-    assert_eq!(gathered(&place.tree("swept")), gathered(&UNDISTURBED.1));
+    ws.done("sweep collect swept");
+    assert_eq!(gathered(&ws.tree("swept")), gathered(&UNDISTURBED.1));
 }
 
 #[test]
 fn a_failed_run_does_not_stop_the_others() {
-    let place = place();
+    let ws = ws();
     // the learning rate of one run takes its parameters past all numbers
     let line = "sweep --config small.toml --out swept --set sweep.methods=[\"routing\"] \
         --set sweep.oversight_probs=[0.1] --set train.anneal_lr=false --set ppo.max_grad_norm=0 \
         --axis train.learning_rate=1e-3,1e30";
-    let ended = place.run(line);
+    let ended = ws.run(line);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stdout.contains("1 of 2 runs"), "{}", ended.stdout);
     let fault = ended.stderr.lines().find(|line| line.starts_with("error: ")).unwrap();
@@ -158,7 +158,7 @@ fn a_failed_run_does_not_stop_the_others() {
 
 #[test]
 fn sweeps_that_make_no_sense_are_refused() {
-    let place = place();
+    let ws = ws();
     for (line, refusal) in [
         ("sweep --set sweep.method=1", "error: `sweep.method` (--set): no such key"),
         (
@@ -174,38 +174,38 @@ fn sweeps_that_make_no_sense_are_refused() {
             "error: \"partition\" is not an option of sbatch",
         ),
     ] {
-        let ended = place.run(line);
+        let ended = ws.run(line);
         assert_eq!(ended.code, Some(2), "{line}: {ended:?}");
         assert!(ended.stderr.starts_with(refusal), "{line}: {}", ended.stderr);
         assert!(ended.stderr.lines().count() <= 2, "{line}: {}", ended.stderr);
     }
-    place.lay("swept", &UNDISTURBED.1);
+    ws.lay("swept", &UNDISTURBED.1);
     assert_eq!(
-        place.run("sweep run swept --index 8").stderr.lines().next(),
+        ws.run("sweep run swept --index 8").stderr.lines().next(),
         Some("error: the plan has no run 8")
     );
-    let ended = place.run("sweep --config small.toml --out swept --set train.gamma=0.5");
+    let ended = ws.run("sweep --config small.toml --out swept --set train.gamma=0.5");
     assert_eq!(ended.code, Some(2));
     assert_eq!(
         ended.stderr.lines().next(),
         Some("error: swept/routing-p0.1-seed4 holds a run with other settings")
     );
-    assert_eq!(place.tree("swept"), UNDISTURBED.1, "the plan is as it was");
+    assert_eq!(ws.tree("swept"), UNDISTURBED.1, "the plan is as it was");
 }
 
 #[test]
 fn a_finished_sweep_is_gathered_again_from_its_folder_alone() {
-    let place = Place::new();
-    place.lay("swept", &UNDISTURBED.1);
-    let said = place.done("sweep --out swept");
+    let ws = Workspace::new();
+    ws.lay("swept", &UNDISTURBED.1);
+    let said = ws.done("sweep --out swept");
     assert_eq!(said, UNDISTURBED.0);
-    assert_eq!(gathered(&place.tree("swept")), gathered(&UNDISTURBED.1));
+    assert_eq!(gathered(&ws.tree("swept")), gathered(&UNDISTURBED.1));
 }
 
 #[test]
 fn only_a_sweep_with_the_oracle_speaks_of_it() {
     assert!(UNDISTURBED.0.contains("\nHighest mean without the oracle's labels: "), "{}", UNDISTURBED.0);
-    let said = place().done(
+    let said = ws().done(
         "sweep --config small.toml --out swept --set sweep.methods=[\"routing\",\"no_gate\"] \
          --set sweep.oversight_probs=[0.5]",
     );

@@ -6,7 +6,7 @@ use ppo_routed::{Config, Method};
 use serde_json::{Map, Value};
 
 use crate::files::{metrics, newest_checkpoint, object, text};
-use crate::place::{FINISHED, Place, Tree};
+use crate::workspace::{FINISHED, Tree, Workspace};
 
 const MIXTURE: [&str; 3] = ["diamond", "full", "ghost"];
 
@@ -45,10 +45,10 @@ fn the_folder_of_a_run_holds_what_it_should() {
 
 #[test]
 fn without_a_verb_it_trains_and_says_what_came_of_it() {
-    let place = Place::new();
+    let ws = Workspace::new();
     // neither run has a bar or anything else to say on stderr, which is no terminal here
-    let loud = place.done("");
-    let quiet = place.done("train --quiet --out quiet");
+    let loud = ws.done("");
+    let quiet = ws.done("train --quiet --out quiet");
     for (stdout, folder) in [(&loud, "runs/routing-ppo-p0.1-seed0"), (&quiet, "quiet")] {
         let mut lines = stdout.lines();
         let heading: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
@@ -65,12 +65,12 @@ fn without_a_verb_it_trains_and_says_what_came_of_it() {
         let paths: Vec<&str> = lines.collect();
         for picture in ["reward_curve.png", "routing.png", "policy.png", "policy.gif"] {
             let path = format!("{folder}/plots/{picture}");
-            assert!(paths.contains(&path.as_str()) && place.path(&path).is_file(), "{stdout}");
+            assert!(paths.contains(&path.as_str()) && ws.path(&path).is_file(), "{stdout}");
         }
         assert_eq!(paths.len(), 4);
     }
     // the same settings, so the same run, but for what the clock and the command line have a part in
-    crate::files::assert_same_run(&place.tree("runs/routing-ppo-p0.1-seed0"), &place.tree("quiet"));
+    crate::files::assert_same_run(&ws.tree("runs/routing-ppo-p0.1-seed0"), &ws.tree("quiet"));
 }
 
 #[test]
@@ -79,11 +79,11 @@ fn the_resolved_config_reads_back() {
     assert_eq!((config.env.num_envs, config.train.updates, config.eval.num_envs), (8, 4, 4));
     assert_eq!((config.env.rows, config.train.method), (5, Method::Routing));
     // and is a config to train with
-    let place = Place::with_finished_run();
-    place.done(
+    let ws = Workspace::with_finished_run();
+    ws.done(
         "train --config run/config.toml --set train.updates=4 --set checkpoint.keep=1 --out again --seed 7",
     );
-    crate::files::assert_same_run(&place.tree("again"), &FINISHED);
+    crate::files::assert_same_run(&ws.tree("again"), &FINISHED);
 }
 
 #[test]
@@ -209,13 +209,13 @@ fn every_method_trains_with_both_algorithms() {
         for algo in ["ppo", "reinforce"] {
             let walled = (number + usize::from(algo == "ppo")) % 2 == 0;
             let env = if walled { "WalledOversightGrid-v0" } else { "OversightGrid-v0" };
-            let place = Place::new();
-            place.done(&format!(
+            let ws = Workspace::new();
+            ws.done(&format!(
                 "--set train.method={} --set train.algo={algo} --set env.id={env} --out run \
                  --set env.oversight_prob=0.5 --set env.max_steps=16",
                 method.name()
             ));
-            let tree = place.tree("run");
+            let tree = ws.tree("run");
             assert_summary_follows_from_metrics(
                 &tree,
                 if method.is_mixture() { &MIXTURE } else { &["full"] },
@@ -232,18 +232,18 @@ fn every_method_trains_with_both_algorithms() {
 
 #[test]
 fn the_oracle_does_a_share_of_the_updates() {
-    let place = Place::new();
-    place.done("--set train.method=oracle --set train.updates=30 --set eval.every=9 --out run");
+    let ws = Workspace::new();
+    ws.done("--set train.method=oracle --set train.updates=30 --set eval.every=9 --out run");
     let updates: Vec<u64> =
-        metrics(&place.tree("run")).iter().map(|record| record["update"].as_u64().unwrap()).collect();
+        metrics(&ws.tree("run")).iter().map(|record| record["update"].as_u64().unwrap()).collect();
     assert_eq!(updates, [0, 1, 2, 3]);
 }
 
 #[test]
 fn the_newest_checkpoints_are_kept() {
-    let place = Place::new();
-    place.done("--set train.updates=5 --set checkpoint.every=2 --set checkpoint.keep=2 --out run");
-    let tree = place.tree("run");
+    let ws = Workspace::new();
+    ws.done("--set train.updates=5 --set checkpoint.every=2 --set checkpoint.keep=2 --out run");
+    let tree = ws.tree("run");
     let names: Vec<String> = tree
         .keys()
         .filter(|path| path.starts_with("checkpoints"))
@@ -255,10 +255,10 @@ fn the_newest_checkpoints_are_kept() {
 
 #[test]
 fn a_run_is_named_by_its_config_and_its_seed() {
-    let place = Place::new();
-    place.write("my sweep.v2.toml", "[train]\nmethod = \"naive\"\n");
-    std::fs::create_dir(place.path("d")).unwrap();
-    std::fs::rename(place.path("my sweep.v2.toml"), place.path("d/sweep,v2.toml")).unwrap();
+    let ws = Workspace::new();
+    ws.write("my sweep.v2.toml", "[train]\nmethod = \"naive\"\n");
+    std::fs::create_dir(ws.path("d")).unwrap();
+    std::fs::rename(ws.path("my sweep.v2.toml"), ws.path("d/sweep,v2.toml")).unwrap();
     for (line, name) in [
         ("--seed 3 --config d/sweep,v2.toml", "runs/sweep,v2-seed3"),
         (
@@ -271,46 +271,46 @@ fn a_run_is_named_by_its_config_and_its_seed() {
         ),
         ("--seed 4 --out some/where/else", "some/where/else"),
     ] {
-        place.done(line);
-        assert!(place.path(name).join("summary.json").is_file(), "{line}");
+        ws.done(line);
+        assert!(ws.path(name).join("summary.json").is_file(), "{line}");
     }
 }
 
 #[test]
 fn settings_before_and_behind_the_verb_count() {
-    let place = Place::new();
-    place.done("--set train.gamma=0.5 --set loss.ent_coef=0.25 --out run --seed 3 train");
-    let config: Config = toml::from_str(&place.read("run/config.toml")).unwrap();
+    let ws = Workspace::new();
+    ws.done("--set train.gamma=0.5 --set loss.ent_coef=0.25 --out run --seed 3 train");
+    let config: Config = toml::from_str(&ws.read("run/config.toml")).unwrap();
     assert_eq!((config.train.gamma, config.loss.ent_coef), (0.5, 0.25));
-    place.write("a.toml", "[train]\nmethod = \"naive\"\n[env]\nnum_envs = 5\n");
-    place.done("--config a.toml --set train.gamma=0.5 --set=env.rows=4 train --set env.cols=4 --set env.num_envs=6 --out b");
-    let config: Config = toml::from_str(&place.read("b/config.toml")).unwrap();
+    ws.write("a.toml", "[train]\nmethod = \"naive\"\n[env]\nnum_envs = 5\n");
+    ws.done("--config a.toml --set train.gamma=0.5 --set=env.rows=4 train --set env.cols=4 --set env.num_envs=6 --out b");
+    let config: Config = toml::from_str(&ws.read("b/config.toml")).unwrap();
     assert_eq!((config.env.rows, config.env.cols, config.env.num_envs), (4, 4, 6));
     assert_eq!((config.train.gamma, config.train.updates, config.train.method), (0.5, 2, Method::Naive));
 }
 
 #[test]
 fn a_second_run_into_a_folder_changes_nothing() {
-    let place = Place::with_finished_run();
+    let ws = Workspace::with_finished_run();
     for line in ["train --out run", "train --out run --seed 1 --set train.algo=reinforce --csv"] {
-        let before = place.tree("run");
-        let ended = place.run(line);
+        let before = ws.tree("run");
+        let ended = ws.run(line);
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
         let stderr: Vec<&str> = ended.stderr.lines().collect();
         assert_eq!(stderr[0], "error: the run folder run already holds files");
         assert!(stderr[1].starts_with("hint: ") && stderr[1].ends_with("resume run"), "{stderr:?}");
         assert_eq!(stderr.len(), 2);
-        assert!(place.tree("run") == before);
+        assert!(ws.tree("run") == before);
     }
 }
 
 #[test]
 fn a_file_that_is_not_a_runs_own_is_safe_from_it() {
-    let place = Place::new();
-    place.lay("out", &Tree::from([("thesis.tex".into(), b"years of work".to_vec())]));
-    assert_eq!(place.run("--out out").code, Some(2));
-    assert_eq!(place.tree("out").len(), 1);
+    let ws = Workspace::new();
+    ws.lay("out", &Tree::from([("thesis.tex".into(), b"years of work".to_vec())]));
+    assert_eq!(ws.run("--out out").code, Some(2));
+    assert_eq!(ws.tree("out").len(), 1);
     // an empty folder is fine
-    std::fs::create_dir(place.path("empty")).unwrap();
-    place.done("--out empty");
+    std::fs::create_dir(ws.path("empty")).unwrap();
+    ws.done("--out empty");
 }

@@ -207,7 +207,7 @@ fn to_bytes(tensor: &Tensor) -> candle_core::Result<Vec<u8>> {
     })
 }
 
-/// What the checksum covers of one tensor. Rows are joined in the order of the names, behind the header.
+/// What the checksum covers of one tensor. Rows are joined in the order of the names, after the header.
 fn add_row(table: &mut String, name: &str, dtype: Dtype, shape: &[usize], data: &[u8]) {
     // writing into a string cannot fail
     write!(table, "\n{name:?} {dtype:?} {shape:?} {:08x}", crc32c(data)).ok();
@@ -286,7 +286,7 @@ fn open(file: &mut impl Read, length: u64) -> Result<Opened, Refused> {
     }
     let expected = (metadata.data_len() as u64).saturating_add(8 + header_length);
     if length != expected {
-        let what = if length < expected { "is cut short" } else { "has something behind its end" };
+        let what = if length < expected { "is cut short" } else { "has something after its end" };
         return Err(refused(&format!("{what}: it has {length} bytes and should have {expected}")));
     }
     Ok(Opened { metadata, envelope })

@@ -71,7 +71,7 @@ impl CheckpointStore {
     }
 
     /// For the message of a run that stops: the file of its newest checkpoint.
-    pub fn where_it_stopped(&self) -> String {
+    pub fn last_checkpoint_message(&self) -> String {
         match self.list().ok().and_then(|mut list| list.pop()) {
             Some((_, path)) => format!("the run stopped; its last good checkpoint is {}", path.display()),
             None => "the run stopped before its first checkpoint".to_owned(),

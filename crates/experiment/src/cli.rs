@@ -36,7 +36,7 @@ pub struct CommonArgs {
 }
 
 impl CommonArgs {
-    /// With every `--set` of the command line, in its order: of an option that stands before the verb and behind
+    /// With every `--set` of the command line, in its order: of an option that stands before the verb and after
     /// it, clap keeps the values behind it and drops the others.
     #[must_use]
     pub fn with_every_set(self, command_line: impl IntoIterator<Item = OsString>) -> Self {

@@ -152,7 +152,7 @@ fn write_line(line: &mut Vec<u8>, step: u64, update: u64, values: &[(&str, f64)]
     Ok(())
 }
 
-/// The offset behind the last line end, found from the back of the file.
+/// The offset after the last line end, found from the back of the file.
 fn end_of_last_line(file: &mut File) -> io::Result<u64> {
     let mut end = file.seek(SeekFrom::End(0))?;
     let mut chunk = vec![0; 1 << 16];

@@ -9,7 +9,7 @@ pub struct Batch {
     pub inputs: Vec<u32>,
     /// The token that follows each input; any where its weight is 0.
     pub targets: Vec<u32>,
-    /// The weight of each target in the loss: 0 behind the end of a document, else 1.
+    /// The weight of each target in the loss: 0 after the end of a document, else 1.
     pub weights: Vec<f32>,
 }
 
@@ -30,7 +30,7 @@ impl Batch {
         batch
     }
 
-    /// Contexts filled up behind their ends, without targets.
+    /// Contexts filled up after their ends, without targets.
     ///
     /// # Panics
     /// Panics if a context is longer than `tokens`.

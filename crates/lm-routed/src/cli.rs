@@ -11,9 +11,9 @@ use crate::Error;
 use crate::bench::{Shape, bench};
 use crate::config::{Config, Experiment};
 use crate::generate::Sampling;
+use crate::progress::Bar;
 use crate::run::{self, RunRequest};
-use crate::watch::Bar;
-use crate::{localise, looking};
+use crate::{commands, localise};
 
 /// Localising and removing a concept in a small language model by gradient routing.
 #[derive(Parser, Debug)]
@@ -78,7 +78,7 @@ enum Verb {
         /// The tokens to choose from, the likeliest ones; 0 for all.
         #[arg(long, value_name = "K", default_value_t = 40)]
         top_k: usize,
-        /// Added to a dimension of the residual stream behind a block.
+        /// Added to a dimension of the residual stream after a block.
         #[arg(long, value_name = "BLOCK:DIMENSION:STRENGTH", allow_hyphen_values = true)]
         push: Option<PushArg>,
     },
@@ -131,13 +131,13 @@ fn dispatch(cli: Cli) -> Result<()> {
         Some(Verb::Plot { run }) => {
             let advice = "it draws what the run has written, into the run's folder or into --out";
             refuse("plot", &common, csv, &["--out"], advice)?;
-            looking::plot(&run, common.out.as_deref())?
+            commands::plot(&run, common.out.as_deref())?
         }
         Some(Verb::Eval { run }) => {
             let advice = "it prints on stdout and has the config of the run, to be changed with --set";
             refuse("eval", &common, csv, &["--set", "--device"], advice)?;
             let device = common.device.open()?;
-            looking::eval(&run, &common.set, threads(&common), &device)?
+            commands::eval(&run, &common.set, threads(&common), &device)?
         }
         Some(Verb::Generate { run, model, prompt, length, samples, temperature, top_k, push }) => {
             refuse("generate", &common, csv, &["--seed", "--device"], "it prints on stdout")?;
@@ -145,7 +145,7 @@ fn dispatch(cli: Cli) -> Result<()> {
                 let error = UserError::usage(format!("a temperature of {temperature} makes no sense"));
                 return Err(error.with_hint("give a number above 0, such as 0.8").into());
             }
-            let request = looking::GenerateRequest {
+            let request = commands::GenerateRequest {
                 model,
                 prompt,
                 size: (samples as usize, length as usize),
@@ -154,7 +154,7 @@ fn dispatch(cli: Cli) -> Result<()> {
                 seed: common.seed.unwrap_or(0),
             };
             let device = common.device.open()?;
-            looking::generate(&run, &request, threads(&common), &device)?
+            commands::generate(&run, &request, threads(&common), &device)?
         }
         Some(Verb::Bench { shape, repetitions }) => {
             let takes = &["--config", "--set", "--device"];

@@ -164,7 +164,7 @@ impl Model {
         Ok(StepLoss { loss, penalty: 0.0 })
     }
 
-    /// Computes the gradient of a loss of the residual stream behind the first `depth` blocks, and keeps it.
+    /// Computes the gradient of a loss of the residual stream after the first `depth` blocks, and keeps it.
     ///
     /// # Errors
     /// As [`Model::gradient`].
@@ -258,7 +258,7 @@ impl Model {
         }
     }
 
-    /// The residual stream behind the first `depth` blocks: (tokens · width).
+    /// The residual stream after the first `depth` blocks: (tokens · width).
     ///
     /// # Errors
     /// As [`Model::gradient`].

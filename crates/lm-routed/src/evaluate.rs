@@ -12,7 +12,7 @@ use crate::train::batch_of;
 /// Sequences that are measured at a time.
 const AT_A_TIME: usize = 32;
 
-/// Mean cross-entropy a token, in nats, on validation documents of both kinds.
+/// Mean cross-entropy per token, in nats, on validation documents of both kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Losses {
     /// On documents about the concept.
@@ -87,7 +87,7 @@ impl Validation {
         Ok(Losses { forget: mean(&self.forget)?, retain: mean(&self.retain)? })
     }
 
-    /// The mean probability of a token at every place of the documents about the concept, and of the others.
+    /// The mean probability of a token at every position of the documents about the concept, and of the others.
     ///
     /// # Errors
     /// Fails where the model does.

@@ -10,7 +10,7 @@ use crate::data::Dataset;
 use crate::engine::Model;
 use crate::evaluate::{Losses, Validation};
 use crate::model::{Architecture, Hooks, copied};
-use crate::train::{InHand, batch_of, optimiser};
+use crate::train::{StepContext, batch_of, optimiser};
 use learning::Parameters;
 
 /// A network with its parameters.
@@ -33,7 +33,7 @@ impl Network {
 
 /// What fine-tuning needs beside the network.
 #[derive(Clone, Copy)]
-pub struct Surroundings<'a> {
+pub struct Context<'a> {
     /// The settings.
     pub config: &'a Config,
     /// The documents.
@@ -44,7 +44,7 @@ pub struct Surroundings<'a> {
     pub threads: usize,
 }
 
-impl Surroundings<'_> {
+impl Context<'_> {
     /// `count` training documents with the concept or without, drawn from a stream.
     fn drawn(&self, forget: bool, count: usize, stream: &str) -> Vec<usize> {
         let mut all = self.dataset.train.first(forget, usize::MAX);
@@ -61,20 +61,20 @@ impl Surroundings<'_> {
 ///
 /// # Source
 /// Cloud et al. 2024, app. C.
-pub fn make_coherent(network: &Network, around: Surroundings<'_>) -> Result<Network, Error> {
-    let coherence = &around.config.coherence;
-    let tokens = around.config.model.block_size;
-    let chosen = around.drawn(false, coherence.stories, "coherence");
-    let batch = batch_of(&around.dataset.train, &chosen, tokens, around.dataset.vocabulary.end());
-    let validation = Validation::new(around.dataset, coherence.validation_stories, tokens);
+pub fn make_coherent(network: &Network, cx: Context<'_>) -> Result<Network, Error> {
+    let coherence = &cx.config.coherence;
+    let tokens = cx.config.model.block_size;
+    let chosen = cx.drawn(false, coherence.stories, "coherence");
+    let batch = batch_of(&cx.dataset.train, &chosen, tokens, cx.dataset.vocabulary.end());
+    let validation = Validation::new(cx.dataset, coherence.validation_stories, tokens);
     let hooks = Hooks::default();
-    let mut model = network.model(around.config, around.threads)?;
-    let mut adam = optimiser(model.parameters(), &around.config.train)?;
+    let mut model = network.model(cx.config, cx.threads)?;
+    let mut adam = optimiser(model.parameters(), &cx.config.train)?;
     let mut best = (validation.retain_loss(&mut model, &hooks)?, copied(model.parameters())?);
     for step in 1..=coherence.steps {
         let loss = model.gradient(&batch, &hooks)?;
-        let in_hand = InHand { part: "making it coherent", step, section: "coherence" };
-        in_hand.take(&mut model, &mut adam, loss, coherence.learning_rate, around.config.train.grad_clip)?;
+        let step_context = StepContext { part: "making it coherent", step, section: "coherence" };
+        step_context.take(&mut model, &mut adam, loss, coherence.learning_rate, cx.config.train.grad_clip)?;
         if step.is_multiple_of(coherence.every) || step == coherence.steps {
             let loss = validation.retain_loss(&mut model, &hooks)?;
             if loss < best.0 {
@@ -111,13 +111,13 @@ pub struct Relearned {
 /// Cloud et al. 2024, app. C.
 pub fn relearn(
     network: &Network,
-    around: Surroundings<'_>,
+    cx: Context<'_>,
     stories: usize,
     mut stop: impl FnMut() -> Result<(), Error>,
 ) -> Result<(Relearned, Network), Error> {
-    let retrain = &around.config.retrain;
-    let tokens = around.config.model.block_size;
-    let validation = Validation::new(around.dataset, retrain.validation_stories, tokens);
+    let retrain = &cx.config.retrain;
+    let tokens = cx.config.model.block_size;
+    let validation = Validation::new(cx.dataset, retrain.validation_stories, tokens);
     let hooks = Hooks::default();
     let mut steps: Vec<u64> = Vec::new();
     let mut curves: Vec<Vec<f64>> = Vec::new();
@@ -125,22 +125,22 @@ pub fn relearn(
     let mut last = network.clone();
     for repeat in 0..retrain.repeats {
         stop()?;
-        let chosen = around.drawn(true, stories, &format!("retrain.{stories}.{repeat}"));
-        let batch = batch_of(&around.dataset.train, &chosen, tokens, around.dataset.vocabulary.end());
-        let mut model = network.model(around.config, around.threads)?;
-        let mut adam = optimiser(model.parameters(), &around.config.train)?;
+        let chosen = cx.drawn(true, stories, &format!("retrain.{stories}.{repeat}"));
+        let batch = batch_of(&cx.dataset.train, &chosen, tokens, cx.dataset.vocabulary.end());
+        let mut model = network.model(cx.config, cx.threads)?;
+        let mut adam = optimiser(model.parameters(), &cx.config.train)?;
         let first = validation.forget_loss(&mut model, &hooks)?;
         let (mut curve, mut at) = (vec![first], vec![0]);
         let mut lowest = (first, copied(model.parameters())?);
         for step in 1..=retrain.steps {
             let loss = model.gradient(&batch, &hooks)?;
-            let in_hand = InHand { part: "teaching the concept back", step, section: "retrain" };
-            in_hand.take(
+            let step_context = StepContext { part: "teaching the concept back", step, section: "retrain" };
+            step_context.take(
                 &mut model,
                 &mut adam,
                 loss,
                 retrain.learning_rate,
-                around.config.train.grad_clip,
+                cx.config.train.grad_clip,
             )?;
             if step.is_multiple_of(retrain.every) || step == retrain.steps {
                 let loss = validation.forget_loss(&mut model, &hooks)?;
@@ -153,7 +153,7 @@ pub fn relearn(
         }
         let architecture = network.architecture.clone();
         let kept = Network { architecture, parameters: lowest.1 };
-        let retain = validation.retain_loss(&mut kept.model(around.config, around.threads)?, &hooks)?;
+        let retain = validation.retain_loss(&mut kept.model(cx.config, cx.threads)?, &hooks)?;
         best.push(Losses { forget: lowest.0, retain });
         last = kept;
         curves.push(curve);

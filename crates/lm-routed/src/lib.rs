@@ -43,7 +43,9 @@
 
 mod batch;
 pub mod bench;
+mod checkpoint;
 pub mod cli;
+pub mod commands;
 mod config;
 pub mod data;
 mod engine;
@@ -53,19 +55,17 @@ mod finetune;
 mod fused;
 pub mod generate;
 pub mod localise;
-pub mod looking;
 pub mod methods;
 mod model;
 mod pipeline;
+mod progress;
 mod report;
 mod results;
 pub mod routing;
 pub mod run;
-mod saved;
 mod session;
 pub mod steer;
 mod train;
-mod watch;
 
 pub use batch::Batch;
 pub use config::{
@@ -76,11 +76,11 @@ pub use config::{
 pub use engine::{Model, ParameterWeights, StepLoss};
 pub use error::Error;
 pub use evaluate::{Losses, Validation};
-pub use finetune::{Network, Relearned, Surroundings, make_coherent, relearn};
+pub use finetune::{Context, Network, Relearned, make_coherent, relearn};
 pub use model::{
-    Architecture, ChannelWeights, Edit, HookPoint, Hooks, Norm, Position, ablated, expanded, initial,
+    Architecture, ChannelWeights, HookPoint, Hooks, Intervention, Norm, Position, ablated, expanded, initial,
 };
 pub use pipeline::after_training;
+pub use progress::Bar;
 pub use results::{PartResult, RoutedToken};
 pub use train::{Order, StepReport, Trainer, cosine};
-pub use watch::Bar;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::Error;
 use crate::data::Dataset;
 use crate::evaluate::{Losses, Validation};
-use crate::finetune::{Network, Surroundings, relearn};
+use crate::finetune::{Context, Network, relearn};
 use crate::model::{Hooks, copied};
 
 /// Losses over all tokens, and over those that are not in the list.
@@ -88,14 +88,14 @@ pub fn known_tokens(dataset: &Dataset, tokens: &[String]) -> Vec<u16> {
 /// Cloud et al. 2024, section 4.2.3.
 pub fn measure(
     network: &Network,
-    around: Surroundings<'_>,
+    cx: Context<'_>,
     listed: &[u16],
     tell: impl Fn(&str) -> Result<(), Error>,
 ) -> Result<LocaliseResult, Error> {
-    let (config, dataset) = (around.config, around.dataset);
+    let (config, dataset) = (cx.config, cx.dataset);
     let validation = Validation::new(dataset, config.eval.stories, config.model.block_size);
     let losses = |network: &Network| -> Result<WithAndWithout, Error> {
-        let mut model = network.model(config, around.threads)?;
+        let mut model = network.model(config, cx.threads)?;
         let hooks = Hooks::default();
         let all = validation.losses(&mut model, &hooks)?;
         let listed = |token: u32| u16::try_from(token).is_ok_and(|token| listed.contains(&token));
@@ -115,7 +115,7 @@ pub fn measure(
     let ablated = losses(&cut)?;
     let stories = config.localise.stories;
     let what = format!("teaching it back from {stories} stories");
-    let (_, taught) = relearn(&cut, around, stories, || tell(&what))?;
+    let (_, taught) = relearn(&cut, cx, stories, || tell(&what))?;
     let relearned = losses(&taught)?;
     let tokens = listed.iter().map(|token| dataset.vocabulary.shown(*token)).collect();
     Ok(LocaliseResult { tokens, trained, ablated, relearned, stories })

@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::evaluate::Validation;
-use crate::finetune::{Network, Surroundings, make_coherent, relearn};
+use crate::finetune::{Context, Network, make_coherent, relearn};
 use crate::methods::{Part, Recipe};
 use crate::model::{Hooks, ablated};
 use crate::results::{PartResult, RoutedToken};
@@ -19,33 +19,33 @@ pub fn after_training(
     part: Part,
     recipe: &Recipe,
     trained: &Network,
-    around: Surroundings<'_>,
+    cx: Context<'_>,
     mut tell: impl FnMut(&str) -> Result<(), Error>,
 ) -> Result<(PartResult, Network), Error> {
-    let config = around.config;
-    let validation = Validation::new(around.dataset, config.eval.stories, config.model.block_size);
+    let config = cx.config;
+    let validation = Validation::new(cx.dataset, config.eval.stories, config.model.block_size);
     let losses =
-        |network: &Network| validation.losses(&mut network.model(config, around.threads)?, &Hooks::default());
+        |network: &Network| validation.losses(&mut network.model(config, cx.threads)?, &Hooks::default());
     tell("measuring")?;
     let trained_losses = match &recipe.routing {
         // two experts have no model of their own without a label: each kind of document goes through its expert
-        Routing::Experts { neurons } => experts_losses(trained, *neurons, &validation, around)?,
+        Routing::Experts { neurons } => experts_losses(trained, *neurons, &validation, cx)?,
         _ => losses(trained)?,
     };
     let (mut kept, mut ablated_losses) = (trained.clone(), trained_losses);
     let mut coherent_losses = trained_losses;
     if part.method.ablates() {
-        let parameters = ablated(&trained.parameters, &recipe.wide, &recipe.narrow)?;
-        kept = Network { architecture: recipe.narrow.clone(), parameters };
+        let parameters = ablated(&trained.parameters, &recipe.expanded, &recipe.base)?;
+        kept = Network { architecture: recipe.base.clone(), parameters };
         ablated_losses = losses(&kept)?;
         tell("making it coherent")?;
-        kept = make_coherent(&kept, around)?;
+        kept = make_coherent(&kept, cx)?;
         coherent_losses = losses(&kept)?;
     }
     let mut relearned = Vec::new();
     for stories in &config.retrain.stories {
         let what = format!("teaching the concept back from {stories} stories");
-        relearned.push(relearn(&kept, around, *stories, || tell(&what))?.0);
+        relearned.push(relearn(&kept, cx, *stories, || tell(&what))?.0);
     }
     let result = PartResult {
         method: part.method,
@@ -54,7 +54,7 @@ pub fn after_training(
         ablated: ablated_losses,
         coherent: coherent_losses,
         relearned,
-        routed_tokens: routed_tokens(recipe, around),
+        routed_tokens: routed_tokens(recipe, cx),
         seconds: 0.0,
     };
     Ok((result, kept))
@@ -64,17 +64,21 @@ fn experts_losses(
     trained: &Network,
     neurons: usize,
     validation: &Validation,
-    around: Surroundings<'_>,
+    cx: Context<'_>,
 ) -> Result<crate::evaluate::Losses, Error> {
     use std::sync::Arc;
 
-    use crate::model::{ChannelWeights, Edit, HookPoint};
-    let mut model = trained.model(around.config, around.threads)?;
+    use crate::model::{ChannelWeights, HookPoint, Intervention};
+    let mut model = trained.model(cx.config, cx.threads)?;
     let layers = trained.architecture.n_layer;
     let choose = |weights: Vec<f32>| {
         let scale = Arc::new(ChannelWeights::constant(vec![neurons, 2 * neurons], weights));
         (0..layers).fold(Hooks::default(), |hooks, layer| {
-            hooks.with(layer, HookPoint::MlpPost, Edit { scale: Some(scale.clone()), ..Edit::default() })
+            hooks.with(
+                layer,
+                HookPoint::MlpPost,
+                Intervention { scale: Some(scale.clone()), ..Intervention::default() },
+            )
         })
     };
     let retain = validation.retain_loss(&mut model, &choose(vec![1.0, 0.0]))?;
@@ -83,11 +87,11 @@ fn experts_losses(
 }
 
 /// The tokens with the lowest weights, with their frequencies in validation documents.
-fn routed_tokens(recipe: &Recipe, around: Surroundings<'_>) -> Vec<RoutedToken> {
+fn routed_tokens(recipe: &Recipe, cx: Context<'_>) -> Vec<RoutedToken> {
     let (Routing::Activations(route) | Routing::Parameters(route)) = &recipe.routing else {
         return Vec::new();
     };
-    let dataset = around.dataset;
+    let dataset = cx.dataset;
     let mut counts = TokenCounts::new(dataset.vocabulary.size());
     for index in 0..dataset.validation.len() {
         counts.add(&dataset.validation.get(index, usize::MAX), dataset.validation.is_forget(index));

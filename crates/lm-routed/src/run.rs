@@ -9,11 +9,11 @@ use experiment::{
 };
 
 use crate::Error;
+use crate::checkpoint::ResumePoint;
 use crate::config::{Config, Experiment};
 use crate::data::Dataset;
-use crate::saved::Found;
+use crate::progress::Bar;
 use crate::session::Session;
-use crate::watch::Bar;
 use crate::{localise, report, steer};
 
 /// A run to be started.
@@ -101,7 +101,7 @@ pub fn resume(path: &Path, threads: Option<usize>, csv: bool, bar: &mut Bar) -> 
     };
     let (pool, dataset, listed) = prepare(&config, threads, &tokens)?;
     let store = CheckpointStore::new(folder.checkpoints(), config.checkpoint.keep);
-    let found = Found::newest(&store, &config)?;
+    let found = ResumePoint::newest(&store, &config)?;
     // a damaged result shows now, not when everything else is done
     let done = report::updates_done(&folder, &config)?;
     // parts that are done are not made again, nor are their metrics

@@ -12,15 +12,15 @@ use experiment::{
 };
 
 use crate::Error;
+use crate::checkpoint::{Header, ResumePoint, checkpoint, load_network, save_network};
 use crate::config::{Config, Experiment};
 use crate::data::Dataset;
 use crate::evaluate::Validation;
-use crate::finetune::{Network, Surroundings};
+use crate::finetune::{Context, Network};
 use crate::methods::{Method, Part, Recipe, rmu};
 use crate::model::{Hooks, copied};
-use crate::saved::{Found, Header, checkpoint, load_network, save_network};
+use crate::progress::Bar;
 use crate::train::Trainer;
-use crate::watch::Bar;
 use crate::{localise, pipeline, report, steer};
 
 /// A process at work on a run.
@@ -41,7 +41,7 @@ pub(crate) struct Session {
     pub(crate) seconds_before: f64,
     pub(crate) started: Instant,
     /// The checkpoint to go on from.
-    pub(crate) found: Option<Found>,
+    pub(crate) found: Option<ResumePoint>,
 }
 
 /// Where a part stands among all updates and tokens.
@@ -87,13 +87,8 @@ impl Session {
         self.seconds_before + self.started.elapsed().as_secs_f64()
     }
 
-    fn around(&self) -> Surroundings<'_> {
-        Surroundings {
-            config: &self.config,
-            dataset: &self.dataset,
-            streams: self.streams,
-            threads: self.threads,
-        }
+    fn cx(&self) -> Context<'_> {
+        Context { config: &self.config, dataset: &self.dataset, streams: self.streams, threads: self.threads }
     }
 
     fn run_part(&mut self, part: Part, place: Place, bar: &Bar) -> Result<()> {
@@ -108,19 +103,21 @@ impl Session {
             if interrupt.requested() { Err(Error::Interrupted) } else { Ok(()) }
         };
         let trained = if part.method == Method::Rmu {
-            let base = load_network(&self.model_path(Method::Base.name()), &recipe.narrow, &self.device)?;
-            rmu(&base, &recipe.labels, self.around(), |step| say(&format!("step {step}")))
+            let base = load_network(&self.model_path(Method::Base.name()), &recipe.base, &self.device)?;
+            rmu(&base, &recipe.labels, self.cx(), |step| say(&format!("step {step}")))
         } else {
             Ok(self.train(part, &recipe, place, bar)?)
         };
         let outcome = trained.and_then(|trained| self.after(part, &recipe, &trained, began, say));
         match outcome {
             Err(Error::Interrupted) => {
-                Err(UserError::failed(format!("interrupted behind the training of {}", part.name()))
+                Err(UserError::failed(format!("interrupted after the training of {}", part.name()))
                     .with_hint(format!("go on with: lm-routed resume {run}"))
                     .into())
             }
-            Err(error @ Error::NotFinite { .. }) => Err(error).with_context(|| self.store.where_it_stopped()),
+            Err(error @ Error::NotFinite { .. }) => {
+                Err(error).with_context(|| self.store.last_checkpoint_message())
+            }
             other => Ok(other?),
         }
     }
@@ -137,18 +134,18 @@ impl Session {
         let name = format!("parts/{}.json", part.name());
         match self.config.experiment.kind {
             Experiment::Era => {
-                let (mut result, kept) = pipeline::after_training(part, recipe, trained, self.around(), say)?;
+                let (mut result, kept) = pipeline::after_training(part, recipe, trained, self.cx(), say)?;
                 result.seconds = began.elapsed().as_secs_f64();
                 save_network(&kept, &self.model_path(&part.name()))?;
                 self.folder.write_json(&name, &result)?;
             }
             Experiment::Steer => {
                 save_network(trained, &self.model_path(&part.name()))?;
-                self.folder.write_json(&name, &steer::measure(trained, self.around(), say)?)?;
+                self.folder.write_json(&name, &steer::measure(trained, self.cx(), say)?)?;
             }
             Experiment::Virology => {
                 save_network(trained, &self.model_path(&part.name()))?;
-                let result = localise::measure(trained, self.around(), &self.listed, say)?;
+                let result = localise::measure(trained, self.cx(), &self.listed, say)?;
                 self.folder.write_json(&name, &result)?;
             }
         }
@@ -162,7 +159,7 @@ impl Session {
         let streams = self.streams;
         let mut trainer =
             Trainer::new(&config, dataset, part, recipe.clone(), streams, self.threads, &self.device)?;
-        if let Some(Found { file, checkpoint, header }) =
+        if let Some(ResumePoint { file, checkpoint, header }) =
             self.found.take_if(|found| found.header.part == name)
         {
             trainer.load_state(&checkpoint.tensors, header.step, &file.display().to_string())?;
@@ -173,7 +170,7 @@ impl Session {
         let mut message = String::new();
         while trainer.step() < total {
             let began = Instant::now();
-            let report = trainer.train_step().with_context(|| self.store.where_it_stopped())?;
+            let report = trainer.train_step().with_context(|| self.store.last_checkpoint_message())?;
             let rate = tokens as f64 / began.elapsed().as_secs_f64();
             let done = trainer.step();
             let last = done == total;
@@ -213,7 +210,7 @@ impl Session {
                 };
                 self.store
                     .save(update, &checkpoint(&trainer, &header)?)
-                    .with_context(|| self.store.where_it_stopped())?;
+                    .with_context(|| self.store.last_checkpoint_message())?;
             }
             if interrupted && !last {
                 let run = self.folder.path().display().to_string();
@@ -223,7 +220,7 @@ impl Session {
             }
         }
         let parameters = copied(trainer.model.parameters())?;
-        Ok(Network { architecture: recipe.wide.clone(), parameters })
+        Ok(Network { architecture: recipe.expanded.clone(), parameters })
     }
 
     fn finish(&mut self, updates: u64) -> Result<String> {

@@ -8,9 +8,9 @@ use crate::Error;
 use crate::config::Config;
 use crate::data::Dataset;
 use crate::evaluate::{Losses, Validation};
-use crate::finetune::{Network, Surroundings};
+use crate::finetune::{Context, Network};
 use crate::generate::{Sampling, generate};
-use crate::model::{Edit, HookPoint, Hooks};
+use crate::model::{HookPoint, Hooks, Intervention};
 
 /// A token whose unembedding vector lies along the axis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,15 +73,15 @@ impl SteerResult {
 /// Cloud et al. 2024, section 4.2.1.
 pub fn measure(
     network: &Network,
-    around: Surroundings<'_>,
+    cx: Context<'_>,
     tell: impl Fn(&str) -> Result<(), Error>,
 ) -> Result<SteerResult, Error> {
-    let (config, dataset) = (around.config, around.dataset);
+    let (config, dataset) = (cx.config, cx.dataset);
     let steer = &config.steer;
     let vocabulary = &dataset.vocabulary;
     let token = token_of(config, dataset)?;
     let validation = Validation::new(dataset, config.eval.stories, config.model.block_size);
-    let mut model = network.model(config, around.threads)?;
+    let mut model = network.model(config, cx.threads)?;
     tell("measuring")?;
     let unembedding = network.parameters.get(network.architecture.unembedding())?.to_vec2::<f32>()?;
     let sign = sign_of(&unembedding[usize::from(token)], steer.dimension);
@@ -93,11 +93,11 @@ pub fn measure(
         tell(&format!("generating with {strength:+} along the axis"))?;
         let mut add = vec![0.0; config.model.n_embd];
         add[steer.dimension] = f32::from(sign) * strength;
-        let edit = Edit { add: Some(Arc::new(add)), ..Edit::default() };
-        let hooks = Hooks::default().with(steer.at_layer, HookPoint::ResidPost, edit);
+        let intervention = Intervention { add: Some(Arc::new(add)), ..Intervention::default() };
+        let hooks = Hooks::default().with(steer.at_layer, HookPoint::ResidPost, intervention);
         let sampling = Sampling { temperature: steer.temperature, top_k: steer.top_k };
         // the same random numbers for every push
-        let mut rng = around.streams.stream("generate");
+        let mut rng = cx.streams.stream("generate");
         let size = (steer.samples, steer.sample_tokens);
         let texts = generate(&mut model, &prompt, vocabulary.end(), size, sampling, &hooks, &mut rng)?;
         let all = texts.iter().flatten();

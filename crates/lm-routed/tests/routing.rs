@@ -54,7 +54,7 @@ fn route(original: f32, labelled_only: bool) -> TokenRoute {
     }
 }
 
-/// A context of one token behind which `target` is to be predicted: no other place has a part in it, whose mask
+/// A context of one token after which `target` is to be predicted: no other position has a part in it, whose mask
 /// would be that of its own target.
 fn one_target(target: u16) -> Batch {
     Batch::new([[1, target].as_slice()], TOKENS, 0)
@@ -107,7 +107,7 @@ fn a_routed_token_reaches_only_the_added_columns_of_the_masked_blocks() {
                     "{backend:?} {target} {labelled}"
                 );
             }
-            // what the neurons send on lies behind the mask
+            // what the neurons send on lies after the mask
             assert_eq!(table(&model, "W_out"), [[YES, YES], [YES, YES], [YES, None]]);
         }
     }

@@ -12,7 +12,7 @@ use experiment::{CommonArgs, DeviceArg, UserError};
 use crate::data::{self, Dataset, DatasetName};
 use crate::run::{Outputs, RunRequest};
 use crate::table::{TableRequest, table};
-use crate::{Config, PAPER, Setting, Split, bench, pictures, run, saved, scoring};
+use crate::{Config, PAPER, Setting, Split, bench, checkpoint, eval, plots, run};
 
 /// Split the latent space of an MNIST autoencoder by gradient routing: digits 0-4 may train one half of the
 /// encoding, 5-9 the other, and a certificate that sees one half shows what it knows.
@@ -154,7 +154,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         Verb::Eval { run, checkpoint } => {
             let advice = "it prints on stdout and has the config of the run";
             refuse("eval", &common, &own, &["--device", "--data-dir"], advice)?;
-            scoring::eval(&run, checkpoint.as_deref(), &common.device, threads(&common), images)?
+            eval::eval(&run, checkpoint.as_deref(), &common.device, threads(&common), images)?
         }
         Verb::Plot { runs } => {
             let advice = "it draws what the run has written, into the run's folder or into --out";
@@ -221,18 +221,18 @@ fn plot(
     common: &CommonArgs,
     images: impl FnOnce(&Config) -> Result<Arc<Dataset>>,
 ) -> Result<String> {
-    let (config, records) = pictures::read_runs(runs)?;
+    let (config, records) = crate::plots::read_runs(runs)?;
     let view = experiment::RunFolder::view(&runs[0])?;
     let newest = experiment::CheckpointStore::new(view.checkpoints(), 0).latest_intact(&Device::Cpu);
     let mut trainer = match newest {
         None => None,
         Some((path, checkpoint)) => {
             let dataset = images(&config)?;
-            Some(saved::restore(&checkpoint, &path, &config, &dataset, threads(common), &Device::Cpu)?.0)
+            Some(checkpoint::restore(&checkpoint, &path, &config, &dataset, threads(common), &Device::Cpu)?.0)
         }
     };
     let folder = common.out.clone().unwrap_or_else(|| view.plots());
-    let paths = pictures::draw(&config, &records, trainer.as_mut(), &folder)?;
+    let paths = crate::plots::draw(&config, &records, trainer.as_mut(), &folder)?;
     let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     Ok(paths.join("\n") + "\n")
 }

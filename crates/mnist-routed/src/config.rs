@@ -9,10 +9,11 @@ use crate::{DatasetName, Setting, Split};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Backend {
-    /// `fast` on the CPU, `candle` elsewhere.
+    /// `fused` on the CPU, `candle` elsewhere.
     Auto,
     /// The hand-written CPU path.
-    Fast,
+    #[serde(alias = "fast")]
+    Fused,
     /// candle operations and autograd: the reference, and the only one off the CPU.
     Candle,
 }

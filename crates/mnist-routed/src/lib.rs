@@ -9,7 +9,7 @@
 //! | [`Setting`], [`Split`], [`Config`] | the ten rows of the paper's Table 2, partitions of the digits, all keys |
 //! | [`Objective`] | the losses, and where each digit's gradient may go |
 //! | [`mod@reference`] | candle and autograd, with routing by `gradient_routing::route` |
-//! | [`fast`] | the same by hand for the CPU; the tests hold its gradients to autograd's |
+//! | [`fused`] | the same by hand for the CPU; the tests hold its gradients to autograd's |
 //! | [`Trainer`] | batches, steps, evaluations |
 //! | [`run`], [`table`], [`scoring`], [`pictures`], [`bench`](mod@bench), [`cli`] | the verbs |
 //!
@@ -35,19 +35,19 @@
 //! Cloud et al. 2024, arXiv 2410.04332, section 4.1 and app. B.
 
 pub mod bench;
+mod checkpoint;
 pub mod cli;
 mod config;
 pub mod data;
 mod error;
+pub mod eval;
 mod evaluate;
-pub mod fast;
+pub mod fused;
 mod model;
 mod objective;
-pub mod pictures;
+pub mod plots;
 pub mod reference;
 pub mod run;
-mod saved;
-pub mod scoring;
 mod setting;
 mod split;
 mod summary;

@@ -14,7 +14,7 @@ use experiment::{
 
 use crate::data::Dataset;
 use crate::summary::Summary;
-use crate::{Config, Trainer, UpdateReport, pictures, saved};
+use crate::{Config, Trainer, UpdateReport, checkpoint, plots};
 
 /// What a run writes beside the run folder's own files.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
@@ -100,7 +100,7 @@ pub fn resume(
     };
     let threads = threads.unwrap_or(manifest.threads);
     let dataset = dataset(&config)?;
-    let (trainer, header) = saved::restore(&checkpoint, &file, &config, &dataset, threads, &device)?;
+    let (trainer, header) = checkpoint::restore(&checkpoint, &file, &config, &dataset, threads, &device)?;
     if !read_metrics(&folder.metrics_path())?.iter().any(|record| record.update == header.update) {
         let metrics = folder.metrics_path();
         let message =
@@ -166,7 +166,7 @@ impl Session {
         progress.start_at(trainer.images_done());
         let mut message = String::new();
         while trainer.updates_done() < total {
-            let report = trainer.update().with_context(|| self.store.where_it_stopped())?;
+            let report = trainer.update().with_context(|| self.store.last_checkpoint_message())?;
             let mut values = named(&report, &trainer);
             let speed = report.images as f64 / report.seconds;
             values.push(("charts/SPS".to_owned(), speed));
@@ -184,7 +184,7 @@ impl Session {
             progress.update(trainer.images_done(), speed, &message);
             let interrupted = self.interrupt.requested();
             if after(save_every) || last || interrupted {
-                self.save(&trainer).with_context(|| self.store.where_it_stopped())?;
+                self.save(&trainer).with_context(|| self.store.last_checkpoint_message())?;
             }
             if interrupted && !last {
                 progress.finish();
@@ -214,7 +214,7 @@ impl Session {
         if let Some(events) = &mut self.events {
             events.flush()?;
         }
-        let checkpoint = saved::checkpoint(trainer, self.manifest.seed, self.seconds())?;
+        let checkpoint = checkpoint::checkpoint(trainer, self.manifest.seed, self.seconds())?;
         self.store.save(trainer.updates_done(), &checkpoint)?;
         Ok(())
     }
@@ -228,8 +228,12 @@ impl Session {
         let mut paths = Vec::new();
         if self.outputs.pictures {
             let config = trainer.config().clone();
-            paths =
-                pictures::draw(&config, std::slice::from_ref(&records), Some(trainer), &self.folder.plots())?;
+            paths = crate::plots::draw(
+                &config,
+                std::slice::from_ref(&records),
+                Some(trainer),
+                &self.folder.plots(),
+            )?;
         }
         // the summary says that a run is done, so it comes last
         self.manifest.finish();

@@ -11,7 +11,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::data::{Batch, Dataset, Images};
 use crate::evaluate::{Evaluation, Tally};
-use crate::fast::FastLearner;
+use crate::fused::FusedLearner;
 use crate::reference::ReferenceLearner;
 use crate::{Architecture, Backend, Config, Error, Losses, Objective, Reconstruction, State, StepReport};
 
@@ -30,7 +30,7 @@ pub struct Trainer {
 }
 
 enum Learner {
-    Fast(Box<FastLearner>),
+    Fused(Box<FusedLearner>),
     Candle(Box<ReferenceLearner>),
 }
 
@@ -67,21 +67,22 @@ impl Trainer {
         let streams = SeedStreams::new(seed);
         let objective = Objective::new(config);
         let architecture = Architecture::new(config, &objective, dataset.train.pixels);
-        let fast = match config.train.backend {
+        let fused = match config.train.backend {
             Backend::Auto => device.is_cpu(),
-            Backend::Fast if !device.is_cpu() => {
+            Backend::Fused if !device.is_cpu() => {
                 return Err(Error::Setting(
-                    "train.backend = \"fast\" runs on the CPU only: use \"auto\", or --device cpu".to_owned(),
+                    "train.backend = \"fused\" runs on the CPU only: use \"auto\", or --device cpu"
+                        .to_owned(),
                 ));
             }
-            Backend::Fast => true,
+            Backend::Fused => true,
             Backend::Candle => false,
         };
         let parameters = architecture.initial(&mut streams.stream("init"), device)?;
         let decay = config.train.weight_decay;
-        let learner = if fast {
-            let learner = FastLearner::new(&architecture, &objective, &parameters, decay, shards)?;
-            Learner::Fast(Box::new(learner))
+        let learner = if fused {
+            let learner = FusedLearner::new(&architecture, &objective, &parameters, decay, shards)?;
+            Learner::Fused(Box::new(learner))
         } else {
             let learner = ReferenceLearner::new(&architecture, &objective, &parameters, decay, device)?;
             Learner::Candle(Box::new(learner))
@@ -173,7 +174,7 @@ impl Trainer {
         let batch = Batch { images, indices: &self.order.1[start..(start + size).min(images.len())] };
         let lr = self.config.train.learning_rate;
         let StepReport { losses, grad_norm } = match &mut self.learner {
-            Learner::Fast(learner) => self.pool.install(|| learner.step(batch, lr)),
+            Learner::Fused(learner) => self.pool.install(|| learner.step(batch, lr)),
             Learner::Candle(learner) => learner.step(batch, lr)?,
         };
         let mut watched = losses.named(&self.objective.split);
@@ -206,7 +207,7 @@ impl Trainer {
     /// Fails where candle does.
     pub fn reconstruct(&mut self, batch: Batch<'_>) -> Result<Reconstruction, Error> {
         match &mut self.learner {
-            Learner::Fast(learner) => Ok(self.pool.install(|| learner.reconstruct(batch))),
+            Learner::Fused(learner) => Ok(self.pool.install(|| learner.reconstruct(batch))),
             Learner::Candle(learner) => learner.reconstruct(batch),
         }
     }
@@ -222,7 +223,7 @@ impl Trainer {
     /// Fails where a tensor cannot be copied.
     pub fn state(&self) -> Result<State, Error> {
         match &self.learner {
-            Learner::Fast(learner) => learner.state(),
+            Learner::Fused(learner) => learner.state(),
             Learner::Candle(learner) => learner.state(),
         }
     }
@@ -233,7 +234,7 @@ impl Trainer {
     /// Fails where the state is not one of these networks; `origin` names its source in the message.
     pub fn load(&mut self, state: &State, update: u64, origin: &str) -> Result<(), Error> {
         match &mut self.learner {
-            Learner::Fast(learner) => learner.load(state, origin)?,
+            Learner::Fused(learner) => learner.load(state, origin)?,
             Learner::Candle(learner) => learner.load(state, origin)?,
         }
         self.update = update;

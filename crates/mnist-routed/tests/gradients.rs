@@ -9,7 +9,7 @@ use experiment::SeedStreams;
 use gradient_routing::assert_grad_flow;
 use learning::Parameters;
 use mnist_routed::data::{self, Batch, Images};
-use mnist_routed::fast::FastLearner;
+use mnist_routed::fused::FusedLearner;
 use mnist_routed::reference::ReferenceLearner;
 use mnist_routed::{Architecture, Config, DatasetName, Objective, Setting, Split};
 
@@ -37,14 +37,14 @@ impl Nets {
         ReferenceLearner::new(&self.architecture, &self.objective, &self.parameters, decay, &device).unwrap()
     }
 
-    fn fast(&self, decay: f64, shards: usize) -> FastLearner {
-        FastLearner::new(&self.architecture, &self.objective, &self.parameters, decay, shards).unwrap()
+    fn fused(&self, decay: f64, shards: usize) -> FusedLearner {
+        FusedLearner::new(&self.architecture, &self.objective, &self.parameters, decay, shards).unwrap()
     }
 
     /// The gradients of the CPU path: Adam's first moments after the first step, without decay, are a tenth of
     /// them.
-    fn fast_gradients(&self, batch: Batch<'_>, shards: usize) -> BTreeMap<String, Vec<f32>> {
-        let mut learner = self.fast(0.0, shards);
+    fn fused_gradients(&self, batch: Batch<'_>, shards: usize) -> BTreeMap<String, Vec<f32>> {
+        let mut learner = self.fused(0.0, shards);
         learner.step(batch, 1e-3);
         let state = learner.state().unwrap();
         let moments = state.iter().filter_map(|(name, t)| Some((name.strip_prefix("adam.first.")?, t)));
@@ -97,7 +97,7 @@ fn the_cpu_path_has_autograds_gradients_in_every_setting() {
             let expected = reference.total(&losses).unwrap().backward().unwrap();
             for shards in [1, 3] {
                 let what = format!("{setting:?} on {split}, {shards} shards");
-                assert_near(&nets.fast_gradients(batch, shards), &expected, &nets.parameters, &what);
+                assert_near(&nets.fused_gradients(batch, shards), &expected, &nets.parameters, &what);
             }
         }
     }
@@ -108,24 +108,24 @@ fn both_paths_report_the_same_losses_and_take_the_same_steps() {
     let images = images();
     for setting in [Setting::Routing, Setting::SeparateDecoders, Setting::BottomOnAll, Setting::LastDigits] {
         let nets = Nets::new(setting, &Split::default());
-        let mut fast = nets.fast(nets.config.train.weight_decay, 2);
+        let mut fused = nets.fused(nets.config.train.weight_decay, 2);
         let mut reference = nets.reference();
         for step in 0..3 {
             let indices: Vec<u32> = (0..60).map(|i| step * 60 + i).collect();
             let batch = Batch { images: &images, indices: &indices };
-            let (fast, reference) = (fast.step(batch, 1e-3), reference.step(batch, 1e-3).unwrap());
+            let (fused, reference) = (fused.step(batch, 1e-3), reference.step(batch, 1e-3).unwrap());
             let flat = |report: &mnist_routed::StepReport| {
                 let losses = &report.losses;
                 let mut all = vec![losses.reconstruction, losses.l1, losses.correlation, report.grad_norm];
                 all.extend(&losses.certificates);
                 all
             };
-            for (a, b) in flat(&fast).into_iter().zip(flat(&reference)) {
-                assert!((a - b).abs() <= 2e-4 * b.abs(), "{setting:?}, step {step}: {fast:?} {reference:?}");
+            for (a, b) in flat(&fused).into_iter().zip(flat(&reference)) {
+                assert!((a - b).abs() <= 2e-4 * b.abs(), "{setting:?}, step {step}: {fused:?} {reference:?}");
             }
         }
         let batch = Batch { images: &images, indices: &[0, 5, 9, 100] };
-        let (a, b) = (fast.reconstruct(batch), reference.reconstruct(batch).unwrap());
+        let (a, b) = (fused.reconstruct(batch), reference.reconstruct(batch).unwrap());
         for (a, b) in
             std::iter::once((&a.decoder, &b.decoder)).chain(a.certificates.iter().zip(&b.certificates))
         {
@@ -141,16 +141,16 @@ fn a_state_goes_from_one_path_to_the_other() {
     let nets = Nets::new(Setting::SeparateDecoders, &Split::default());
     let indices = chosen(&images, 50, |_| true);
     let batch = Batch { images: &images, indices: &indices };
-    let mut fast = nets.fast(5e-5, 2);
-    fast.step(batch, 1e-3);
-    let state = fast.state().unwrap();
+    let mut fused = nets.fused(5e-5, 2);
+    fused.step(batch, 1e-3);
+    let state = fused.state().unwrap();
     let mut reference = nets.reference();
     reference.load(&state, "there").unwrap();
     let back = reference.state().unwrap();
     assert_eq!(back.keys().collect::<Vec<_>>(), state.keys().collect::<Vec<_>>());
-    let mut again = nets.fast(5e-5, 2);
+    let mut again = nets.fused(5e-5, 2);
     again.load(&back, "there").unwrap();
-    assert_eq!(fast.step(batch, 1e-3), again.step(batch, 1e-3));
+    assert_eq!(fused.step(batch, 1e-3), again.step(batch, 1e-3));
     let mut cut = state.clone();
     cut.remove("adam.second.encoder.0.weight");
     let error = again.load(&cut, "there").unwrap_err().to_string();
@@ -160,7 +160,7 @@ fn a_state_goes_from_one_path_to_the_other() {
 #[test]
 fn a_state_of_another_shape_or_type_is_refused_on_both_paths() {
     let nets = Nets::new(Setting::Routing, &Split::default());
-    let state = nets.fast(0.0, 1).state().unwrap();
+    let state = nets.fused(0.0, 1).state().unwrap();
     for (name, shape, dtype, words) in [
         ("encoder.0.bias", vec![0], DType::F32, "there has encoder.0.bias in shape [0], the model needs ["),
         ("encoder.0.bias", vec![24], DType::F64, "there has encoder.0.bias of type F64, the model needs F32"),
@@ -170,9 +170,9 @@ fn a_state_of_another_shape_or_type_is_refused_on_both_paths() {
     ] {
         let mut other = state.clone();
         assert!(other.insert(name.to_owned(), Tensor::zeros(shape, dtype, &Device::Cpu).unwrap()).is_some());
-        let fast = nets.fast(0.0, 1).load(&other, "there").unwrap_err().to_string();
+        let fused = nets.fused(0.0, 1).load(&other, "there").unwrap_err().to_string();
         let reference = nets.reference().load(&other, "there").unwrap_err().to_string();
-        for error in [fast, reference] {
+        for error in [fused, reference] {
             assert!(error.contains(words), "{error} without {words}");
         }
     }
@@ -239,7 +239,7 @@ fn each_loss_of_each_class_trains_exactly_what_it_should() {
             }
 
             // the CPU path: the same columns, where no penalty trains them all
-            let gradients = nets.fast_gradients(batch, 2);
+            let gradients = nets.fused_gradients(batch, 2);
             let columns = trained_columns(&gradients[LAST], objective.latent());
             let all: Vec<usize> = (0..objective.latent()).collect();
             let expected = match (objective.has_penalty(), reconstructed) {

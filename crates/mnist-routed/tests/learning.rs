@@ -80,7 +80,7 @@ fn the_part_of_the_run_behind_a_saved_state_is_the_same() {
 #[test]
 fn a_gradient_that_is_no_number_stops_the_update_though_every_loss_is_one() {
     let dataset = Arc::new(data::load(DatasetName::Sample, None, true).unwrap());
-    for backend in [Backend::Fast, Backend::Candle] {
+    for backend in [Backend::Fused, Backend::Candle] {
         let mut config = Config::default();
         config.model.hidden = vec![16];
         (config.train.batch_size, config.train.backend) = (30, backend);

@@ -5,7 +5,7 @@ use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_m
 use experiment::SeedStreams;
 use policies::fused::FusedPolicy;
 use policies::{Policy, Steering};
-use ppo_routed::rollout::{Actor, Memory, RolloutSeeds, Shard};
+use ppo_routed::rollout::{Actor, ForwardCache, RolloutSeeds, Shard};
 use ppo_routed::{Algo, Config, Error, Method, Trainer};
 
 /// A rollout and its advantages on one thread.
@@ -16,11 +16,11 @@ fn parts(criterion: &mut Criterion) -> Result<(), Error> {
     let policy_config = Method::Routing.policy_config(4, config.env.rows * config.env.cols);
     let policy = Policy::new(policy_config, &mut SeedStreams::new(0).stream("init"), &Device::Cpu)?;
     let fused = FusedPolicy::new(policy.config(), policy.parameters())?;
-    let mut memory = Memory::new(policy.config());
+    let mut cache = ForwardCache::new(policy.config());
     let mut group = criterion.benchmark_group("one thread");
     group.throughput(Throughput::Elements(config.steps_per_update()));
     group.bench_function("rollout", |b| {
-        b.iter(|| shard.rollout(Actor::Fused(&fused), Steering::Mixture, &mut memory));
+        b.iter(|| shard.rollout(Actor::Fused(&fused), Steering::Mixture, &mut cache));
     });
     group.bench_function("labels", |b| b.iter(|| shard.samples.label_episodes(Method::Routing)));
     group.bench_function("advantages", |b| {

@@ -8,10 +8,10 @@ use clap::{Args, Parser, Subcommand};
 use experiment::{CommonArgs, ConfigError, DeviceArg, UserError};
 
 use crate::config::{Algo, Config};
+use crate::progress::Bar;
 use crate::run::{Outputs, RunRequest};
 use crate::sweep::{SweepArgs, sweep};
-use crate::watch::Bar;
-use crate::{bench, pictures, run, scoring};
+use crate::{bench, eval, plots, run};
 
 /// Oversight experiments with gradient routing: train a policy of which only a share of episodes is overseen,
 /// and see whether the module you keep does what was meant.
@@ -133,12 +133,12 @@ fn dispatch(cli: Cli) -> Result<()> {
         Verb::Eval { run, checkpoint, repeats } => {
             let advice = "it prints on stdout and has the config of the run, to be changed with --set";
             refuse("eval", &common, outputs, &["--set", "--seed", "--device"], advice)?;
-            scoring::eval(&run, checkpoint.as_deref(), &common, threads(&common), repeats)?
+            eval::eval(&run, checkpoint.as_deref(), &common, threads(&common), repeats)?
         }
         Verb::Plot { runs } => {
             refuse("plot", &common, outputs, &["--out"], DRAWN)?;
             let folder = common.out.clone();
-            let paths = pictures::plot(&runs, folder.as_deref())?;
+            let paths = crate::plots::plot(&runs, folder.as_deref())?;
             lines(&paths)
         }
         Verb::Render { run, text } => {
@@ -150,10 +150,10 @@ fn dispatch(cli: Cli) -> Result<()> {
                     &["--seed"],
                     "it prints on stdout what the run's policies do",
                 )?;
-                return Ok(experiment::print(&scoring::play(&run, common.seed.unwrap_or(0))?)?);
+                return Ok(experiment::print(&eval::play(&run, common.seed.unwrap_or(0))?)?);
             }
             refuse("render", &common, outputs, &["--out"], DRAWN)?;
-            let paths = pictures::render(&run, common.out.as_deref())?;
+            let paths = crate::plots::render(&run, common.out.as_deref())?;
             lines(&paths)
         }
         Verb::Sweep(args) => {

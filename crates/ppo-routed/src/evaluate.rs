@@ -4,7 +4,7 @@ use policies::Steering;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::rollout::{Actor, Memory, RolloutSeeds, Shard};
+use crate::rollout::{Actor, ForwardCache, RolloutSeeds, Shard};
 use crate::{Error, Method};
 
 /// A policy that a method is scored as.
@@ -100,15 +100,15 @@ impl Evaluation {
 /// Cloud et al. 2024, app. F.
 pub fn evaluate(
     shards: &mut [Shard],
-    memories: &mut [Memory],
+    caches: &mut [ForwardCache],
     actor: Actor<'_>,
     steering: Steering,
     seeds: RolloutSeeds,
     gamma: f32,
 ) -> Result<Evaluation, Error> {
-    shards.par_iter_mut().zip(memories).try_for_each(|(shard, memory)| {
+    shards.par_iter_mut().zip(caches).try_for_each(|(shard, cache)| {
         shard.reset(seeds)?;
-        shard.rollout(actor, steering, memory)
+        shard.rollout(actor, steering, cache)
     })?;
     let (mut sum, mut steps) = (0.0, 0usize);
     let (mut ends, mut lengths) = ([0u64; 4], 0usize);

@@ -19,26 +19,26 @@
 //! ```
 
 pub mod bench;
+mod checkpoint;
 pub mod cli;
 mod config;
 mod error;
+pub mod eval;
 mod evaluate;
 pub mod learner;
 pub mod losses;
 mod method;
 mod metrics;
-pub mod pictures;
+pub mod plots;
+pub mod progress;
 pub mod returns;
 pub mod rollout;
 pub mod run;
 mod samples;
-mod saved;
-pub mod scoring;
 mod snapshot;
 mod summary;
 pub mod sweep;
 mod trainer;
-pub mod watch;
 
 pub use config::{
     Algo, Backend, CheckpointSection, Config, EnvSection, EvalSection, LossSection, PpoSection, TrainSection,

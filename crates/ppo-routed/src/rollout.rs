@@ -22,7 +22,7 @@ pub enum Actor<'a> {
 
 /// What was computed for the different observations of a rollout, row by row. Parameters stand still during a
 /// rollout, so that an observation met again costs nothing.
-pub struct Memory {
+pub struct ForwardCache {
     /// The different observations.
     pub unique: UniqueRows,
     /// Forward values, on the fused path.
@@ -36,7 +36,7 @@ pub struct Memory {
     fresh: Vec<u32>,
 }
 
-impl Memory {
+impl ForwardCache {
     /// Nothing yet, for a policy of this configuration.
     pub fn new(config: &PolicyConfig) -> Self {
         Self {
@@ -58,7 +58,7 @@ impl Memory {
     }
 
     /// Computes the rows that are not computed yet.
-    fn catch_up(&mut self, actor: Actor<'_>, steering: Steering) -> Result<(), Error> {
+    fn fill(&mut self, actor: Actor<'_>, steering: Steering) -> Result<(), Error> {
         let known = self.values.len();
         self.fresh.clear();
         self.fresh.extend(known as u32..self.unique.len() as u32);
@@ -206,25 +206,25 @@ impl Shard {
         &mut self,
         actor: Actor<'_>,
         steering: Steering,
-        memory: &mut Memory,
+        cache: &mut ForwardCache,
     ) -> Result<(), Error> {
         let (num_envs, num_steps) = (self.env.num_envs(), self.samples.num_steps);
         let width = self.env.single_observation_space().flat_len();
-        memory.clear();
+        cache.clear();
         for t in 0..num_steps {
             for (env, row) in self.buffers.observations.chunks_exact(width).enumerate() {
-                self.samples.rows[env * num_steps + t] = memory.unique.insert_dense(row);
+                self.samples.rows[env * num_steps + t] = cache.unique.insert_dense(row);
             }
-            memory.catch_up(actor, steering)?;
+            cache.fill(actor, steering)?;
             for env in 0..num_envs {
                 let sample = env * num_steps + t;
                 let row = self.samples.rows[sample] as usize;
-                let log_probs = &memory.log_probs[row * NUM_ACTIONS..][..NUM_ACTIONS];
+                let log_probs = &cache.log_probs[row * NUM_ACTIONS..][..NUM_ACTIONS];
                 let action = sample_action(log_probs, self.action_streams[env].random::<f32>());
                 self.actions[env] = action as u8;
                 self.samples.actions[sample] = action as u8;
                 self.samples.log_probs[sample] = log_probs[action];
-                self.samples.values[sample] = memory.values[row];
+                self.samples.values[sample] = cache.values[row];
             }
             self.env.step(&self.actions, self.buffers.slices())?;
             for env in 0..num_envs {
@@ -290,11 +290,11 @@ impl WholeRollout {
     }
 
     /// Takes over what the shards saw, in their order.
-    pub fn gather(&mut self, shards: &[Shard], memories: &[Memory]) {
+    pub fn gather(&mut self, shards: &[Shard], caches: &[ForwardCache]) {
         self.samples.clear();
         self.unique.clear();
-        for (shard, memory) in shards.iter().zip(memories) {
-            let rows = memory.unique.rows();
+        for (shard, cache) in shards.iter().zip(caches) {
+            let rows = cache.unique.rows();
             let row_map: Vec<u32> = (0..rows.len())
                 .map(|row| {
                     let (columns, values) = rows.row(row);

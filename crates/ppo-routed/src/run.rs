@@ -11,10 +11,10 @@ use experiment::{
     read_metrics, write_csv,
 };
 
+use crate::progress::Watch;
 use crate::snapshot::Snapshot;
 use crate::summary::Summary;
-use crate::watch::Watch;
-use crate::{Config, PolicyName, Trainer, UpdateReport, pictures, saved};
+use crate::{Config, PolicyName, Trainer, UpdateReport, checkpoint, plots};
 
 /// What a run writes beside the run folder's own files.
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,7 +90,7 @@ pub fn resume(
         return Err(UserError::failed(message).with_hint("remove the folder and start the run again").into());
     };
     let threads = threads.unwrap_or(manifest.threads);
-    let (trainer, header) = saved::restore(&checkpoint, &file, &config, threads, &device)?;
+    let (trainer, header) = checkpoint::restore(&checkpoint, &file, &config, threads, &device)?;
     if !read_metrics(&folder.metrics_path())?.iter().any(|record| record.update == header.update) {
         let metrics = folder.metrics_path();
         let message =
@@ -170,7 +170,7 @@ impl Session {
         while trainer.updates_done() < total {
             let began = Instant::now();
             let UpdateReport { values, .. } =
-                trainer.update().with_context(|| self.store.where_it_stopped())?;
+                trainer.update().with_context(|| self.store.last_checkpoint_message())?;
             let sps = steps_per_update as f64 / began.elapsed().as_secs_f64();
             let mut values: Vec<(String, f64)> =
                 values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
@@ -188,7 +188,7 @@ impl Session {
             watch.update(trainer.env_steps(), sps, &message);
             let interrupted = self.interrupt.requested();
             if done.is_multiple_of(save_every) || last || interrupted {
-                self.save(&trainer).with_context(|| self.store.where_it_stopped())?;
+                self.save(&trainer).with_context(|| self.store.last_checkpoint_message())?;
             }
             if interrupted && !last {
                 watch.end();
@@ -235,8 +235,10 @@ impl Session {
         if let Some(events) = &mut self.events {
             events.flush()?;
         }
-        self.store
-            .save(trainer.updates_done(), &saved::checkpoint(trainer, self.manifest.seed, self.seconds())?)?;
+        self.store.save(
+            trainer.updates_done(),
+            &checkpoint::checkpoint(trainer, self.manifest.seed, self.seconds())?,
+        )?;
         Ok(())
     }
 
@@ -249,8 +251,8 @@ impl Session {
         let run = self.folder.path().to_owned();
         let mut paths = Vec::new();
         if self.outputs.pictures {
-            paths.extend(pictures::plot(std::slice::from_ref(&run), None)?);
-            paths.extend(pictures::render(&run, None)?);
+            paths.extend(crate::plots::plot(std::slice::from_ref(&run), None)?);
+            paths.extend(crate::plots::render(&run, None)?);
         }
         // the summary says that a run is done, so it comes last
         self.manifest.finish();

@@ -15,7 +15,7 @@ use crate::evaluate::{Evaluation, PolicyName, evaluate};
 use crate::learner::{Batch, FusedLearner, LossWeights, Losses, PolicyLoss, RolloutLoss, reference_gradient};
 use crate::losses::normalise;
 use crate::metrics::{RoutingShares, UpdateReport};
-use crate::rollout::{Actor, Memory, RolloutSeeds, Shard, WholeRollout};
+use crate::rollout::{Actor, ForwardCache, RolloutSeeds, Shard, WholeRollout};
 use crate::{Algo, Backend, Config, Error, Label, Method, Samples};
 
 /// A policy in training with everything that changes: parameters, moments, environments, random streams.
@@ -27,7 +27,7 @@ pub struct Trainer {
     pub(crate) shuffle: Xoshiro256PlusPlus,
     pub(crate) update: u64,
     eval_shards: Vec<Shard>,
-    memories: Vec<Memory>,
+    caches: Vec<ForwardCache>,
     learner: Learner,
     rollout: WholeRollout,
     order: Vec<u32>,
@@ -112,7 +112,7 @@ impl Trainer {
         Ok(Self {
             rollout: WholeRollout::new(policy.config()),
             order: Vec::new(),
-            memories: (0..lanes).map(|_| Memory::new(policy.config())).collect(),
+            caches: (0..lanes).map(|_| ForwardCache::new(policy.config())).collect(),
             config: config.clone(),
             shuffle: streams.stream("shuffle"),
             update: 0,
@@ -174,7 +174,7 @@ impl Trainer {
         for shard in &mut self.shards {
             shard.samples.label_episodes(method);
         }
-        let shares = RoutingShares::of(&self.shards, &self.memories);
+        let shares = RoutingShares::of(&self.shards, &self.caches);
         let steps = match self.config.train.algo {
             Algo::Reinforce => self.learn_reinforce(lr)?,
             Algo::Ppo => self.learn_ppo(lr)?,
@@ -199,12 +199,12 @@ impl Trainer {
             Learner::Fused(learner) => Actor::Fused(learner.policy()),
             Learner::Candle => Actor::Candle(&self.policy, &self.device),
         };
-        let (shards, memories) = (&mut self.eval_shards, &mut self.memories);
+        let (shards, caches) = (&mut self.eval_shards, &mut self.caches);
         self.pool.install(|| {
             PolicyName::of(self.config.train.method)
                 .iter()
                 .map(|name| {
-                    let result = evaluate(shards, memories, actor, name.steering(), seeds, gamma)?;
+                    let result = evaluate(shards, caches, actor, name.steering(), seeds, gamma)?;
                     Ok((*name, result))
                 })
                 .collect()
@@ -224,12 +224,12 @@ impl Trainer {
             Learner::Fused(learner) => Actor::Fused(learner.policy()),
             Learner::Candle => Actor::Candle(&self.policy, &self.device),
         };
-        let (shards, memories) = (&mut self.shards, &mut self.memories);
+        let (shards, caches) = (&mut self.shards, &mut self.caches);
         self.pool.install(|| {
             shards
                 .par_iter_mut()
-                .zip(memories)
-                .try_for_each(|(shard, memory)| shard.rollout(actor, policies::Steering::Mixture, memory))
+                .zip(caches)
+                .try_for_each(|(shard, cache)| shard.rollout(actor, policies::Steering::Mixture, cache))
         })
     }
 
@@ -250,13 +250,13 @@ impl Trainer {
         let (grads, losses) = match &mut self.learner {
             Learner::Fused(learner) => {
                 let parts: Vec<&Samples> = self.shards.iter().map(|shard| &shard.samples).collect();
-                let memories = &self.memories;
+                let caches = &self.caches;
                 self.pool.install(|| {
-                    learner.gradient_of_rollout(&parts, memories, &advantages, &targets, &loss, parameters)
+                    learner.gradient_of_rollout(&parts, caches, &advantages, &targets, &loss, parameters)
                 })?
             }
             Learner::Candle => {
-                self.rollout.gather(&self.shards, &self.memories);
+                self.rollout.gather(&self.shards, &self.caches);
                 let indices: Vec<u32> = (0..targets.len() as u32).collect();
                 let batch = Batch {
                     method,
@@ -279,7 +279,7 @@ impl Trainer {
         let train = &self.config.train;
         let (method, gamma) = (train.method, train.gamma as f32);
         let ppo = self.config.ppo.clone();
-        self.rollout.gather(&self.shards, &self.memories);
+        self.rollout.gather(&self.shards, &self.caches);
         let advantages = self.rollout.samples.advantages(method, gamma, ppo.gae_lambda as f32);
         let targets: Vec<f32> =
             advantages.iter().zip(&self.rollout.samples.values).map(|(a, v)| a + v).collect();
@@ -368,11 +368,11 @@ pub struct GradientStep {
 }
 
 impl RoutingShares {
-    fn of(shards: &[Shard], memories: &[Memory]) -> Self {
+    fn of(shards: &[Shard], caches: &[ForwardCache]) -> Self {
         let mut shares = Self::default();
-        for (shard, memory) in shards.iter().zip(memories) {
+        for (shard, cache) in shards.iter().zip(caches) {
             for (label, row) in shard.samples.labels.iter().zip(&shard.samples.rows) {
-                shares.count(label.expert(), f64::from(memory.gate[*row as usize]));
+                shares.count(label.expert(), f64::from(cache.gate[*row as usize]));
             }
         }
         shares

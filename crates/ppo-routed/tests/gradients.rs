@@ -13,7 +13,7 @@ use policies::{Gate, Policy, PolicyConfig, Steering};
 use ppo_routed::learner::{
     Batch, FusedLearner, LossWeights, Losses, PolicyLoss, RolloutLoss, reference_gradient,
 };
-use ppo_routed::rollout::{Actor, Memory, RolloutSeeds, Shard};
+use ppo_routed::rollout::{Actor, ForwardCache, RolloutSeeds, Shard};
 use ppo_routed::{Label, Method, Samples};
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -44,7 +44,7 @@ const MIXES: [(&str, &[Label]); 9] = [
 struct Case {
     policy: Policy,
     parts: Vec<Shard>,
-    memories: Vec<Memory>,
+    caches: Vec<ForwardCache>,
     samples: Samples,
     unique: UniqueRows,
     /// A of each sample.
@@ -62,13 +62,14 @@ impl Case {
         let env = EnvConfig { rows: 3, cols: 3, max_steps: 7, ..EnvConfig::for_id(EnvId::OversightGridV0) };
         let seeds = RolloutSeeds { env: seed, action: seed + 1 };
         let mut parts = Shard::split(&env, 24, 8, parts, seeds).unwrap();
-        let mut memories: Vec<Memory> = parts.iter().map(|_| Memory::new(policy.config())).collect();
+        let mut caches: Vec<ForwardCache> =
+            parts.iter().map(|_| ForwardCache::new(policy.config())).collect();
         let fused = FusedPolicy::new(policy.config(), policy.parameters()).unwrap();
         let mut samples = Samples::default();
         let mut unique = UniqueRows::new(policy.config().inputs());
-        for (shard, memory) in parts.iter_mut().zip(&mut memories) {
-            shard.rollout(Actor::Fused(&fused), Steering::Mixture, memory).unwrap();
-            let rows = memory.unique.rows();
+        for (shard, cache) in parts.iter_mut().zip(&mut caches) {
+            shard.rollout(Actor::Fused(&fused), Steering::Mixture, cache).unwrap();
+            let rows = cache.unique.rows();
             let row_map: Vec<u32> = (0..rows.len())
                 .map(|row| {
                     let (columns, values) = rows.row(row);
@@ -83,7 +84,7 @@ impl Case {
         let advantages =
             samples.actions.iter().map(|a| by_action(a) + rng.random_range(-0.5f32..0.5)).collect();
         let targets = samples.values.iter().map(|v| v + rng.random_range(-0.4f32..0.8)).collect();
-        Self { policy, parts, memories, samples, unique, advantages, targets, rng }
+        Self { policy, parts, caches, samples, unique, advantages, targets, rng }
     }
 
     /// Gives every sample one of `labels`.
@@ -439,11 +440,11 @@ fn the_gradient_of_a_rollout_equals_three_detached_passes() {
                 let batch = case.batch(method, PolicyLoss::Reinforce, &indices, &case.advantages);
                 let loss = RolloutLoss { method, policy_loss: PolicyLoss::Reinforce, weights: WEIGHTS };
                 let of_parts: Vec<&Samples> = case.parts.iter().map(|part| &part.samples).collect();
-                let (memories, parameters) = (&case.memories, case.policy.parameters());
+                let (caches, parameters) = (&case.caches, case.policy.parameters());
                 let fused = learner
                     .gradient_of_rollout(
                         &of_parts,
-                        memories,
+                        caches,
                         &case.advantages,
                         &case.targets,
                         &loss,
@@ -493,9 +494,9 @@ fn an_empty_batch_has_no_gradient_and_no_loss_on_the_fused_path() {
         }
         let empty = Samples { num_steps: 8, ..Samples::default() };
         let loss = RolloutLoss { method, policy_loss: PolicyLoss::Reinforce, weights: WEIGHTS };
-        let memories = [Memory::new(case.policy.config())];
+        let caches = [ForwardCache::new(case.policy.config())];
         let gradient =
-            learner.gradient_of_rollout(&[&empty], &memories, &[], &[], &loss, case.policy.parameters());
+            learner.gradient_of_rollout(&[&empty], &caches, &[], &[], &loss, case.policy.parameters());
         assert_nothing(&case, &format!("{method:?}, rollout"), &gradient.unwrap());
     }
 }

@@ -187,7 +187,7 @@ fn what_is_no_checkpoint_is_refused_in_one_line() {
     later format: the checkpoint FILE has format 2, this program reads format 1: use the version that wrote it
     no object: the checkpoint FILE has a damaged header: it is not a JSON object
     wrong checksum: the checkpoint FILE is damaged: its checksum does not match its content
-    too long: the checkpoint FILE has something behind its end: it has 151 bytes and should have 150
+    too long: the checkpoint FILE has something after its end: it has 151 bytes and should have 150
     too short: the checkpoint FILE is cut short: it has 149 bytes and should have 150
     half floats: the checkpoint FILE holds the tensor "a" of type F16; checkpoints hold f32, f64, u8, u32 and i64
     shape without elements that overflows: the checkpoint FILE is damaged: its tensor "a" has the shape [0, 1099511627776, 1099511627776]

@@ -35,10 +35,10 @@ impl<'a> Matrix<'a> {
     /// The view of the columns `from` to `to`, the last not included.
     ///
     /// # Panics
-    /// Panics if `from` lies behind `to`, or `to` behind the last column.
+    /// Panics if `from` lies behind `to`, or `to` after the last column.
     pub fn columns(self, from: usize, to: usize) -> Self {
         assert!(from <= to && to <= self.cols, "columns {from} to {to} of a matrix with {}", self.cols);
-        // a view without elements may begin behind the end of its slice
+        // a view without elements may begin after the end of its slice
         let data = self.data.get(from * self.col_stride..).unwrap_or_default();
         Self { data, cols: to - from, ..self }
     }

@@ -149,7 +149,7 @@ fn layers(config: &Config, faults: &mut Faults) {
         }
     }
     if rmu.layers.iter().any(|layer| *layer > rmu.target) {
-        faults.add("rmu.layers", format!("must not lie behind rmu.target ({})", rmu.target));
+        faults.add("rmu.layers", format!("must not lie after rmu.target ({})", rmu.target));
     }
     if routing.extra_neurons > 1 << 16 {
         faults.add("routing.extra_neurons", format!("must be at most 65536, got {}", routing.extra_neurons));

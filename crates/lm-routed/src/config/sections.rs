@@ -76,7 +76,7 @@ pub struct ModelSection {
     pub d_mlp: usize,
     /// Tokens of a context.
     pub block_size: usize,
-    /// How a token's place enters.
+    /// How a token's position enters.
     pub position: Position,
     /// The normalisation.
     pub norm: Norm,
@@ -207,7 +207,7 @@ pub struct RetrainSection {
 pub struct RmuSection {
     /// The blocks whose MLP output matrices are trained.
     pub layers: Vec<usize>,
-    /// The block behind which the residual stream is pushed.
+    /// The block after which the residual stream is pushed.
     pub target: usize,
     /// Length of the vector it is pushed towards.
     pub norm: f64,
@@ -226,11 +226,11 @@ pub struct RmuSection {
 pub struct SteerSection {
     /// The token that gets the dimension; `␣` stands for a space.
     pub token: String,
-    /// The blocks behind which the gradient is let through in that dimension only.
+    /// The blocks after which the gradient is let through in that dimension only.
     pub layers: Vec<usize>,
     /// The dimension of the residual stream.
     pub dimension: usize,
-    /// The block behind which the dimension is pushed when text is generated.
+    /// The block after which the dimension is pushed when text is generated.
     pub at_layer: usize,
     /// How far it is pushed, towards the token and away from it.
     pub strength: f32,

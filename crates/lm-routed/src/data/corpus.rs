@@ -95,7 +95,7 @@ impl<R: BufRead> Lines<R> {
         Self { reader, limits, line: Vec::new(), number: 0, read: 0 }
     }
 
-    /// The next line without its end; nothing behind the last one.
+    /// The next line without its end; nothing after the last one.
     fn next_line(&mut self) -> Result<Option<&[u8]>, String> {
         let Limits { line: longest, total, .. } = self.limits;
         self.line.clear();

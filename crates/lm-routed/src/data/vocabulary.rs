@@ -108,7 +108,7 @@ impl Vocabulary {
         self.size
     }
 
-    /// The token that stands before and behind every document.
+    /// The token that stands before and after every document.
     pub fn end(&self) -> u16 {
         self.end
     }
@@ -214,7 +214,7 @@ mod tests {
         let error = of_words(r#"{"a": 0, "b": 65536, "<|endoftext|>": 1}"#, "").unwrap_err().to_string();
         assert_eq!(error, "the tokenizer: it has the token 65536; up to 65,535 can be used");
         assert!(of_words(r#"{"a": 4294967295}"#, "").is_err());
-        // the library gives a new token the number behind the count of the others
+        // the library gives a new token the number after the count of the others
         let error = of_words(r#"{"a": 0, "b": 2}"#, "").unwrap_err().to_string();
         assert_eq!(error, r#"the tokenizer: its tokens "<|endoftext|>" and "b" have the same number 2"#);
     }

@@ -33,7 +33,7 @@ pub(crate) struct FusedModel {
     tokens: usize,
 }
 
-/// What is done with the residual stream behind a block: the loss of some tokens, of which the first has this
+/// What is done with the residual stream after a block: the loss of some tokens, of which the first has this
 /// index in the batch, and its gradient into the last argument.
 pub(crate) type ResidualLoss<'a> = dyn Fn(usize, &[f32], &mut [f32]) -> f64 + Sync + 'a;
 
@@ -120,7 +120,7 @@ impl FusedModel {
         Ok(logits)
     }
 
-    /// The residual stream behind the first `depth` blocks: (tokens, width).
+    /// The residual stream after the first `depth` blocks: (tokens, width).
     pub fn residuals(
         &mut self,
         parameters: &Parameters,
@@ -140,7 +140,7 @@ impl FusedModel {
         Ok(out)
     }
 
-    /// The gradient of a loss of the residual stream behind the first `depth` blocks; returns the loss.
+    /// The gradient of a loss of the residual stream after the first `depth` blocks; returns the loss.
     pub fn residual_gradient(
         &mut self,
         parameters: &Parameters,

@@ -1,4 +1,4 @@
-//! The fused passes against candle's autograd, over every variant of the network and every edit.
+//! The fused passes against candle's autograd, over every variant of the network and every intervention.
 
 use std::sync::Arc;
 
@@ -10,7 +10,9 @@ use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 use crate::batch::Batch;
 use crate::config::Backend;
 use crate::engine::Model;
-use crate::model::{Architecture, ChannelWeights, Edit, HookPoint, Hooks, Norm, Position, copied, initial};
+use crate::model::{
+    Architecture, ChannelWeights, HookPoint, Hooks, Intervention, Norm, Position, copied, initial,
+};
 
 const TOKENS: usize = 70; // two blocks of queries, the second one short
 
@@ -56,20 +58,32 @@ fn hooks(tokens: usize) -> Hooks {
         Some(Arc::new(ChannelWeights { ends, weights }))
     };
     Hooks::default()
-        .with(0, HookPoint::MlpPost, Edit { route: weights(vec![32, 40], 0), l1: 0.02, ..Edit::default() })
+        .with(
+            0,
+            HookPoint::MlpPost,
+            Intervention { route: weights(vec![32, 40], 0), l1: 0.02, ..Intervention::default() },
+        )
         .with(
             1,
             HookPoint::MlpPost,
-            Edit { route: weights(vec![33], 1), scale: weights(vec![8, 33], 3), ..Edit::default() },
+            Intervention {
+                route: weights(vec![33], 1),
+                scale: weights(vec![8, 33], 3),
+                ..Intervention::default()
+            },
         )
-        .with(0, HookPoint::AttnZ, Edit { route: weights(vec![12, 24], 2), ..Edit::default() })
+        .with(
+            0,
+            HookPoint::AttnZ,
+            Intervention { route: weights(vec![12, 24], 2), ..Intervention::default() },
+        )
         .with(
             1,
             HookPoint::ResidPost,
-            Edit {
+            Intervention {
                 route: weights(vec![1, 24], 5),
                 add: Some(Arc::new((0..24).map(|i| i as f32 * 0.1).collect())),
-                ..Edit::default()
+                ..Intervention::default()
             },
         )
 }
@@ -81,7 +95,7 @@ fn gradients(model: &mut Model, batch: &Batch, hooks: &Hooks) -> (f64, f64, Vec<
 
 #[test]
 fn gradients_losses_and_logits_are_those_of_candle() {
-    for (position, norm, tied, edits) in [
+    for (position, norm, tied, interventions) in [
         (Position::Learned, Norm::LayerNorm, true, false),
         (Position::Learned, Norm::LayerNorm, false, true),
         (Position::Rotary, Norm::RmsNorm, true, true),
@@ -91,7 +105,7 @@ fn gradients_losses_and_logits_are_those_of_candle() {
         let parameters = parameters(&architecture);
         // 33 sequences: lanes take them in several parts, and not the same number each
         let batch = batch(33);
-        let hooks = if edits { hooks(batch.inputs.len()) } else { Hooks::default() };
+        let hooks = if interventions { hooks(batch.inputs.len()) } else { Hooks::default() };
         let model = |backend, threads| {
             Model::new(&architecture, copied(&parameters).unwrap(), TOKENS, threads, backend).unwrap()
         };

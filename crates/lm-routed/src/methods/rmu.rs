@@ -4,11 +4,11 @@ use learning::Parameters;
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::Error;
-use crate::finetune::{Network, Surroundings};
+use crate::finetune::{Context, Network};
 use crate::model::Hooks;
-use crate::train::{InHand, Order, batch_of, optimiser};
+use crate::train::{Order, StepContext, batch_of, optimiser};
 
-/// Trains the MLPs' output matrices of some blocks so that the residual stream behind block `target` becomes one
+/// Trains the MLPs' output matrices of some blocks so that the residual stream after block `target` becomes one
 /// random vector on labelled documents and stays as it was on the others.
 ///
 /// ```text
@@ -25,13 +25,13 @@ use crate::train::{InHand, Order, batch_of, optimiser};
 pub fn rmu(
     base: &Network,
     labels: &[bool],
-    around: Surroundings<'_>,
+    cx: Context<'_>,
     mut tell: impl FnMut(u64) -> Result<(), Error>,
 ) -> Result<Network, Error> {
-    let (config, dataset) = (around.config, around.dataset);
+    let (config, dataset) = (cx.config, cx.dataset);
     let rmu = &config.rmu;
     let (width, tokens, depth) = (config.model.n_embd, config.model.block_size, rmu.target + 1);
-    let mut rng = around.streams.stream("rmu");
+    let mut rng = cx.streams.stream("rmu");
     let direction: Vec<f32> = (0..width).map(|_| StandardNormal.sample(&mut rng)).collect();
     let length = direction.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-9);
     let aim: Vec<f32> = direction.iter().map(|x| x / length * rmu.norm as f32).collect();
@@ -44,9 +44,9 @@ pub fn rmu(
             "rmu needs labelled documents and others: raise experiment.labelled".into(),
         ));
     }
-    let (mut forget, mut retain) = (Order::new(forget, around.streams), Order::new(retain, around.streams));
-    let mut frozen = base.model(config, around.threads)?;
-    let mut model = base.model(config, around.threads)?;
+    let (mut forget, mut retain) = (Order::new(forget, cx.streams), Order::new(retain, cx.streams));
+    let mut frozen = base.model(config, cx.threads)?;
+    let mut model = base.model(config, cx.threads)?;
     let trained: Vec<String> = rmu.layers.iter().map(|layer| format!("blocks.{layer}.mlp.W_out")).collect();
     let mut subset = Parameters::default();
     for name in &trained {
@@ -90,8 +90,8 @@ pub fn rmu(
             .map(|(_, g)| g)
             .collect();
         let norm = gradients.iter().map(|g| learning::kernels::sum_of_squares(g)).sum::<f64>().sqrt();
-        let in_hand = InHand { part: "rmu", step: step + 1, section: "rmu" };
-        in_hand.require_finite(&[("the loss", value), ("the gradient's norm", norm)])?;
+        let step_context = StepContext { part: "rmu", step: step + 1, section: "rmu" };
+        step_context.require_finite(&[("the loss", value), ("the gradient's norm", norm)])?;
         let clip = config.train.grad_clip;
         let scale = if clip > 0.0 { (clip / (norm + 1e-6)).min(1.0) } else { 1.0 };
         let mut store = candle_core::backprop::GradStore::default();

@@ -10,7 +10,7 @@ pub enum HookPoint {
     AttnZ,
     /// `mlp.hook_post`: the MLP's neurons after the GELU; (tokens, neurons).
     MlpPost,
-    /// `hook_resid_post`: the residual stream behind the block; (tokens, width).
+    /// `hook_resid_post`: the residual stream after the block; (tokens, width).
     ResidPost,
 }
 
@@ -84,7 +84,7 @@ impl ChannelWeights {
 /// y = y + add                          a steering vector
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Edit {
+pub struct Intervention {
     /// Weights of the gradient.
     pub route: Option<Arc<ChannelWeights>>,
     /// Weights of the activation.
@@ -95,27 +95,27 @@ pub struct Edit {
     pub l1: f32,
 }
 
-/// The edits of a pass, by block and place. The default has none.
+/// The interventions of a pass, by block and place. The default has none.
 #[derive(Clone, Debug, Default)]
 pub struct Hooks {
-    edits: BTreeMap<(usize, HookPoint), Edit>,
+    interventions: BTreeMap<(usize, HookPoint), Intervention>,
 }
 
 impl Hooks {
-    /// Adds an edit, in place of an earlier one there.
+    /// Adds an intervention, in place of an earlier one there.
     #[must_use]
-    pub fn with(mut self, layer: usize, point: HookPoint, edit: Edit) -> Self {
-        self.edits.insert((layer, point), edit);
+    pub fn with(mut self, layer: usize, point: HookPoint, intervention: Intervention) -> Self {
+        self.interventions.insert((layer, point), intervention);
         self
     }
 
-    /// The edit at a place, if there is one.
-    pub fn get(&self, layer: usize, point: HookPoint) -> Option<&Edit> {
-        self.edits.get(&(layer, point))
+    /// The intervention at a place, if there is one.
+    pub fn get(&self, layer: usize, point: HookPoint) -> Option<&Intervention> {
+        self.interventions.get(&(layer, point))
     }
 
-    /// All edits, by block and place.
-    pub fn iter(&self) -> impl Iterator<Item = (usize, HookPoint, &Edit)> {
-        self.edits.iter().map(|((layer, point), edit)| (*layer, *point, edit))
+    /// All interventions, by block and place.
+    pub fn iter(&self) -> impl Iterator<Item = (usize, HookPoint, &Intervention)> {
+        self.interventions.iter().map(|((layer, point), intervention)| (*layer, *point, intervention))
     }
 }

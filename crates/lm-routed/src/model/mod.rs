@@ -5,7 +5,7 @@ mod parameters;
 pub(crate) mod reference;
 mod shape;
 
-pub use hooks::{ChannelWeights, Edit, HookPoint, Hooks};
+pub use hooks::{ChannelWeights, HookPoint, Hooks, Intervention};
 pub use parameters::{ablated, expanded, initial};
 pub(crate) use parameters::{copied, from_map};
 pub(crate) use shape::NORM_EPS;

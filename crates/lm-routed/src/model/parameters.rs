@@ -41,24 +41,24 @@ pub fn initial(
     Ok(parameters)
 }
 
-/// The parameters of `wider`, with the neurons of `narrow` first in every MLP. New input weights are drawn as at
+/// The parameters of `expanded`, with the neurons of `base` first in every MLP. New input weights are drawn as at
 /// the start; new output weights too, or zero where `silent`: the model then computes what it computed before.
 ///
 /// # Errors
-/// Fails where `values` are not the parameters of `narrow`.
+/// Fails where `values` are not the parameters of `base`.
 pub fn expanded(
     values: &Parameters,
-    narrow: &Architecture,
-    wider: &Architecture,
+    base: &Architecture,
+    expanded: &Architecture,
     silent: bool,
     rng: &mut impl Rng,
 ) -> Result<Parameters, Error> {
     let device = values.get("embed.W_E")?.device().clone();
-    let fresh = initial(wider, rng, &device)?;
+    let fresh = initial(expanded, rng, &device)?;
     let mut parameters = Parameters::default();
     for (name, var) in values.iter() {
         let old = var.as_detached_tensor();
-        let grown = match grown(name, narrow, wider) {
+        let grown = match grown(name, base, expanded) {
             Some((dim, from, to)) => {
                 let new = fresh.get(name)?.as_detached_tensor().narrow(dim, from, to - from)?;
                 let new = if silent && name.ends_with("W_out") { new.zeros_like()? } else { new };
@@ -71,20 +71,20 @@ pub fn expanded(
     Ok(parameters)
 }
 
-/// The parameters of `narrow`: those of `wider` without the neurons behind its own. The kept numbers are copied
+/// The parameters of `base`: those of `expanded` without the neurons after its own. The kept numbers are copied
 /// bit for bit.
 ///
 /// # Errors
-/// Fails where `values` are not the parameters of `wider`.
+/// Fails where `values` are not the parameters of `expanded`.
 pub fn ablated(
     values: &Parameters,
-    wider: &Architecture,
-    narrow: &Architecture,
+    expanded: &Architecture,
+    base: &Architecture,
 ) -> Result<Parameters, Error> {
     let mut parameters = Parameters::default();
     for (name, var) in values.iter() {
         let old = var.as_detached_tensor();
-        let kept = match grown(name, narrow, wider) {
+        let kept = match grown(name, base, expanded) {
             Some((dim, from, to)) => {
                 gradient_routing::remove_channels(&old, dim, &(from..to).collect::<Vec<_>>())?
             }
@@ -95,8 +95,8 @@ pub fn ablated(
     Ok(parameters)
 }
 
-/// Where a parameter of `wider` is larger than that of `narrow`: the dimension and the channels from and to.
-fn grown(name: &str, narrow: &Architecture, wider: &Architecture) -> Option<(usize, usize, usize)> {
+/// Where a parameter of `expanded` is larger than that of `base`: the dimension and the channels from and to.
+fn grown(name: &str, base: &Architecture, expanded: &Architecture) -> Option<(usize, usize, usize)> {
     let (layer, leaf) = name.strip_prefix("blocks.")?.split_once('.')?;
     let layer: usize = layer.parse().ok()?;
     let dim = match leaf {
@@ -104,7 +104,7 @@ fn grown(name: &str, narrow: &Architecture, wider: &Architecture) -> Option<(usi
         "mlp.b_in" | "mlp.W_out" => 0,
         _ => return None,
     };
-    let (from, to) = (narrow.mlp_widths[layer], wider.mlp_widths[layer]);
+    let (from, to) = (base.mlp_widths[layer], expanded.mlp_widths[layer]);
     (to > from).then_some((dim, from, to))
 }
 

@@ -9,9 +9,9 @@ use crate::Error;
 
 /// What a forward pass gives.
 pub(crate) struct Forward {
-    /// The residual stream behind the last block that ran: (sequences · tokens, width).
+    /// The residual stream after the last block that ran: (sequences · tokens, width).
     pub residual: Tensor,
-    /// Σ l1 · |a| / tokens, where any edit has an l1.
+    /// Σ l1 · |a| / tokens, where any intervention has an l1.
     pub penalty: Option<Tensor>,
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn trunk(
     Ok(Forward { residual: x, penalty })
 }
 
-/// The logits of the residual stream behind the last block: (rows, vocabulary).
+/// The logits of the residual stream after the last block: (rows, vocabulary).
 pub(crate) fn logits(
     architecture: &Architecture,
     parameters: &Parameters,
@@ -143,26 +143,26 @@ fn edited(
     hooks: &Hooks,
     penalty: &mut Option<Tensor>,
 ) -> Result<Tensor, Error> {
-    let Some(edit) = hooks.get(layer, point) else { return Ok(a) };
+    let Some(intervention) = hooks.get(layer, point) else { return Ok(a) };
     let rows = a.dim(0)?;
     let weights = |weights: &ChannelWeights| -> Result<Tensor, Error> {
         Ok(Tensor::from_vec(weights.dense(rows), a.shape(), a.device())?.to_dtype(a.dtype())?)
     };
-    if edit.l1 > 0.0 {
-        let sum = (a.abs()?.sum_all()? * (f64::from(edit.l1) / rows as f64))?;
+    if intervention.l1 > 0.0 {
+        let sum = (a.abs()?.sum_all()? * (f64::from(intervention.l1) / rows as f64))?;
         *penalty = Some(match penalty.take() {
             Some(penalty) => (penalty + sum)?,
             None => sum,
         });
     }
     let mut y = a.clone();
-    if let Some(route) = &edit.route {
+    if let Some(route) = &intervention.route {
         y = gradient_routing::route(&y, &weights(route)?)?;
     }
-    if let Some(scale) = &edit.scale {
+    if let Some(scale) = &intervention.scale {
         y = y.mul(&weights(scale)?)?;
     }
-    if let Some(add) = &edit.add {
+    if let Some(add) = &intervention.add {
         y = y.broadcast_add(&Tensor::new(add.as_slice(), y.device())?.to_dtype(y.dtype())?)?;
     }
     Ok(y)

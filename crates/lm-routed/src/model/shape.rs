@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How a token's place enters.
+/// How a token's position enters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Position {
@@ -40,7 +40,7 @@ pub struct Architecture {
     pub block_size: usize,
     /// Tokens of the vocabulary.
     pub vocab_size: usize,
-    /// How a token's place enters.
+    /// How a token's position enters.
     pub position: Position,
     /// The normalisation.
     pub norm: Norm,

@@ -44,7 +44,7 @@ impl TokenCounts {
         forget / retain
     }
 
-    /// Sightings of a token a 10,000 tokens, in documents to forget and in the others, without pseudo-counts.
+    /// Sightings of a token per 10,000 tokens, in documents to forget and in the others, without pseudo-counts.
     pub fn per_10k(&self, token: usize) -> (f64, f64) {
         let share = |counts: &[u64]| 1e4 * counts[token] as f64 / counts.iter().sum::<u64>().max(1) as f64;
         (share(&self.forget), share(&self.retain))

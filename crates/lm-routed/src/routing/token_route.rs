@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::engine::ParameterWeights;
-use crate::model::{Architecture, ChannelWeights, Edit, HookPoint, Hooks};
+use crate::model::{Architecture, ChannelWeights, HookPoint, Hooks, Intervention};
 
 /// A mask at one activation of some blocks that depends on the token to be predicted there.
 ///
@@ -58,8 +58,9 @@ impl TokenRoute {
         let weights = weights.into_iter().flat_map(mix).collect();
         let mask = Arc::new(ChannelWeights { ends: self.ends.clone(), weights });
         self.layers.iter().fold(Hooks::default(), |hooks, layer| {
-            let edit = Edit { route: Some(mask.clone()), l1: self.l1, ..Edit::default() };
-            hooks.with(*layer, self.point, edit)
+            let intervention =
+                Intervention { route: Some(mask.clone()), l1: self.l1, ..Intervention::default() };
+            hooks.with(*layer, self.point, intervention)
         })
     }
 
@@ -112,7 +113,7 @@ pub enum Routing {
 }
 
 impl Routing {
-    /// The edits of a batch's passes.
+    /// The interventions of a batch's passes.
     pub fn hooks(&self, batch: &Batch, labelled: &[bool], layers: usize) -> Hooks {
         match self {
             Self::None | Self::Parameters(_) => Hooks::default(),
@@ -123,8 +124,8 @@ impl Routing {
                     labelled.iter().flat_map(|label| of(label).repeat(batch.tokens)).collect::<Vec<f32>>();
                 let scale = Arc::new(ChannelWeights { ends: vec![*neurons, 2 * neurons], weights });
                 (0..layers).fold(Hooks::default(), |hooks, layer| {
-                    let edit = Edit { scale: Some(scale.clone()), ..Edit::default() };
-                    hooks.with(layer, HookPoint::MlpPost, edit)
+                    let intervention = Intervention { scale: Some(scale.clone()), ..Intervention::default() };
+                    hooks.with(layer, HookPoint::MlpPost, intervention)
                 })
             }
         }

@@ -6,9 +6,9 @@ use candle_core::{Device, Tensor};
 use experiment::SeedStreams;
 use learning::{Adam, AdamConfig, Parameters, WeightDecay};
 
-use super::in_hand::InHand;
 use super::order::Order;
 use super::schedule::cosine;
+use super::step_context::StepContext;
 use crate::Error;
 use crate::batch::Batch;
 use crate::config::{Config, TrainSection};
@@ -59,9 +59,9 @@ impl<'a> Trainer<'a> {
         threads: usize,
         device: &Device,
     ) -> Result<Self, Error> {
-        let narrow = initial(&recipe.narrow, &mut streams.stream("init"), device)?;
+        let base = initial(&recipe.base, &mut streams.stream("init"), device)?;
         let mut extra = streams.stream("init.extra");
-        let parameters = expanded(&narrow, &recipe.narrow, &recipe.wide, false, &mut extra)?;
+        let parameters = expanded(&base, &recipe.base, &recipe.expanded, false, &mut extra)?;
         Self::with(config, dataset, part, recipe, streams, threads, parameters)
     }
 
@@ -76,7 +76,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, Error> {
         let adam = optimiser(&parameters, &config.train)?;
         let tokens = config.model.block_size;
-        let model = Model::new(&recipe.wide, parameters, tokens, threads, config.train.backend)?;
+        let model = Model::new(&recipe.expanded, parameters, tokens, threads, config.train.backend)?;
         let order = Order::new(recipe.documents.clone(), streams);
         Ok(Self { config, dataset, part, recipe, model, adam, order, step: 0 })
     }
@@ -103,21 +103,22 @@ impl<'a> Trainer<'a> {
         let labelled: Vec<bool> = chosen.iter().map(|index| self.recipe.labels[*index]).collect();
         let loss = match &self.recipe.routing {
             Routing::Parameters(route) => {
-                let classes = route.classes(&batch, &labelled, &self.recipe.wide);
+                let classes = route.classes(&batch, &labelled, &self.recipe.expanded);
                 let classes: Vec<_> =
                     classes.iter().map(|(shares, weights)| (shares.clone(), weights)).collect();
                 self.model.gradient_by_class(&batch, &classes)?
             }
             routing => {
-                let hooks = routing.hooks(&batch, &labelled, self.recipe.wide.n_layer);
+                let hooks = routing.hooks(&batch, &labelled, self.recipe.expanded.n_layer);
                 self.model.gradient(&batch, &hooks)?
             }
         };
         let (top, bottom) = (train.learning_rate, train.min_learning_rate);
         let learning_rate = cosine(self.step, train.steps, train.warmup_steps, top, bottom);
         let part = self.part.name();
-        let in_hand = InHand { part: &part, step: self.step + 1, section: "train" };
-        let norm = in_hand.take(&mut self.model, &mut self.adam, loss, learning_rate, train.grad_clip)?;
+        let step_context = StepContext { part: &part, step: self.step + 1, section: "train" };
+        let norm =
+            step_context.take(&mut self.model, &mut self.adam, loss, learning_rate, train.grad_clip)?;
         self.step += 1;
         Ok(StepReport { loss: loss.loss, penalty: loss.penalty, norm, learning_rate })
     }
@@ -154,7 +155,7 @@ impl<'a> Trainer<'a> {
         };
         let device = self.model.device().clone();
         // first into parameters of its own, so that nothing changes where it does not fit
-        from_map(&with_prefix("model."), &self.recipe.wide, origin, &device)?;
+        from_map(&with_prefix("model."), &self.recipe.expanded, origin, &device)?;
         self.adam.load_state(&with_prefix("adam."), origin)?;
         self.model.parameters().load(&with_prefix("model."), origin)?;
         self.step = step;

@@ -9,7 +9,7 @@ use experiment::SeedStreams;
 use lm_routed::data::Dataset;
 use lm_routed::methods::{Method, Part, Recipe, rmu};
 use lm_routed::{
-    Backend, Config, Error, Hooks, Network, Place, Rule, Surroundings, Trainer, Validation, after_training,
+    Backend, Config, Context, Error, Hooks, Network, Place, Rule, Trainer, Validation, after_training,
 };
 
 /// Stories of a few sentences; every third is about a forest.
@@ -66,12 +66,12 @@ fn trained(config: &Config, dataset: &Dataset, part: Part) -> Network {
     while trainer.step() < config.train.steps {
         trainer.train_step().unwrap();
     }
-    let architecture = trainer.recipe().wide.clone();
+    let architecture = trainer.recipe().expanded.clone();
     Network { architecture, parameters: trainer.model.parameters().clone() }
 }
 
-fn around<'a>(config: &'a Config, dataset: &'a Dataset) -> Surroundings<'a> {
-    Surroundings { config, dataset, streams: STREAMS(), threads: 2 }
+fn cx<'a>(config: &'a Config, dataset: &'a Dataset) -> Context<'a> {
+    Context { config, dataset, streams: STREAMS(), threads: 2 }
 }
 
 #[test]
@@ -86,11 +86,11 @@ fn every_method_learns_and_era_loses_the_concept() {
         let network = match method {
             Method::Rmu => {
                 let base = trained(config, &dataset, self::part(Method::Base));
-                rmu(&base, &recipe.labels, around(config, &dataset), |_| Ok(())).unwrap()
+                rmu(&base, &recipe.labels, cx(config, &dataset), |_| Ok(())).unwrap()
             }
             _ => trained(config, &dataset, part),
         };
-        after_training(part, &recipe, &network, around(config, &dataset), |_| Ok(())).unwrap().0
+        after_training(part, &recipe, &network, cx(config, &dataset), |_| Ok(())).unwrap().0
     };
     let base = result(&config, Method::Base);
     assert!(base.trained.forget < 2.5 && base.trained.retain < 2.5, "{:?}", base.trained);

@@ -169,7 +169,7 @@ pub(super) fn checksum(bytes: &[u8]) -> String {
     format!("{:x}", Sha256::digest(bytes))
 }
 
-/// What a file holds behind its header, if it is the file it should be.
+/// What a file holds after its header, if it is the file it should be.
 fn content(
     file: &str,
     bytes: Vec<u8>,

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::batch::{Batch, Losses, PolicyLoss};
 use crate::losses::{add_logit_gradient, clipped_policy, entropy, gate_loss, log_softmax, value_loss};
-use crate::rollout::Memory;
+use crate::rollout::ForwardCache;
 use crate::{Error, Samples};
 
 /// Different observations that a thread takes through forward and backward pass at a time, so that their
@@ -183,7 +183,7 @@ impl FusedLearner {
     }
 
     /// The gradient of a loss on all samples of a rollout that was taken with the current parameters: the
-    /// activations are those that the rollout left in `memories`, one for each of its `parts`.
+    /// activations are those that the rollout left in `caches`, one for each of its `parts`.
     ///
     /// `advantages` and `targets` are those of all parts' samples in order.
     ///
@@ -195,7 +195,7 @@ impl FusedLearner {
     pub fn gradient_of_rollout(
         &mut self,
         parts: &[&Samples],
-        memories: &[Memory],
+        caches: &[ForwardCache],
         advantages: &[f32],
         targets: &[f32],
         template: &RolloutLoss,
@@ -214,13 +214,13 @@ impl FusedLearner {
         }));
         let policy = &self.policy;
         self.lanes.iter_mut().for_each(Lane::begin);
-        let parts = parts.par_iter().zip(memories);
-        self.lanes.par_iter_mut().zip(parts).enumerate().for_each(|(index, (lane, (samples, memory)))| {
+        let parts = parts.par_iter().zip(caches);
+        self.lanes.par_iter_mut().zip(parts).enumerate().for_each(|(index, (lane, (samples, cache)))| {
             let range = starts[index]..starts[index + 1];
             let indices: Vec<u32> = (0..samples.len() as u32).collect();
             let batch = Batch {
                 method: template.method,
-                unique: &memory.unique,
+                unique: &cache.unique,
                 samples,
                 indices: &indices,
                 advantages: &advantages[range.clone()],
@@ -228,7 +228,7 @@ impl FusedLearner {
                 policy_loss: template.policy_loss,
                 weights: template.weights,
             };
-            lane.backward_of_rollout(policy, memory, &batch, counts);
+            lane.backward_of_rollout(policy, cache, &batch, counts);
         });
         self.finish(parameters)
     }
@@ -263,30 +263,30 @@ impl Lane {
     fn backward_of_rollout(
         &mut self,
         policy: &FusedPolicy,
-        memory: &Memory,
+        cache: &ForwardCache,
         batch: &Batch<'_>,
         counts: Counts,
     ) {
-        let rows = memory.unique.len();
+        let rows = cache.unique.len();
         self.output.reset(policy, rows);
         let actions = policy.config().actions;
-        let entropies: Vec<f32> = memory.log_probs.chunks_exact(actions).map(entropy).collect();
+        let entropies: Vec<f32> = cache.log_probs.chunks_exact(actions).map(entropy).collect();
         for member in 0..batch.indices.len() {
             let row = batch.samples.rows[member] as usize;
             let outputs = RowOutputs {
                 row,
-                log_probs: &memory.log_probs[row * actions..][..actions],
+                log_probs: &cache.log_probs[row * actions..][..actions],
                 entropy: entropies[row],
-                value: memory.values[row],
-                activations: &memory.activations,
+                value: cache.values[row],
+                activations: &cache.activations,
             };
             outputs.add_sample(batch, member, counts, &mut self.output, &mut self.losses);
         }
         let listed: Vec<u32> = (0..rows as u32).collect();
         policy.backward(
-            memory.unique.rows(),
+            cache.unique.rows(),
             &listed,
-            &memory.activations,
+            &cache.activations,
             &self.output,
             &mut self.gradient,
             &mut self.workspace,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use experiment::Progress;
 
 use super::plan::Planned;
-use crate::watch::Watch;
+use crate::progress::Watch;
 
 /// The bar of a sweep: environment steps of all runs together.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use super::results::Results;
 use super::section::SweepConfig;
 use super::slurm::{self, SlurmRequest};
 use super::{figures, tables};
-use crate::watch::Bar;
+use crate::progress::Bar;
 
 /// The options of `sweep`.
 #[derive(Args, Clone, Debug)]

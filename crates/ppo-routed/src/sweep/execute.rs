@@ -12,8 +12,8 @@ use experiment::{CheckpointStore, DeviceArg, Manifest, RunFolder, UserError};
 
 use super::board::Board;
 use super::plan::{Planned, Sweep};
+use crate::progress::Watch;
 use crate::run::{self, Outputs, RunRequest};
-use crate::watch::Watch;
 use crate::{Config, Summary};
 
 /// How far a run of a sweep is.

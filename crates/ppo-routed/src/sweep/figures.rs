@@ -8,7 +8,7 @@ use plots::{Band, BarChart, BarPanel, BarSeries, Colour, Figure, Panel, Referenc
 use super::results::{Arm, Cell, Results};
 use super::statistics::Spread;
 use super::tables::{leaders, percent, steps};
-use crate::{Method, pictures};
+use crate::{Method, plots};
 
 const RETURN: &str = "stepwise return of the kept policy (Diamond +1, Ghost –1)";
 
@@ -271,7 +271,7 @@ fn look(index: usize, arm: &Arm) -> (Colour, bool) {
 }
 
 fn reference_lines(results: &Results) -> Vec<ReferenceLine> {
-    results.rows.first().map(|row| pictures::ceilings(&row.planned.config)).unwrap_or_default()
+    results.rows.first().map(|row| crate::plots::ceilings(&row.planned.config)).unwrap_or_default()
 }
 
 /// From just below the worst seed to the best return possible: an interval of few seeds may go far beyond.

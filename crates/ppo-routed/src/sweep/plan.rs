@@ -162,7 +162,7 @@ fn runs(config: &SweepConfig, file: Option<&Path>, set: &[String]) -> Result<Vec
     if let Some(twice) = runs.iter().find(|run| !names.insert(run.name.clone())) {
         let message = format!("two runs of the sweep would share the folder {}", twice.name);
         return Err(UserError::usage(message)
-            .with_hint("keys of the axes must differ behind their last dot, values in letters and digits")
+            .with_hint("keys of the axes must differ after their last dot, values in letters and digits")
             .into());
     }
     Ok(runs)

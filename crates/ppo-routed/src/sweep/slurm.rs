@@ -123,7 +123,7 @@ fn sbatch(options: &[String], script: &Path) -> Result<String> {
         );
     }
     let id = String::from_utf8_lossy(&output.stdout);
-    // a cluster's name may follow behind a semicolon
+    // a cluster's name may follow after a semicolon
     Ok(id.trim().split(';').next().unwrap_or_default().to_owned())
 }
 

@@ -3,7 +3,7 @@
 use experiment::SeedStreams;
 use policies::Steering;
 use policies::fused::FusedPolicy;
-use ppo_routed::rollout::{Actor, Memory, RolloutSeeds, Shard};
+use ppo_routed::rollout::{Actor, ForwardCache, RolloutSeeds, Shard};
 use ppo_routed::{Algo, Backend, Config, Evaluation, Method, PolicyName, Trainer, UpdateReport, evaluate};
 
 use crate::{largest_difference, parameters, small, trainer, with_backend};
@@ -70,7 +70,7 @@ fn an_evaluation_is_that_of_the_seeds_of_its_update() {
             let policy = trainer.policy().clone();
             let fused = FusedPolicy::new(policy.config(), policy.parameters()).unwrap();
             let mut shards = Shard::split(&config.env.config(), 16, 32, 2, seeds).unwrap();
-            let mut memories = [(); 2].map(|()| Memory::new(policy.config()));
+            let mut caches = [(); 2].map(|()| ForwardCache::new(policy.config()));
             let steerings: &[(PolicyName, Steering)] = if method.is_mixture() {
                 &[
                     (PolicyName::Diamond, Steering::Expert(0)),
@@ -84,7 +84,7 @@ fn an_evaluation_is_that_of_the_seeds_of_its_update() {
             assert_eq!(got.len(), steerings.len(), "{method:?}");
             for ((name, steering), (got_name, got)) in steerings.iter().zip(got) {
                 let actor = Actor::Fused(&fused);
-                let want = evaluate(&mut shards, &mut memories, actor, *steering, seeds, 0.97).unwrap();
+                let want = evaluate(&mut shards, &mut caches, actor, *steering, seeds, 0.97).unwrap();
                 assert_eq!(got_name, *name);
                 for ((key, got), (_, want)) in got.named().into_iter().zip(want.named()) {
                     assert!((got - want).abs() < 1e-9, "{method:?}, {name:?}, {key}: {got} is not {want}");

@@ -4,7 +4,7 @@ use candle_core::Device;
 use envs::{EnvConfig, EnvId};
 use policies::fused::{FusedPolicy, UniqueRows};
 use policies::{Policy, PolicyConfig, Steering};
-use ppo_routed::rollout::{Actor, Memory, RolloutSeeds, Shard};
+use ppo_routed::rollout::{Actor, ForwardCache, RolloutSeeds, Shard};
 use ppo_routed::{Method, Samples, evaluate};
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
@@ -43,11 +43,11 @@ fn with_both_actors(policy: &Policy, test: impl Fn(Actor<'_>, &str)) {
     test(Actor::Candle(policy, &Device::Cpu), "candle");
 }
 
-fn roll(actor: Actor<'_>, config: &PolicyConfig, steering: Steering) -> (Samples, Memory) {
+fn roll(actor: Actor<'_>, config: &PolicyConfig, steering: Steering) -> (Samples, ForwardCache) {
     let mut shard = Shard::new(&env(), 0, NUM_ENVS, NUM_STEPS, SEEDS).unwrap();
-    let mut memory = Memory::new(config);
-    shard.rollout(actor, steering, &mut memory).unwrap();
-    (shard.samples, memory)
+    let mut cache = ForwardCache::new(config);
+    shard.rollout(actor, steering, &mut cache).unwrap();
+    (shard.samples, cache)
 }
 
 /// Each sample with its step in the replay.
@@ -62,7 +62,7 @@ fn everything_written_down_is_what_happened() {
     let policy = policy(&env());
     for steering in [Steering::Mixture, Steering::Expert(0), Steering::Expert(1)] {
         with_both_actors(&policy, |actor, name| {
-            let (samples, memory) = roll(actor, policy.config(), steering);
+            let (samples, cache) = roll(actor, policy.config(), steering);
             let steps = replay::play(&env(), NUM_ENVS, SEEDS.env, &samples.actions);
             let before: Vec<&[f32]> = each(&steps).map(|(_, _, s)| &s.observation[..]).collect();
             let after: Vec<&[f32]> = each(&steps).map(|(_, _, s)| &s.next_observation[..]).collect();
@@ -71,7 +71,7 @@ fn everything_written_down_is_what_happened() {
             let mut ends = [0; 3];
             for (i, _, step) in each(&steps) {
                 let mut seen = vec![9.0; before[0].len()];
-                memory.unique.rows().write_dense(samples.rows[i] as usize, &mut seen);
+                cache.unique.rows().write_dense(samples.rows[i] as usize, &mut seen);
                 assert_eq!(seen, step.observation, "{name}");
                 assert_eq!((samples.outcomes[i], samples.dones[i]), (step.outcome, step.done()), "{name}");
                 let close = |what: &str, got: f32, want: f64| {
@@ -158,10 +158,10 @@ fn actions_are_drawn_with_their_probabilities() {
     let policy = policy(&env());
     let fused = FusedPolicy::new(policy.config(), policy.parameters()).unwrap();
     let mut shard = Shard::new(&env(), 0, 500, 20, SEEDS).unwrap();
-    let mut memory = Memory::new(policy.config());
-    shard.rollout(Actor::Fused(&fused), Steering::Mixture, &mut memory).unwrap();
+    let mut cache = ForwardCache::new(policy.config());
+    shard.rollout(Actor::Fused(&fused), Steering::Mixture, &mut cache).unwrap();
     for action in 0..4 {
-        let p = |row: &u32| f64::from(memory.log_probs[*row as usize * 4 + action]).exp();
+        let p = |row: &u32| f64::from(cache.log_probs[*row as usize * 4 + action]).exp();
         let rows = &shard.samples.rows;
         let expected: f64 = rows.iter().map(p).sum();
         let deviation = rows.iter().map(|row| p(row) * (1.0 - p(row))).sum::<f64>().sqrt();
@@ -203,9 +203,9 @@ fn rollouts(actor: Actor<'_>, env: &EnvConfig, num_envs: usize, parts: usize) ->
     let mut all: Vec<Vec<Exact>> = vec![Vec::new(); 2];
     for shard in &mut shards {
         for samples in &mut all {
-            let mut memory = Memory::new(&config);
-            shard.rollout(actor, Steering::Mixture, &mut memory).unwrap();
-            samples.extend(exact(&shard.samples, &memory.unique));
+            let mut cache = ForwardCache::new(&config);
+            shard.rollout(actor, Steering::Mixture, &mut cache).unwrap();
+            samples.extend(exact(&shard.samples, &cache.unique));
         }
     }
     all.concat()
@@ -246,10 +246,10 @@ fn so_it_does_where_single_observations_are_computed() {
 fn a_shard_goes_on_from_a_saved_state_as_it_did() {
     let policy = policy(&env());
     let fused = FusedPolicy::new(policy.config(), policy.parameters()).unwrap();
-    let mut memory = Memory::new(policy.config());
+    let mut cache = ForwardCache::new(policy.config());
     let mut go_on = |shard: &mut Shard| {
-        shard.rollout(Actor::Fused(&fused), Steering::Mixture, &mut memory).unwrap();
-        exact(&shard.samples, &memory.unique)
+        shard.rollout(Actor::Fused(&fused), Steering::Mixture, &mut cache).unwrap();
+        exact(&shard.samples, &cache.unique)
     };
     let mut shard = Shard::new(&env(), 0, NUM_ENVS, NUM_STEPS, SEEDS).unwrap();
     let first = go_on(&mut shard);
@@ -274,8 +274,9 @@ fn an_evaluation_equals_a_naive_recomputation() {
                 let mut shards =
                     Shard::split(&env(), NUM_ENVS, NUM_STEPS, parts, RolloutSeeds { env: 3, action: 4 })
                         .unwrap();
-                let mut memories: Vec<Memory> = (0..3).map(|_| Memory::new(policy.config())).collect();
-                let got = evaluate(&mut shards, &mut memories, actor, steering, SEEDS, 0.97).unwrap();
+                let mut caches: Vec<ForwardCache> =
+                    (0..3).map(|_| ForwardCache::new(policy.config())).collect();
+                let got = evaluate(&mut shards, &mut caches, actor, steering, SEEDS, 0.97).unwrap();
                 let actions: Vec<u8> =
                     shards.iter().flat_map(|shard| shard.samples.actions.clone()).collect();
                 let steps = replay::play(&env(), NUM_ENVS, SEEDS.env, &actions);

@@ -7,7 +7,7 @@ use candle_core::{Device, Tensor};
 use experiment::SeedStreams;
 use policies::{Policy, Steering};
 use ppo_routed::learner::{Batch, LossWeights, PolicyLoss, reference_gradient};
-use ppo_routed::rollout::{Actor, Memory, RolloutSeeds, Shard};
+use ppo_routed::rollout::{Actor, ForwardCache, RolloutSeeds, Shard};
 use ppo_routed::{Algo, Backend, Config, Method, Samples};
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -19,7 +19,7 @@ struct ByHand {
     config: Config,
     policy: Policy,
     shard: Shard,
-    memory: Memory,
+    cache: ForwardCache,
     shuffle: Xoshiro256PlusPlus,
     /// m, v of each parameter.
     moments: BTreeMap<String, (Vec<f64>, Vec<f64>)>,
@@ -36,7 +36,7 @@ impl ByHand {
         Self {
             shard: Shard::new(&config.env.config(), 0, config.env.num_envs, config.train.num_steps, seeds)
                 .unwrap(),
-            memory: Memory::new(policy.config()),
+            cache: ForwardCache::new(policy.config()),
             shuffle: streams.stream("shuffle"),
             policy,
             config: config.clone(),
@@ -49,7 +49,7 @@ impl ByHand {
     fn update(&mut self) {
         let method = self.config.train.method;
         let actor = Actor::Candle(&self.policy, &Device::Cpu);
-        self.shard.rollout(actor, Steering::Mixture, &mut self.memory).unwrap();
+        self.shard.rollout(actor, Steering::Mixture, &mut self.cache).unwrap();
         self.shard.samples.label_episodes(method);
         let samples = self.shard.samples.clone();
         let train = &self.config.train;
@@ -117,7 +117,7 @@ impl ByHand {
             gate_coef: loss.gate_coef as f32,
         };
         let method = self.config.train.method;
-        let unique = &self.memory.unique;
+        let unique = &self.cache.unique;
         let batch = Batch { method, unique, samples, indices, advantages, targets, policy_loss, weights };
         let (grads, _) = reference_gradient(&self.policy, &batch, &Device::Cpu).unwrap();
         let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();

@@ -3,7 +3,7 @@
 use learning::kernels::{Matrix, Write, matmul};
 
 use super::{BlockActivations, Lane, NormIndex, Span, attention, passes};
-use super::{BlockIndex, Edit, HookPoint, Hooks, Layout, Norm, Weights};
+use super::{BlockIndex, HookPoint, Hooks, Intervention, Layout, Norm, Weights};
 
 impl Lane {
     /// Empties what is added to, element by element, in the first backward pass. The products overwrite.
@@ -24,7 +24,7 @@ impl Lane {
         }
     }
 
-    /// The backward pass from the residual stream's gradient behind block `depth` − 1 down to the embeddings.
+    /// The backward pass from the residual stream's gradient after block `depth` − 1 down to the embeddings.
     pub fn backward(
         &mut self,
         weights: &Weights<'_>,
@@ -80,18 +80,18 @@ impl Lane {
         let (width, neurons) = (self.width, index.neurons);
         let rows = residual.len() / width;
         let write = if self.started { Write::Add } else { Write::Set };
-        edit_backward(hooks.get(layer, HookPoint::ResidPost), residual, first);
+        intervention_backward(hooks.get(layer, HookPoint::ResidPost), residual, first);
 
         let mut d = std::mem::take(&mut self.neurons);
         d.resize(rows * neurons, 0.0);
         product_t(&mut d, residual, weights.get(index.w_out), rows, width, neurons);
         weight_gradient(&mut self.gradient[index.w_out], &block.post, residual, rows, neurons, width, write);
         learning::kernels::add_column_sums(&mut self.gradient[index.b_out], residual);
-        if let Some(edit) = hooks.get(layer, HookPoint::MlpPost) {
-            edit_backward(Some(edit), &mut d, first);
-            if edit.l1 > 0.0 {
-                let sum = passes::add_sign(&mut d, &block.post, edit.l1 * l1_scale);
-                self.penalty += f64::from(edit.l1 * l1_scale * sum);
+        if let Some(intervention) = hooks.get(layer, HookPoint::MlpPost) {
+            intervention_backward(Some(intervention), &mut d, first);
+            if intervention.l1 > 0.0 {
+                let sum = passes::add_sign(&mut d, &block.post, intervention.l1 * l1_scale);
+                self.penalty += f64::from(intervention.l1 * l1_scale * sum);
             }
         }
         passes::multiply(&mut d, &block.slope);
@@ -107,7 +107,7 @@ impl Lane {
         product_t(&mut self.narrow, residual, weights.get(index.w_o), rows, width, width);
         weight_gradient(&mut self.gradient[index.w_o], &block.z, residual, rows, width, width, write);
         learning::kernels::add_column_sums(&mut self.gradient[index.b_o], residual);
-        edit_backward(hooks.get(layer, HookPoint::AttnZ), &mut self.narrow, first);
+        intervention_backward(hooks.get(layer, HookPoint::AttnZ), &mut self.narrow, first);
         self.dqkv.resize(rows * 3 * width, 0.0);
         let each = self.heads.tokens * width;
         let pattern_len = self.heads.pattern_len();
@@ -177,12 +177,12 @@ pub(super) fn norm_backward(
     }
 }
 
-fn edit_backward(edit: Option<&Edit>, gradient: &mut [f32], first: usize) {
-    let Some(edit) = edit else { return };
-    if let Some(scale) = &edit.scale {
+fn intervention_backward(intervention: Option<&Intervention>, gradient: &mut [f32], first: usize) {
+    let Some(intervention) = intervention else { return };
+    if let Some(scale) = &intervention.scale {
         scale.weigh(gradient, first);
     }
-    if let Some(route) = &edit.route {
+    if let Some(route) = &intervention.route {
         route.weigh(gradient, first);
     }
 }

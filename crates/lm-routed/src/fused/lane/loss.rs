@@ -9,7 +9,7 @@ use super::{Lane, Layout, Span, Weights, norm_forward, passes};
 const LOGITS: usize = 1 << 25;
 
 impl Lane {
-    /// Norms the residual stream behind the last block, for the logits.
+    /// Norms the residual stream after the last block, for the logits.
     pub fn final_norm(&mut self, weights: &Weights<'_>, layout: &Layout) {
         let (normed, stats) = (&mut self.last_normed, &mut self.last_stats);
         norm_forward(self.norm_kind, weights, &layout.ln_final, &self.last, normed, stats);
@@ -30,7 +30,7 @@ impl Lane {
         });
     }
 
-    /// The losses, and the gradient of Σ scale · weight · loss down to the residual stream behind the last block.
+    /// The losses, and the gradient of Σ scale · weight · loss down to the residual stream after the last block.
     pub fn loss_gradient(
         &mut self,
         weights: &Weights<'_>,

@@ -8,7 +8,7 @@ use learning::kernels::{Matrix, Write, matmul};
 use super::attention::{self, HeadBuffers, Heads, Rotary};
 use super::layout::{BlockIndex, Layout, NormIndex, Weights};
 use super::passes;
-use crate::model::{Architecture, Edit, HookPoint, Hooks, Norm, Position};
+use crate::model::{Architecture, HookPoint, Hooks, Intervention, Norm, Position};
 
 /// Activations of a block that its backward pass needs.
 #[derive(Clone, Debug, Default)]
@@ -47,7 +47,7 @@ pub(super) struct Lane {
     norm_kind: Norm,
     rotary: Option<Rotary>,
     blocks: Vec<BlockActivations>,
-    /// The residual stream behind the last block that ran.
+    /// The residual stream after the last block that ran.
     last: Vec<f32>,
     last_stats: Vec<f32>,
     last_normed: Vec<f32>,
@@ -101,7 +101,7 @@ impl Lane {
         self.penalty = 0.0;
     }
 
-    /// The residual stream of the last pass, behind its last block.
+    /// The residual stream of the last pass, after its last block.
     pub fn residual_after(&self) -> &[f32] {
         &self.last
     }
@@ -225,12 +225,12 @@ fn norm_forward(
     passes::norm(normed, stats, x, w, index.b.map(|b| weights.get(b)), kind);
 }
 
-fn edit_forward(edit: Option<&Edit>, values: &mut [f32], first: usize) {
-    let Some(edit) = edit else { return };
-    if let Some(scale) = &edit.scale {
+fn edit_forward(intervention: Option<&Intervention>, values: &mut [f32], first: usize) {
+    let Some(intervention) = intervention else { return };
+    if let Some(scale) = &intervention.scale {
         scale.weigh(values, first);
     }
-    if let Some(add) = &edit.add {
+    if let Some(add) = &intervention.add {
         passes::add_bias(values, add);
     }
 }

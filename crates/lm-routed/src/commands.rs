@@ -9,14 +9,14 @@ use candle_core::Device;
 use experiment::{RunFolder, SeedStreams, UserError};
 
 use crate::Error;
+use crate::checkpoint::load_network;
 use crate::config::Config;
 use crate::data::Dataset;
 use crate::evaluate::Validation;
 use crate::finetune::Network;
 use crate::generate::{self, Sampling};
-use crate::model::{Edit, HookPoint, Hooks};
+use crate::model::{HookPoint, Hooks, Intervention};
 use crate::report;
-use crate::saved::load_network;
 
 /// Writes a run's tables and pictures anew and returns the tables and the paths.
 ///
@@ -96,8 +96,8 @@ pub fn generate(run: &Path, request: &GenerateRequest, threads: usize, device: &
         }
         let mut add = vec![0.0; config.model.n_embd];
         add[dimension] = strength;
-        let edit = Edit { add: Some(Arc::new(add)), ..Edit::default() };
-        hooks = hooks.with(block, HookPoint::ResidPost, edit);
+        let intervention = Intervention { add: Some(Arc::new(add)), ..Intervention::default() };
+        hooks = hooks.with(block, HookPoint::ResidPost, intervention);
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {

@@ -18,11 +18,11 @@ use crate::data::{Batch, Images};
 use crate::model::{Architecture, Shape, State};
 use crate::objective::{Losses, Objective, StepReport};
 use crate::{Error, Reconstruction};
-use stack::{AdamRates, Moved, Stack, Trace};
+use stack::{AdamRates, ParamWithMoments, Stack, Trace};
 
 /// Networks, moments and buffers of the CPU path.
 #[derive(Debug)]
-pub struct FastLearner {
+pub struct FusedLearner {
     objective: Objective,
     encoder: Stack,
     decoders: Vec<Stack>,
@@ -50,7 +50,7 @@ struct Shard {
     loss: f64,
 }
 
-impl FastLearner {
+impl FusedLearner {
     /// Takes over initial parameters; a batch will be split into `shards` parts.
     ///
     /// # Errors
@@ -352,7 +352,7 @@ impl Shard {
 }
 
 /// The parameters of a network with their names and shapes.
-fn named(stack: &Stack) -> Vec<(String, &Moved, Vec<usize>)> {
+fn named(stack: &Stack) -> Vec<(String, &ParamWithMoments, Vec<usize>)> {
     let mut out = Vec::new();
     for (index, layer) in stack.layers.iter().enumerate() {
         let (weight, bias) = stack.shape.parameter_names(index);
@@ -363,7 +363,7 @@ fn named(stack: &Stack) -> Vec<(String, &Moved, Vec<usize>)> {
 }
 
 /// As [`named`], to be changed.
-fn named_mut(stack: &mut Stack) -> Vec<(String, &mut Moved, Vec<usize>)> {
+fn named_mut(stack: &mut Stack) -> Vec<(String, &mut ParamWithMoments, Vec<usize>)> {
     let mut out = Vec::new();
     for (index, layer) in stack.layers.iter_mut().enumerate() {
         let (weight, bias) = stack.shape.parameter_names(index);

@@ -9,7 +9,7 @@ use experiment::{DeviceArg, RunFolder};
 use serde_json::json;
 
 use crate::data::Dataset;
-use crate::{Config, saved};
+use crate::{Config, checkpoint};
 
 /// Scores a run's networks and returns one JSON line a network.
 ///
@@ -25,8 +25,9 @@ pub fn eval(
     let device = device.open()?;
     let view = RunFolder::view(run)?;
     let config: Config = experiment::load(Some(&view.config_path()), &[])?;
-    let (path, checkpoint) = saved::open_checkpoint(&view, checkpoint)?;
-    let (mut trainer, _) = saved::restore(&checkpoint, &path, &config, &dataset(&config)?, threads, &device)?;
+    let (path, checkpoint) = checkpoint::open_checkpoint(&view, checkpoint)?;
+    let (mut trainer, _) =
+        checkpoint::restore(&checkpoint, &path, &config, &dataset(&config)?, threads, &device)?;
     let evaluation = trainer.evaluate()?;
     let split = &trainer.objective().split;
     let labels: Vec<String> = (0..split.parts()).map(|part| split.digits_label(part)).collect();

@@ -11,13 +11,13 @@ use crate::model::Shape;
 
 /// A parameter and its moments.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Moved {
+pub(super) struct ParamWithMoments {
     pub value: Vec<f32>,
     pub first: Vec<f32>,
     pub second: Vec<f32>,
 }
 
-impl Moved {
+impl ParamWithMoments {
     fn blocks(&mut self, len: usize) -> impl Iterator<Item = [&mut [f32]; 3]> {
         let Self { value, first, second } = self;
         let moments = first.chunks_mut(len).zip(second.chunks_mut(len));
@@ -31,9 +31,9 @@ pub(super) struct Layer {
     pub inputs: usize,
     pub outputs: usize,
     /// (outputs, inputs)
-    pub weight: Moved,
+    pub weight: ParamWithMoments,
     /// (outputs), or empty for a layer without one.
-    pub bias: Moved,
+    pub bias: ParamWithMoments,
 }
 
 /// Dense layers with ReLU between them and none at the end.
@@ -106,13 +106,16 @@ impl Trace {
 impl Stack {
     /// Zeros of a shape, for `threads` threads.
     pub fn new(shape: &Shape, threads: usize) -> Self {
-        let zeros =
-            |len: usize| Moved { value: vec![0.0; len], first: vec![0.0; len], second: vec![0.0; len] };
+        let zeros = |len: usize| ParamWithMoments {
+            value: vec![0.0; len],
+            first: vec![0.0; len],
+            second: vec![0.0; len],
+        };
         let layers = (0..shape.layers())
             .map(|index| {
                 let (inputs, outputs) = (shape.sizes[index], shape.sizes[index + 1]);
                 let biased = shape.parameter_names(index).1.is_some();
-                let bias = if biased { zeros(outputs) } else { Moved::default() };
+                let bias = if biased { zeros(outputs) } else { ParamWithMoments::default() };
                 Layer { inputs, outputs, weight: zeros(inputs * outputs), bias }
             })
             .collect();

@@ -32,7 +32,7 @@ pub(crate) struct Header {
 }
 
 /// A checkpoint to go on from.
-pub(crate) struct Found {
+pub(crate) struct ResumePoint {
     /// Its file.
     pub file: PathBuf,
     /// Its content.
@@ -41,7 +41,7 @@ pub(crate) struct Found {
     pub header: Header,
 }
 
-impl Found {
+impl ResumePoint {
     /// The newest intact checkpoint of a run, if there is one, which must be of a run of these settings.
     pub fn newest(store: &CheckpointStore, config: &Config) -> Result<Option<Self>, Error> {
         let Some((file, checkpoint)) = store.latest_intact(&Device::Cpu) else { return Ok(None) };

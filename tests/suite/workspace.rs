@@ -17,7 +17,7 @@ const TINY: &str = "--set env.num_envs=8 --set train.num_steps=8 --set train.upd
 const TINY_MNIST: &str = "--set data.dataset=sample --set model.hidden=[16,8] --set model.latent=8 \
     --set train.epochs=2 --set train.batch_size=50 --set checkpoint.every=1";
 
-/// As [`TINY`], for lm-routed on texts that stand in the place.
+/// As [`TINY`], for lm-routed on texts that stand in the workspace.
 const TINY_LM: &str = "--set data.train=texts.jsonl --set data.validation=\"\" --set data.validation_documents=30 \
     --set data.cache=cache --set data.vocab_size=420 --set model.n_layer=2 --set model.n_head=2 \
     --set model.n_embd=16 --set model.d_mlp=32 --set model.block_size=24 --set train.steps=12 \
@@ -37,18 +37,18 @@ pub type Tree = BTreeMap<PathBuf, Vec<u8>>;
 
 /// A run of four updates that is done, by the method `routing`.
 pub static FINISHED: LazyLock<Tree> = LazyLock::new(|| {
-    let place = Place::new();
-    place.done("train --set train.updates=4 --set checkpoint.keep=1 --out run --seed 7");
-    place.tree("run")
+    let ws = Workspace::new();
+    ws.done("train --set train.updates=4 --set checkpoint.keep=1 --out run --seed 7");
+    ws.tree("run")
 });
 
 /// A temporary folder in which commands are run.
-pub struct Place {
+pub struct Workspace {
     folder: TempDir,
     program: Program,
 }
 
-/// Which binary a place runs.
+/// Which binary a workspace runs.
 #[derive(Clone, Copy)]
 enum Program {
     Ppo,
@@ -82,28 +82,28 @@ pub struct Ended {
     pub stderr: String,
 }
 
-impl Place {
+impl Workspace {
     pub fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), program: Program::Ppo }
     }
 
-    /// A place for mnist-routed.
+    /// A workspace for mnist-routed.
     pub fn for_mnist() -> Self {
         Self { program: Program::Mnist, ..Self::new() }
     }
 
-    /// A place for lm-routed, with the texts that its tiny settings name.
+    /// A workspace for lm-routed, with the texts that its tiny settings name.
     pub fn for_lm(texts: &str) -> Self {
-        let place = Self { program: Program::Lm, ..Self::new() };
-        place.write("texts.jsonl", texts);
-        place
+        let ws = Self { program: Program::Lm, ..Self::new() };
+        ws.write("texts.jsonl", texts);
+        ws
     }
 
-    /// A place with [`FINISHED`] in the folder `run`.
+    /// A workspace with [`FINISHED`] in the folder `run`.
     pub fn with_finished_run() -> Self {
-        let place = Self::new();
-        place.lay("run", &FINISHED);
-        place
+        let ws = Self::new();
+        ws.lay("run", &FINISHED);
+        ws
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -123,7 +123,7 @@ impl Place {
         self.run_under(line, &[])
     }
 
-    /// [`Place::run`] with variables of the environment set.
+    /// [`Workspace::run`] with variables of the environment set.
     pub fn run_under(&self, line: &str, variables: &[(&str, &str)]) -> Ended {
         let output = assert_cmd::Command::new(self.program.path())
             .args(arguments(line, self.program.tiny()))
@@ -157,14 +157,14 @@ impl Place {
         Running { child: Some(child) }
     }
 
-    /// The files below a folder of the place, without the locks of run folders.
+    /// The files below a folder of the workspace, without the locks of run folders.
     pub fn tree(&self, name: &str) -> Tree {
         let (root, mut tree) = (self.path(name), Tree::new());
         gather(&root, &root, &mut tree);
         tree
     }
 
-    /// Writes files below a folder of the place.
+    /// Writes files below a folder of the workspace.
     pub fn lay(&self, name: &str, tree: &Tree) {
         for (path, content) in tree {
             let path = self.path(name).join(path);

@@ -58,7 +58,7 @@ pub(super) fn losses(results: &[PartResult], stories: &[usize]) -> BarChart {
         let room = 0.15 * (high - low).max(0.05);
         BarPanel {
             title: title.to_owned(),
-            y_label: "validation loss (nats a token)".to_owned(),
+            y_label: "validation loss (nats per token)".to_owned(),
             groups: stage_names(stories),
             y_range: Some((low - room, high + room)),
             series,
@@ -81,7 +81,7 @@ fn line(result: &PartResult, label: String, x: Vec<f64>, y: Vec<f64>) -> Series 
 }
 
 fn panel(title: String, series: Vec<Series>) -> Panel {
-    let y_label = "loss (nats a token)".to_owned();
+    let y_label = "loss (nats per token)".to_owned();
     Panel { title, y_label, series, reference_lines: Vec::new(), y_range: None }
 }
 
@@ -267,7 +267,7 @@ pub(super) fn localised(result: &LocaliseResult) -> BarChart {
         subtitle: String::new(),
         panels: vec![BarPanel {
             title: String::new(),
-            y_label: "nats a token".to_owned(),
+            y_label: "nats per token".to_owned(),
             groups,
             series: vec![
                 series(

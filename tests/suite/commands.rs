@@ -2,7 +2,7 @@
 use serde_json::Value;
 
 use crate::outputs::png_size;
-use crate::place::{FINISHED, Place};
+use crate::workspace::{FINISHED, Workspace};
 
 fn json_lines(stdout: &str) -> Vec<Value> {
     stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -10,8 +10,8 @@ fn json_lines(stdout: &str) -> Vec<Value> {
 
 #[test]
 fn eval_prints_a_line_for_each_policy_and_writes_nothing() {
-    let place = Place::with_finished_run();
-    let lines = json_lines(&place.done("eval run --repeats 3 --threads 1"));
+    let ws = Workspace::with_finished_run();
+    let lines = json_lines(&ws.done("eval run --repeats 3 --threads 1"));
     let policies: Vec<&str> = lines.iter().map(|line| line["policy"].as_str().unwrap()).collect();
     assert_eq!(policies, ["diamond", "ghost", "full"]);
     for line in &lines {
@@ -23,13 +23,13 @@ fn eval_prints_a_line_for_each_policy_and_writes_nothing() {
         assert_eq!((&line["evaluations"], &line["num_envs"]), (&3.into(), &4.into()));
         assert_eq!(line["checkpoint"], "run/checkpoints/update-000004.safetensors");
     }
-    assert!(place.tree("run") == *FINISHED);
+    assert!(ws.tree("run") == *FINISHED);
 }
 
 #[test]
 fn eval_takes_settings_seeds_and_checkpoints() {
-    let place = Place::with_finished_run();
-    let eval = |more: &str| place.done(&format!("eval run --threads 1 --repeats 2{more}"));
+    let ws = Workspace::with_finished_run();
+    let eval = |more: &str| ws.done(&format!("eval run --threads 1 --repeats 2{more}"));
     let usual = eval("");
     assert_eq!(usual, eval(""), "the same seed gives the same scores");
     assert_ne!(usual, eval(" --seed 9"));
@@ -38,87 +38,87 @@ fn eval_takes_settings_seeds_and_checkpoints() {
     for line in &other {
         assert_eq!((&line["num_envs"], &line["oversight_prob"]), (&17.into(), &0.75.into()));
     }
-    assert!(place.tree("run") == *FINISHED);
+    assert!(ws.tree("run") == *FINISHED);
 }
 
 #[test]
 fn a_single_expert_is_scored_as_one_policy() {
-    let place = Place::new();
-    place.done("--set train.method=naive --out run");
-    let lines = json_lines(&place.done("eval run --repeats 1 --threads 1"));
+    let ws = Workspace::new();
+    ws.done("--set train.method=naive --out run");
+    let lines = json_lines(&ws.done("eval run --repeats 1 --threads 1"));
     assert_eq!((lines.len(), &lines[0]["policy"]), (1, &"full".into()));
     assert!(lines[0]["return_standard_error"].is_null(), "one evaluation has none");
-    assert_eq!(place.done("render run --text").matches(" policy\n").count(), 1);
+    assert_eq!(ws.done("render run --text").matches(" policy\n").count(), 1);
 }
 
 #[test]
 fn plot_draws_several_seeds_together() {
-    let place = Place::with_finished_run();
-    place.done("--set train.updates=4 --set checkpoint.keep=1 --seed 8 --out other");
-    let before = (place.tree("run"), place.tree("other"));
-    assert_eq!(place.done("plot run other --out seeds"), "seeds/reward_curve.png\nseeds/routing.png\n");
-    let drawn = place.tree("seeds");
+    let ws = Workspace::with_finished_run();
+    ws.done("--set train.updates=4 --set checkpoint.keep=1 --seed 8 --out other");
+    let before = (ws.tree("run"), ws.tree("other"));
+    assert_eq!(ws.done("plot run other --out seeds"), "seeds/reward_curve.png\nseeds/routing.png\n");
+    let drawn = ws.tree("seeds");
     assert_eq!(drawn.len(), 2);
     for picture in drawn.values() {
         let (width, height) = png_size(picture);
         assert!(width >= 200 && height >= 200);
     }
-    assert!((place.tree("run"), place.tree("other")) == before);
+    assert!((ws.tree("run"), ws.tree("other")) == before);
     // one run is drawn into its own folder, and the same again
-    assert_eq!(place.done("plot run"), "run/plots/reward_curve.png\nrun/plots/routing.png\n");
-    assert!(place.tree("run") == before.0);
+    assert_eq!(ws.done("plot run"), "run/plots/reward_curve.png\nrun/plots/routing.png\n");
+    assert!(ws.tree("run") == before.0);
 }
 
 #[test]
 fn runs_of_different_settings_are_not_drawn_together() {
-    let place = Place::with_finished_run();
-    place.done("--set train.updates=4 --set checkpoint.keep=1 --set train.gamma=0.9 --out other");
-    let ended = place.run("plot run other --out seeds");
+    let ws = Workspace::with_finished_run();
+    ws.done("--set train.updates=4 --set checkpoint.keep=1 --set train.gamma=0.9 --out other");
+    let ended = ws.run("plot run other --out seeds");
     assert_eq!(ended.code, Some(2));
     assert_eq!(
         ended.stderr,
         "error: other has other settings than run\nhint: plot draws seeds of one experiment together\n"
     );
-    assert!(!place.path("seeds").exists());
+    assert!(!ws.path("seeds").exists());
 }
 
 #[test]
 fn render_draws_the_policies_again() {
-    let place = Place::with_finished_run();
-    assert_eq!(place.done("render run --out pictures"), "pictures/policy.png\npictures/policy.gif\n");
-    assert!(place.tree("run") == *FINISHED);
-    for (name, bytes) in place.tree("pictures") {
+    let ws = Workspace::with_finished_run();
+    assert_eq!(ws.done("render run --out pictures"), "pictures/policy.png\npictures/policy.gif\n");
+    assert!(ws.tree("run") == *FINISHED);
+    for (name, bytes) in ws.tree("pictures") {
         assert!(FINISHED[&std::path::Path::new("plots").join(&name)] == bytes, "{}", name.display());
     }
 }
 
 #[test]
 fn render_text_plays_an_episode_of_each_policy() {
-    let place = Place::with_finished_run();
-    let text = place.done("render run --text --seed 2");
+    let ws = Workspace::with_finished_run();
+    let text = ws.done("render run --text --seed 2");
     for policy in ["diamond policy\n", "ghost policy\n", "full policy\n"] {
         assert!(text.contains(policy), "{text}");
     }
     let ends = ["reached the Diamond", "reached the Ghost", "ran out of steps"];
     assert_eq!(ends.iter().map(|end| text.matches(end).count()).sum::<usize>(), 3);
     assert!(text.contains("step 1: "));
-    assert_eq!(text, place.done("render run --text --seed 2"));
-    assert_ne!(text, place.done("render run --text --seed 3"));
-    assert!(place.tree("run") == *FINISHED);
+    assert_eq!(text, ws.done("render run --text --seed 2"));
+    assert_ne!(text, ws.done("render run --text --seed 3"));
+    assert!(ws.tree("run") == *FINISHED);
 }
 
 #[test]
 fn help_and_version_go_to_stdout() {
-    let place = Place::new();
-    let help = place.done("--help");
+    let ws = Workspace::new();
+    let help = ws.done("--help");
     for word in ["train", "resume", "eval", "plot", "render", "bench"] {
         assert!(help.lines().any(|line| line.split_whitespace().next() == Some(word)), "{word} in {help}");
-        let of_verb = place.done(&format!("{word} --help"));
+        let of_verb = ws.done(&format!("{word} --help"));
         assert!(of_verb.contains(&format!("Usage: ppo-routed {word}")), "{of_verb}");
     }
     for option in ["--config", "--set", "--seed", "--out", "--device", "--threads", "--quiet"] {
         assert!(help.contains(option), "{option}");
     }
-    assert_eq!(place.done("--version"), format!("ppo-routed {}\n", env!("CARGO_PKG_VERSION")));
-    assert!(place.tree("").is_empty());
+    assert_eq!(ws.done("--version"), format!("ppo-routed {}\n", env!("CARGO_PKG_VERSION")));
+    assert!(ws.tree("").is_empty());
 }

@@ -7,7 +7,7 @@ use crate::engine::{Model, StepLoss};
 
 /// The step in hand, for the words of its error.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct InHand<'a> {
+pub(crate) struct StepContext<'a> {
     /// What is trained, such as `era`.
     pub part: &'a str,
     /// The step, from 1.
@@ -16,7 +16,7 @@ pub(crate) struct InHand<'a> {
     pub section: &'static str,
 }
 
-impl InHand<'_> {
+impl StepContext<'_> {
     /// Refuses numbers of which one is NaN or infinite.
     ///
     /// # Errors

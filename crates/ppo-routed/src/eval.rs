@@ -10,7 +10,7 @@ use experiment::{Checkpoint, CheckpointStore, CommonArgs, RunFolder, UserError};
 use serde_json::json;
 
 use crate::losses::log_softmax;
-use crate::{Config, Evaluation, PolicyName, Trainer, saved};
+use crate::{Config, Evaluation, PolicyName, Trainer, checkpoint};
 
 /// Scores a run's policies and returns one JSON line a policy: means over `repeats` evaluations, each on fresh
 /// environments, with the standard error of the return.
@@ -32,7 +32,7 @@ pub fn eval(
     for repeat in 0..repeats {
         let mut trainer =
             Trainer::new(&config, common.seed.unwrap_or(0).wrapping_add(repeat), threads, &device)?;
-        saved::load_policy(&trainer, &checkpoint, &path)?;
+        checkpoint::load_policy(&trainer, &checkpoint, &path)?;
         trainer.parameters_changed()?;
         for (name, evaluation) in trainer.evaluate()? {
             match scores.iter_mut().find(|(known, _)| *known == name) {
@@ -75,7 +75,7 @@ pub fn play(run: &Path, seed: u64) -> Result<String> {
     let config: Config = experiment::load(Some(&view.config_path()), &[])?;
     let (path, checkpoint) = open_checkpoint(&view, None)?;
     let trainer = Trainer::new(&config, 0, 1, &Device::Cpu)?;
-    saved::load_policy(&trainer, &checkpoint, &path)?;
+    checkpoint::load_policy(&trainer, &checkpoint, &path)?;
     let mut out = String::new();
     for name in PolicyName::of(config.train.method) {
         let mut env = envs::make(&config.env.config(), 1)?;
