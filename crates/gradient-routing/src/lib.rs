@@ -59,6 +59,7 @@ mod flow;
 mod mask;
 mod parameter_masks;
 mod route;
+mod route_table;
 
 pub use channels::{ablate, ablate_parameter, mask_channels, remove_channels};
 pub use cuts::{Cut, find_cuts};
@@ -66,3 +67,4 @@ pub use error::{Result, RoutingError};
 pub use flow::{Flow, FlowMismatch, GradFlow, assert_grad_flow, grad_flow};
 pub use parameter_masks::{ParameterMask, ParameterMasks, Parameters, routed_gradients, sum_gradients};
 pub use route::{route, scale, stop};
+pub use route_table::{Class, ExpectedFlow, Group, Profile, RouteTable, RouteTableError, Semantics, Site};

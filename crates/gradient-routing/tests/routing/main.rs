@@ -6,6 +6,7 @@ mod finite_differences;
 mod gradient_flow;
 mod parameter_routing;
 mod properties;
+mod route_table;
 
 use candle_core::{Tensor, Var};
 
