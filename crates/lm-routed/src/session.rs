@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use candle_core::Device;
 use experiment::{
     CheckpointStore, Interrupt, Manifest, MetricsWriter, RunFolder, SeedStreams, UserError, read_metrics,

@@ -221,7 +221,7 @@ fn plot(
     common: &CommonArgs,
     images: impl FnOnce(&Config) -> Result<Arc<Dataset>>,
 ) -> Result<String> {
-    let (config, records) = crate::plots::read_runs(runs)?;
+    let (config, records) = plots::read_runs(runs)?;
     let view = experiment::RunFolder::view(&runs[0])?;
     let newest = experiment::CheckpointStore::new(view.checkpoints(), 0).latest_intact(&Device::Cpu);
     let mut trainer = match newest {
@@ -232,7 +232,7 @@ fn plot(
         }
     };
     let folder = common.out.clone().unwrap_or_else(|| view.plots());
-    let paths = crate::plots::draw(&config, &records, trainer.as_mut(), &folder)?;
+    let paths = plots::draw(&config, &records, trainer.as_mut(), &folder)?;
     let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     Ok(paths.join("\n") + "\n")
 }

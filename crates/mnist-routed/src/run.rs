@@ -228,12 +228,8 @@ impl Session {
         let mut paths = Vec::new();
         if self.outputs.pictures {
             let config = trainer.config().clone();
-            paths = crate::plots::draw(
-                &config,
-                std::slice::from_ref(&records),
-                Some(trainer),
-                &self.folder.plots(),
-            )?;
+            paths =
+                plots::draw(&config, std::slice::from_ref(&records), Some(trainer), &self.folder.plots())?;
         }
         // the summary says that a run is done, so it comes last
         self.manifest.finish();

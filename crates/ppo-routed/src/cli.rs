@@ -138,7 +138,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         Verb::Plot { runs } => {
             refuse("plot", &common, outputs, &["--out"], DRAWN)?;
             let folder = common.out.clone();
-            let paths = crate::plots::plot(&runs, folder.as_deref())?;
+            let paths = plots::plot(&runs, folder.as_deref())?;
             lines(&paths)
         }
         Verb::Render { run, text } => {
@@ -153,7 +153,7 @@ fn dispatch(cli: Cli) -> Result<()> {
                 return Ok(experiment::print(&eval::play(&run, common.seed.unwrap_or(0))?)?);
             }
             refuse("render", &common, outputs, &["--out"], DRAWN)?;
-            let paths = crate::plots::render(&run, common.out.as_deref())?;
+            let paths = plots::render(&run, common.out.as_deref())?;
             lines(&paths)
         }
         Verb::Sweep(args) => {

@@ -251,8 +251,8 @@ impl Session {
         let run = self.folder.path().to_owned();
         let mut paths = Vec::new();
         if self.outputs.pictures {
-            paths.extend(crate::plots::plot(std::slice::from_ref(&run), None)?);
-            paths.extend(crate::plots::render(&run, None)?);
+            paths.extend(plots::plot(std::slice::from_ref(&run), None)?);
+            paths.extend(plots::render(&run, None)?);
         }
         // the summary says that a run is done, so it comes last
         self.manifest.finish();

@@ -75,9 +75,9 @@ pub(crate) fn percent(share: f64) -> f64 {
 #[derive(Clone, Debug)]
 pub struct Recipe {
     /// The network that is left in the end.
-    pub narrow: Architecture,
+    pub base: Architecture,
     /// The network that is trained.
-    pub wide: Architecture,
+    pub expanded: Architecture,
     /// Where what is learned.
     pub routing: Routing,
     /// The training documents.
@@ -98,46 +98,46 @@ impl Recipe {
         streams: SeedStreams,
         tokens: &[u16],
     ) -> Result<Self, Error> {
-        let narrow = config.architecture(dataset.vocabulary.size());
+        let base = config.architecture(dataset.vocabulary.size());
         let labels = dataset.labels(part.labelled, streams);
         let mut documents: Vec<usize> = (0..dataset.train.len()).collect();
-        let every: Vec<usize> = (0..narrow.n_layer).collect();
+        let every: Vec<usize> = (0..base.n_layer).collect();
         let RoutingSection { layers, extra_neurons, place, .. } = &config.routing;
-        let (wide, routing) = match (config.experiment.kind, part.method) {
-            (Experiment::Steer, _) => (narrow.clone(), Routing::Activations(steering(config, dataset)?)),
+        let (expanded, routing) = match (config.experiment.kind, part.method) {
+            (Experiment::Steer, _) => (base.clone(), Routing::Activations(steering(config, dataset)?)),
             (Experiment::Virology, _) => {
-                (narrow.clone(), Routing::Activations(localising(config, &narrow, tokens)))
+                (base.clone(), Routing::Activations(localising(config, &base, tokens)))
             }
-            (_, Method::Base | Method::Rmu) => (narrow.clone(), Routing::None),
+            (_, Method::Base | Method::Rmu) => (base.clone(), Routing::None),
             (_, Method::Pure) => {
                 documents.retain(|index| !labels[*index]);
-                (narrow.clone(), Routing::None)
+                (base.clone(), Routing::None)
             }
-            (_, Method::Control) => (narrow.expanded(layers, *extra_neurons), Routing::None),
+            (_, Method::Control) => (base.expanded(layers, *extra_neurons), Routing::None),
             (_, Method::Era) => {
-                let route = expanding(config, dataset, &narrow, &labels);
+                let route = expanding(config, dataset, &base, &labels);
                 let routing = match place {
                     Place::Activations => Routing::Activations(route),
                     Place::Parameters => Routing::Parameters(route),
                 };
-                (narrow.expanded(layers, *extra_neurons), routing)
+                (base.expanded(layers, *extra_neurons), routing)
             }
             (_, Method::Demix) => {
                 let neurons = config.model.d_mlp;
-                (narrow.expanded(&every, neurons), Routing::Experts { neurons })
+                (base.expanded(&every, neurons), Routing::Experts { neurons })
             }
         };
         if documents.is_empty() {
             return Err(Error::Setting(format!("{} has no document to train on", part.name())));
         }
-        Ok(Self { narrow, wide, routing, documents, labels })
+        Ok(Self { base, expanded, routing, documents, labels })
     }
 }
 
 /// New neurons for labelled documents' tokens.
-fn expanding(config: &Config, dataset: &Dataset, narrow: &Architecture, labels: &[bool]) -> TokenRoute {
+fn expanding(config: &Config, dataset: &Dataset, base: &Architecture, labels: &[bool]) -> TokenRoute {
     let routing = &config.routing;
-    let original = narrow.mlp_widths.first().copied().unwrap_or(0);
+    let original = base.mlp_widths.first().copied().unwrap_or(0);
     TokenRoute {
         point: HookPoint::MlpPost,
         layers: routing.layers.clone(),
@@ -170,8 +170,8 @@ fn steering(config: &Config, dataset: &Dataset) -> Result<TokenRoute, Error> {
 }
 
 /// The first neurons of some blocks for a list of tokens.
-fn localising(config: &Config, narrow: &Architecture, tokens: &[u16]) -> TokenRoute {
-    let mut table = vec![1.0; narrow.vocab_size];
+fn localising(config: &Config, base: &Architecture, tokens: &[u16]) -> TokenRoute {
+    let mut table = vec![1.0; base.vocab_size];
     for token in tokens {
         table[usize::from(*token)] = 0.0;
     }

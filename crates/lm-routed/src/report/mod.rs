@@ -79,7 +79,7 @@ pub(crate) fn write(folder: &RunFolder, config: &Config, out: Option<&Path>) -> 
             for push in &result.pushes {
                 writeln!(markdown, "**{:+}**: {}\n", push.strength, push.text.replace('\n', " "))?;
             }
-            crate::plots::pushes(&result).write_png(&target.path("pushes.png"))?;
+            plots::pushes(&result).write_png(&target.path("pushes.png"))?;
             (format!("{axis}\n\n{}\n{}", near.text(), pushes.text()), serde_json::to_value(&result)?)
         }
         Experiment::Virology => {
@@ -87,12 +87,12 @@ pub(crate) fn write(folder: &RunFolder, config: &Config, out: Option<&Path>) -> 
             let table = tables::localised(&result);
             target.table("localised", "Losses with and without the neurons", &table, &mut markdown)?;
             writeln!(markdown, "Tokens: {}", result.tokens.join(" "))?;
-            crate::plots::localised(&result).write_png(&target.path("localised.png"))?;
+            plots::localised(&result).write_png(&target.path("localised.png"))?;
             (table.text(), serde_json::to_value(&result)?)
         }
     };
     let records = read_metrics(&folder.metrics_path())?;
-    if let Some(figure) = crate::plots::training(&records) {
+    if let Some(figure) = plots::training(&records) {
         figure.write_png(&target.path("training.png"))?;
     }
     target.text("report.md", &markdown)?;
@@ -128,11 +128,11 @@ fn era(
         let first: Vec<&str> = routed.rows.iter().take(10).map(|row| row[0].as_str()).collect();
         writeln!(text, "most routed tokens: {}", first.join(" "))?;
     }
-    crate::plots::losses(&results, stories).write_png(&target.path("losses.png"))?;
+    plots::losses(&results, stories).write_png(&target.path("losses.png"))?;
     for (name, figure) in [
-        ("relearning.png", crate::plots::relearning(&results, stories)),
-        ("relearned.png", crate::plots::relearned(&results)),
-        ("labelled.png", crate::plots::labelled(&results)),
+        ("relearning.png", plots::relearning(&results, stories)),
+        ("relearned.png", plots::relearned(&results)),
+        ("labelled.png", plots::labelled(&results)),
     ] {
         if let Some(figure) = figure {
             figure.write_png(&target.path(name))?;

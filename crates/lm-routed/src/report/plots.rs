@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use ::plots::{BarChart, BarPanel, BarSeries, Colour, Figure, Panel, Scale, Series};
 use experiment::Record;
-use plots::{BarChart, BarPanel, BarSeries, Colour, Figure, Panel, Scale, Series};
 
 use super::tables::stage_names;
 use crate::evaluate::Losses;

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use ::plots::{Band, BarChart, BarPanel, BarSeries, Colour, Figure, Panel, ReferenceLine, Scale, Series};
 use anyhow::Result;
-use plots::{Band, BarChart, BarPanel, BarSeries, Colour, Figure, Panel, ReferenceLine, Scale, Series};
 
 use super::results::{Arm, Cell, Results};
 use super::statistics::Spread;
@@ -271,7 +271,7 @@ fn look(index: usize, arm: &Arm) -> (Colour, bool) {
 }
 
 fn reference_lines(results: &Results) -> Vec<ReferenceLine> {
-    results.rows.first().map(|row| crate::plots::ceilings(&row.planned.config)).unwrap_or_default()
+    results.rows.first().map(|row| plots::ceilings(&row.planned.config)).unwrap_or_default()
 }
 
 /// From just below the worst seed to the best return possible: an interval of few seeds may go far beyond.
