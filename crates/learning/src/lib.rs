@@ -5,7 +5,8 @@
 //! - [`Adam`]: Adam as in PyTorch (decoupled, coupled or no weight decay) whose moments can be saved;
 //! - [`global_norm`] and [`clip_grad_norm`]: gradient clipping on a [`candle_core::backprop::GradStore`];
 //! - [`require_finite`]: the check of losses and gradients that a training stops on;
-//! - [`kernels`]: the products and passes of which fused forward and backward passes are made.
+//! - [`kernels`]: the products and passes of which fused forward and backward passes are made, and [`lanes`]: how
+//!   a batch is split over threads and added up again.
 //!
 //! ```
 //! use candle_core::{Device, Tensor};
@@ -34,6 +35,7 @@ mod error;
 mod finite;
 pub mod init;
 pub mod kernels;
+pub mod lanes;
 mod parameters;
 
 pub use adam::{Adam, AdamConfig, WeightDecay};
