@@ -5,6 +5,7 @@
 //! - [`Adam`]: Adam as in PyTorch (decoupled, coupled or no weight decay) whose moments can be saved;
 //! - [`global_norm`] and [`clip_grad_norm`]: gradient clipping on a [`candle_core::backprop::GradStore`];
 //! - [`require_finite`]: the check of losses and gradients that a training stops on;
+//! - [`ops`]: layers and losses in candle operations whose gradients are all there and all right;
 //! - [`kernels`]: the products and passes of which fused forward and backward passes are made, and [`lanes`]: how
 //!   a batch is split over threads and added up again.
 //!
@@ -36,6 +37,7 @@ mod finite;
 pub mod init;
 pub mod kernels;
 pub mod lanes;
+pub mod ops;
 mod parameters;
 
 pub use adam::{Adam, AdamConfig, WeightDecay};
