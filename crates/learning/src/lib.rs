@@ -9,6 +9,8 @@
 //! - [`kernels`]: the products and passes of which fused forward and backward passes are made, and [`lanes`]: how
 //!   a batch is split over threads and added up again.
 //!
+//! [`Backend`] says which of the two a run takes.
+//!
 //! ```
 //! use candle_core::{Device, Tensor};
 //! use learning::{Adam, AdamConfig, Parameters, init};
@@ -31,6 +33,7 @@
 //! ```
 
 mod adam;
+mod backend;
 mod clip;
 mod error;
 mod finite;
@@ -41,6 +44,7 @@ pub mod ops;
 mod parameters;
 
 pub use adam::{Adam, AdamConfig, WeightDecay};
+pub use backend::Backend;
 pub use clip::{clip_grad_norm, global_norm};
 pub use error::LearningError;
 pub use finite::{NotFinite, require_finite};
