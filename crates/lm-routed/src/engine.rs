@@ -59,16 +59,7 @@ impl Model {
         backend: Backend,
     ) -> Result<Self, Error> {
         let device = parameters.get("embed.W_E")?.device().clone();
-        let fused = match backend {
-            Backend::Auto => device.is_cpu(),
-            Backend::Fused if !device.is_cpu() => {
-                let message =
-                    "train.backend = \"fused\" computes on the CPU only: use \"auto\" or \"candle\"";
-                return Err(Error::Setting(message.to_owned()));
-            }
-            Backend::Fused => true,
-            Backend::Candle => false,
-        };
+        let fused = backend.is_fused_on(&device)?;
         let passes = if fused {
             Passes::Fused(Box::new(FusedModel::new(architecture, tokens, threads)))
         } else {

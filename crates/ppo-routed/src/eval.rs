@@ -12,7 +12,6 @@ use policies::fused::FusedPolicy;
 use rayon::ThreadPoolBuilder;
 use serde_json::json;
 
-use crate::learner::is_fused;
 use crate::losses::log_softmax;
 use crate::rollout::{Actor, ForwardCache};
 use crate::{Config, Evaluation, Evaluator, Supervision, checkpoint};
@@ -71,7 +70,7 @@ fn scores(
     seeds: impl Iterator<Item = u64>,
 ) -> Result<Vec<(String, Vec<Evaluation>)>> {
     let supervision = Supervision::new(config.train.method, config.env.id.kinds())?;
-    let fused = if is_fused(config.train.backend, device)? {
+    let fused = if config.train.backend.is_fused_on(device)? {
         Some(FusedPolicy::new(policy.config(), policy.parameters())?)
     } else {
         None

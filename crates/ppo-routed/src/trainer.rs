@@ -13,9 +13,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::evaluate::{Evaluation, Evaluator};
-use crate::learner::{
-    Batch, FusedLearner, LossWeights, Losses, PolicyLoss, RolloutLoss, is_fused, reference_gradient,
-};
+use crate::learner::{Batch, FusedLearner, LossWeights, Losses, PolicyLoss, RolloutLoss, reference_gradient};
 use crate::losses::normalise;
 use crate::metrics::{GradientStep, RoutingShares, UpdateReport};
 use crate::rollout::{Actor, ForwardCache, RolloutSeeds, Shard, WholeRollout};
@@ -113,7 +111,7 @@ impl Trainer {
         let policy_config =
             supervision.policy_config(probe.single_observation_space(), probe.single_action_space())?;
         let policy = Policy::new(policy_config, &mut streams.stream("init"), device)?;
-        let fused = is_fused(config.train.backend, device)?;
+        let fused = config.train.backend.is_fused_on(device)?;
         let adam_config = AdamConfig {
             eps: if config.train.algo == Algo::Ppo { 1e-5 } else { 1e-8 },
             ..Default::default()

@@ -46,7 +46,8 @@ impl Case {
         let mut unique = UniqueRows::new(PLANES * CELLS);
         let mut samples = Samples::new(SAMPLES, 1);
         for i in 0..SAMPLES {
-            let row: Vec<f32> = (0..PLANES * CELLS).map(|_| f32::from(u8::from(rng.random_bool(0.3)))).collect();
+            let row: Vec<f32> =
+                (0..PLANES * CELLS).map(|_| f32::from(u8::from(rng.random_bool(0.3)))).collect();
             samples.rows[i] = unique.insert_dense(&row);
             samples.actions[i] = rng.random_range(0..ACTIONS as u8);
             // far from what the policy says, so that a clipped sample would show
@@ -79,7 +80,8 @@ impl Case {
 fn every_method_trains_what_its_table_says() {
     for kinds in [2, 3] {
         for method in Method::ALL {
-            for policy_loss in [PolicyLoss::Reinforce, PolicyLoss::Ppo { clip_coef: 5.0, clip_vloss: false }] {
+            for policy_loss in [PolicyLoss::Reinforce, PolicyLoss::Ppo { clip_coef: 5.0, clip_vloss: false }]
+            {
                 let mut case = Case::new(method, kinds);
                 let (routes, parameters): (RouteTable, Parameters) =
                     (case.supervision.routes().clone(), case.parameters.clone());

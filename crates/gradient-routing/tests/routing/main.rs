@@ -7,6 +7,7 @@ mod gradient_flow;
 mod parameter_routing;
 mod properties;
 mod route_table;
+mod table_routing;
 
 use candle_core::{Tensor, Var};
 

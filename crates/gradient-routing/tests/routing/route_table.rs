@@ -181,7 +181,21 @@ fn expected_flow_follows_weights_and_site() -> Outcome {
 fn table_prints_as_markdown() -> Outcome {
     let table = experts(Site::Parameters(Semantics::Frozen))?
         .with_profiles(vec![profile("first", &[0, 2]), profile("a|b", &[])])?;
-    insta::assert_snapshot!(table.to_markdown(), @"");
+    insta::assert_snapshot!(table.to_markdown(), @r"
+    Gradient weights at parameters, where 0 freezes:
+
+    | class | loss | expert 0 | expert 1 | gate |
+    |---|---|---|---|---|
+    | unlabelled | 1 | 1 | 1 | 1 |
+    | first | 1 | 1 | 0 | 0 |
+    | left out | 0 | 1 | 1 | 1 |
+    | masked | 2 | 1, forward 0 | -0.5 | 0 |
+
+    | profile | expert 0 | expert 1 | gate |
+    |---|---|---|---|
+    | first | kept |  | kept |
+    | a\|b |  |  |  |
+    ");
     assert_eq!(table.to_string(), table.to_markdown());
     Ok(())
 }
