@@ -37,29 +37,48 @@ impl Header {
     }
 }
 
-/// The trainer's state after an update.
-pub(crate) fn checkpoint(trainer: &Trainer, seconds: f64) -> Result<Checkpoint, Error> {
-    let header = Header {
-        update: trainer.update,
-        seed: trainer.seed,
-        seconds,
-        config: trainer.config().clone(),
-        shuffle: trainer.shuffle.clone(),
-    };
-    let mut tensors = BTreeMap::new();
-    for (name, tensor) in trainer.policy.parameters().snapshot()? {
-        tensors.insert(format!("{POLICY}{name}"), tensor);
+impl Trainer {
+    /// Everything that changes, to go on from later; `seconds` is the time spent so far.
+    ///
+    /// # Errors
+    /// Fails where a state cannot be written down.
+    pub fn checkpoint(&self, seconds: f64) -> Result<Checkpoint, Error> {
+        let header = Header {
+            update: self.update,
+            seed: self.seed,
+            seconds,
+            config: self.config().clone(),
+            shuffle: self.shuffle.clone(),
+        };
+        let mut tensors = BTreeMap::new();
+        for (name, tensor) in self.policy.parameters().snapshot()? {
+            tensors.insert(format!("{POLICY}{name}"), tensor);
+        }
+        for (name, tensor) in self.adam.state()? {
+            tensors.insert(format!("{ADAM}{name}"), tensor);
+        }
+        let shards: Result<Vec<ShardState>, Error> = self.shards.iter().map(Shard::save_state).collect();
+        let shards = serde_json::to_vec(&shards?).map_err(|e| Error::State(e.to_string()))?;
+        let len = shards.len();
+        tensors.insert(SHARDS.to_owned(), Tensor::from_vec(shards, len, &Device::Cpu)?);
+        let header = serde_json::to_value(header).map_err(|e| Error::State(e.to_string()))?;
+        Ok(Checkpoint { header, tensors })
     }
-    for (name, tensor) in trainer.adam.state()? {
-        tensors.insert(format!("{ADAM}{name}"), tensor);
+
+    /// A trainer that goes on exactly where `checkpoint` was taken by [`Trainer::checkpoint`].
+    ///
+    /// # Errors
+    /// Fails where the checkpoint is of another run, policy or environment.
+    pub fn resume_with_envs(
+        config: &Config,
+        make_env: impl Fn(usize, usize) -> Result<Box<dyn VectorEnv>, EnvError>,
+        checkpoint: &Checkpoint,
+        threads: usize,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        let path = Path::new("the checkpoint");
+        Ok(restore(checkpoint, path, config, &make_env, threads, device)?.0)
     }
-    let shards: Result<Vec<ShardState>, Error> = trainer.shards.iter().map(Shard::save_state).collect();
-    let shards = shards?;
-    let shards = serde_json::to_vec(&shards).map_err(|e| Error::State(e.to_string()))?;
-    let len = shards.len();
-    tensors.insert(SHARDS.to_owned(), Tensor::from_vec(shards, len, &Device::Cpu)?);
-    let header = serde_json::to_value(header).map_err(|e| Error::State(e.to_string()))?;
-    Ok(Checkpoint { header, tensors })
 }
 
 /// A trainer that goes on exactly where the checkpoint was taken.
