@@ -58,7 +58,7 @@ impl Trainer {
             tensors.insert(format!("{ADAM}{name}"), tensor);
         }
         let shards: Result<Vec<ShardState>, Error> = self.shards.iter().map(Shard::save_state).collect();
-        let shards = serde_json::to_vec(&shards?).map_err(|e| Error::State(e.to_string()))?;
+        let shards = ShardState::to_json(&shards?)?.into_bytes();
         let len = shards.len();
         tensors.insert(SHARDS.to_owned(), Tensor::from_vec(shards, len, &Device::Cpu)?);
         let header = serde_json::to_value(header).map_err(|e| Error::State(e.to_string()))?;
@@ -96,8 +96,8 @@ pub(crate) fn restore(
     }
     let broken = |what: String| Error::State(format!("{}: {what}", path.display()));
     let shards = checkpoint.tensors.get(SHARDS).ok_or_else(|| broken(format!("it lacks {SHARDS}")))?;
-    let shards: Vec<ShardState> =
-        serde_json::from_slice(&shards.to_vec1::<u8>()?).map_err(|e| broken(format!("{SHARDS}: {e}")))?;
+    let shards = ShardState::from_json(&shards.to_vec1::<u8>()?)
+        .map_err(|error| broken(format!("{SHARDS}: {error}")))?;
     let mut trainer =
         Trainer::with_shards(config, make_env, header.seed, threads, Some(shards.len()), device)?;
     if trainer.shards.len() != shards.len() {
