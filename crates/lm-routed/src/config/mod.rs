@@ -5,15 +5,15 @@ mod sections;
 
 use experiment::{Faults, Settings};
 use serde::{Deserialize, Serialize};
+use transformer::{Architecture, Backend, Norm, Position};
 
 pub use sections::{
-    Backend, CheckpointSection, CoherenceSection, DataSection, EvalSection, Experiment, ExperimentSection,
+    CheckpointSection, CoherenceSection, DataSection, EvalSection, Experiment, ExperimentSection,
     LocaliseSection, ModelSection, Place, RetrainSection, RmuSection, RoutingSection, Rule, SteerSection,
     TrainSection,
 };
 
 use crate::methods::Method;
-use crate::model::{Architecture, Norm, Position};
 
 /// All settings of `lm-routed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,8 +7,8 @@ use learning::Parameters;
 use rand::RngExt;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
+use crate::backend::Backend;
 use crate::batch::Batch;
-use crate::config::Backend;
 use crate::engine::Model;
 use crate::model::{
     Architecture, ChannelWeights, HookPoint, Hooks, Intervention, Norm, Position, copied, initial,
