@@ -1,6 +1,8 @@
 //! The options that every binary has, and its answer to a wrong command line.
+mod options;
+
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
@@ -8,6 +10,8 @@ use clap::Args;
 use crate::device::DeviceArg;
 use crate::report::{UserError, report};
 use crate::terminal::unless_left;
+
+pub use options::{GivenOptions, OutputArgs};
 
 /// The options that every binary and every verb has; flatten it into the parser.
 #[derive(Args, Clone, Debug, Default)]
@@ -50,6 +54,20 @@ impl CommonArgs {
             }
         }
         Self { set, ..self }
+    }
+
+    /// The threads to compute with.
+    pub fn thread_count(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.threads.unwrap_or_else(cores)
+    }
+
+    /// The folder of a run with a seed: `--out`, or `runs/NAME-seedN` with the name of the config file or else
+    /// `name`.
+    pub fn run_folder(&self, seed: u64, name: impl FnOnce() -> String) -> PathBuf {
+        let file = || self.config.as_deref().and_then(Path::file_stem);
+        let name = || file().map_or_else(name, |stem| stem.to_string_lossy().into_owned());
+        self.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("{}-seed{seed}", name())))
     }
 }
 

@@ -64,11 +64,6 @@ impl From<transformer::Error> for Error {
     /// What the user can change is said in the words of the settings.
     fn from(error: transformer::Error) -> Self {
         match error {
-            transformer::Error::FusedOffCpu => {
-                let message =
-                    "train.backend = \"fused\" computes on the CPU only: use \"auto\" or \"candle\"";
-                Self::Setting(message.to_owned())
-            }
             transformer::Error::Header { .. } => Self::State(error.to_string()),
             other => Self::Transformer(other),
         }

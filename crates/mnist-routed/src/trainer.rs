@@ -13,7 +13,7 @@ use crate::data::{Batch, Dataset, Images};
 use crate::evaluate::{Evaluation, Tally};
 use crate::fused::FusedLearner;
 use crate::reference::ReferenceLearner;
-use crate::{Architecture, Backend, Config, Error, Losses, Objective, Reconstruction, State, StepReport};
+use crate::{Architecture, Config, Error, Losses, Objective, Reconstruction, State, StepReport};
 
 /// An autoencoder and its certificates in training, with everything that changes.
 pub struct Trainer {
@@ -67,17 +67,7 @@ impl Trainer {
         let streams = SeedStreams::new(seed);
         let objective = Objective::new(config);
         let architecture = Architecture::new(config, &objective, dataset.train.pixels);
-        let fused = match config.train.backend {
-            Backend::Auto => device.is_cpu(),
-            Backend::Fused if !device.is_cpu() => {
-                return Err(Error::Setting(
-                    "train.backend = \"fused\" runs on the CPU only: use \"auto\", or --device cpu"
-                        .to_owned(),
-                ));
-            }
-            Backend::Fused => true,
-            Backend::Candle => false,
-        };
+        let fused = config.train.backend.is_fused_on(device)?;
         let parameters = architecture.initial(&mut streams.stream("init"), device)?;
         let decay = config.train.weight_decay;
         let learner = if fused {
@@ -156,8 +146,7 @@ impl Trainer {
     /// of the epoch alone.
     ///
     /// # Errors
-    /// Fails where a loss or the gradient is not finite. The step was taken all the same, so that the networks are
-    /// of no use then.
+    /// Fails where a loss or the gradient is not finite; the networks are then as they were.
     pub fn update(&mut self) -> Result<UpdateReport, Error> {
         let began = Instant::now();
         let (epoch, rest) = (self.update / self.updates_per_epoch(), self.update % self.updates_per_epoch());
@@ -172,14 +161,18 @@ impl Trainer {
         let size = self.config.train.batch_size;
         let start = rest as usize * size;
         let batch = Batch { images, indices: &self.order.1[start..(start + size).min(images.len())] };
-        let lr = self.config.train.learning_rate;
         let StepReport { losses, grad_norm } = match &mut self.learner {
-            Learner::Fused(learner) => self.pool.install(|| learner.step(batch, lr)),
-            Learner::Candle(learner) => learner.step(batch, lr)?,
+            Learner::Fused(learner) => self.pool.install(|| learner.gradient(batch)),
+            Learner::Candle(learner) => learner.gradient(batch)?,
         };
         let mut watched = losses.named(&self.objective.split);
         watched.push(("the gradient's norm".to_owned(), grad_norm));
         require_finite(&watched).map_err(|fault| Error::NotFinite { update: self.update + 1, fault })?;
+        let lr = self.config.train.learning_rate;
+        match &mut self.learner {
+            Learner::Fused(learner) => self.pool.install(|| learner.step(lr)),
+            Learner::Candle(learner) => learner.step(lr)?,
+        }
         self.update += 1;
         let (images, seconds) = (batch.indices.len(), began.elapsed().as_secs_f64());
         Ok(UpdateReport { losses, grad_norm, images, seconds })

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
-use learning::{Adam, Parameters, clip_grad_norm};
+use learning::{Adam, Backend, Parameters, clip_grad_norm};
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::backend::Backend;
 use crate::batch::{Batch, StepLoss};
 use crate::fused::{FusedModel, ResidualLoss};
 use crate::model::{Architecture, Hooks, reference};
@@ -43,12 +42,7 @@ impl Model {
         backend: Backend,
     ) -> Result<Self, Error> {
         let device = parameters.get("embed.W_E")?.device().clone();
-        let fused = match backend {
-            Backend::Auto => device.is_cpu(),
-            Backend::Fused if !device.is_cpu() => return Err(Error::FusedOffCpu),
-            Backend::Fused => true,
-            Backend::Candle => false,
-        };
+        let fused = backend.is_fused_on(&device)?;
         let passes = if fused {
             Passes::Fused(Box::new(FusedModel::new(architecture, tokens, threads)))
         } else {

@@ -4,9 +4,6 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The fused passes were asked for parameters that are not on the CPU.
-    #[error("the fused passes compute on the CPU only: use the backend `auto` or `candle`")]
-    FusedOffCpu,
     /// A parameter that is not what the passes expect.
     #[error("the parameter {0} is not of this model, on the CPU and of type f32")]
     Parameter(String),

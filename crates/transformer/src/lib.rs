@@ -37,7 +37,6 @@
 //! # }
 //! ```
 
-mod backend;
 mod batch;
 mod engine;
 mod error;
@@ -46,11 +45,11 @@ pub mod generate;
 mod model;
 mod network;
 
-pub use backend::Backend;
 pub use batch::{Batch, StepLoss};
 pub use engine::{Model, ParameterWeights};
 pub use error::Error;
 pub use fused::ResidualLoss;
+pub use learning::Backend;
 pub use model::{
     Architecture, ChannelWeights, HookPoint, Hooks, Intervention, Norm, Position, ablated, copied, expanded,
     from_map, initial,

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
-use learning::Parameters;
+use learning::{Backend, Parameters};
 use serde_json::Value;
 
 use crate::Error;
-use crate::backend::Backend;
 use crate::engine::Model;
 use crate::model::{Architecture, copied, from_map};
 

@@ -4,8 +4,9 @@ mod check;
 mod sections;
 
 use experiment::{Faults, Settings};
+use learning::Backend;
 use serde::{Deserialize, Serialize};
-use transformer::{Architecture, Backend, Norm, Position};
+use transformer::{Architecture, Norm, Position};
 
 pub use sections::{
     CheckpointSection, CoherenceSection, DataSection, EvalSection, Experiment, ExperimentSection,

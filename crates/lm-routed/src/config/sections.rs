@@ -1,7 +1,8 @@
 //! The sections of a config file.
 
+use learning::Backend;
 use serde::{Deserialize, Serialize};
-use transformer::{Backend, Norm, Position};
+use transformer::{Norm, Position};
 
 use crate::methods::Method;
 

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use candle_core::Device;
-use learning::Parameters;
+use learning::{Backend, Parameters};
 use rand::RngExt;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
-use crate::backend::Backend;
 use crate::batch::Batch;
 use crate::engine::Model;
 use crate::model::{

@@ -1,0 +1,193 @@
+//! Going on with a run: what is checked before anything is changed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use candle_core::{Device, Tensor};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::program::{BuildContext, Program, Training as _};
+use super::run::{Outputs, Run, Saved};
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint_store::CheckpointStore;
+use crate::config::load;
+use crate::device::DeviceArg;
+use crate::manifest::Manifest;
+use crate::metrics::{MetricsWriter, read_metrics};
+use crate::report::UserError;
+use crate::run_folder::RunFolder;
+
+/// A checkpoint to go on from.
+#[derive(Clone, Debug)]
+pub struct ResumePoint {
+    program: &'static str,
+    /// Its file.
+    pub path: PathBuf,
+    /// Updates done.
+    pub update: u64,
+    /// The run's seed.
+    pub seed: u64,
+    /// Seconds spent so far.
+    pub seconds: f64,
+    /// The tensors by name.
+    pub tensors: BTreeMap<String, Tensor>,
+    header: Value,
+}
+
+impl ResumePoint {
+    /// A checkpoint of `P` that was read from a file.
+    ///
+    /// # Errors
+    /// Fails where it is another program's.
+    pub fn new<P: Program>(path: PathBuf, checkpoint: Checkpoint) -> Result<Self> {
+        #[derive(serde::Deserialize)]
+        struct Common {
+            update: u64,
+            seed: u64,
+            seconds: f64,
+        }
+        let Checkpoint { header, tensors } = checkpoint;
+        let Common { update, seed, seconds } = header_of(&header, &path, P::NAME)?;
+        Ok(Self { program: P::NAME, path, update, seed, seconds, tensors, header })
+    }
+
+    /// The newest intact checkpoint of a run, if it has one.
+    ///
+    /// # Errors
+    /// Fails where it is another program's.
+    pub fn newest<P: Program>(run: &RunFolder) -> Result<Option<Self>> {
+        let newest = CheckpointStore::new(run.checkpoints(), 0).latest_intact(&Device::Cpu);
+        newest.map(|(path, checkpoint)| Self::new::<P>(path, checkpoint)).transpose()
+    }
+
+    /// The checkpoint asked for, or else the newest intact one of a run.
+    ///
+    /// # Errors
+    /// Fails where that is not there, damaged, or another program's.
+    pub fn asked_or_newest<P: Program>(run: &RunFolder, asked: Option<&Path>) -> Result<Self> {
+        if let Some(path) = asked {
+            return Self::new::<P>(path.to_owned(), Checkpoint::load(path, &Device::Cpu)?);
+        }
+        Self::newest::<P>(run)?.ok_or_else(|| {
+            let message = format!("{} has no intact checkpoint", run.path().display());
+            UserError::failed(message)
+                .with_hint("`train` writes one as often as checkpoint.every says")
+                .into()
+        })
+    }
+
+    /// What the program itself has put into the header.
+    ///
+    /// # Errors
+    /// Fails where it is not there, or is of another form.
+    pub fn header<T: DeserializeOwned>(&self) -> Result<T> {
+        header_of(&self.header, &self.path, self.program)
+    }
+
+    /// The tensors whose names begin with `prefix`, without it.
+    pub fn tensors_under(&self, prefix: &str) -> BTreeMap<String, Tensor> {
+        let named = self.tensors.iter();
+        named
+            .filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_owned(), tensor.clone())))
+            .collect()
+    }
+
+    /// The file, for messages.
+    pub fn origin(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// Refuses a checkpoint that was written under other settings.
+    ///
+    /// # Errors
+    /// Fails where it was.
+    pub fn require_config<C: PartialEq + DeserializeOwned>(&self, config: &C) -> Result<()> {
+        #[derive(serde::Deserialize)]
+        struct Settings<C> {
+            config: C,
+        }
+        let saved: Settings<C> = self.header()?;
+        if saved.config == *config {
+            return Ok(());
+        }
+        let fault = format!("{} was written under another config.toml", self.origin());
+        Err(does_not_fit(&format!("{fault}: restore the run's")).into())
+    }
+}
+
+fn header_of<T: DeserializeOwned>(header: &Value, path: &Path, program: &str) -> Result<T> {
+    T::deserialize(header).map_err(|error| {
+        let fault = format!("{} has no header of a {program} run: {error}", path.display());
+        does_not_fit(&fault).into()
+    })
+}
+
+fn does_not_fit(fault: &str) -> UserError {
+    UserError::failed(format!("the checkpoint does not fit this run: {fault}"))
+}
+
+impl<'p, P: Program> Run<'p, P> {
+    /// Goes on with an interrupted run from its newest intact checkpoint, exactly as if it had not been interrupted.
+    /// Without `threads`, it computes with as many as before.
+    ///
+    /// # Errors
+    /// Fails where the folder is in use or holds no run, the run is finished already, or its files are not what they
+    /// were; nothing has been changed then.
+    pub fn resume(program: &'p P, path: &Path, threads: Option<usize>, outputs: Outputs) -> Result<Self> {
+        let folder = RunFolder::open(path)?;
+        let config: P::Config = load(Some(&folder.config_path()), &[])?;
+        let mut manifest = Manifest::read(&folder.manifest_path())?;
+        if folder.summary_path().exists() {
+            let message = format!("the run in {} is finished", path.display());
+            let hint = format!("{} work on a finished run", P::READERS);
+            return Err(UserError::usage(message).with_hint(hint).into());
+        }
+        let device: DeviceArg = manifest.device.parse().context("the device in manifest.json")?;
+        let device = device.open()?;
+        let threads = threads.unwrap_or(manifest.threads);
+        let cx = BuildContext { seed: manifest.seed, threads, device: &device, folder: path };
+        let point = ResumePoint::newest::<P>(&folder)?;
+        let training = if let Some(point) = &point {
+            point.require_config(&config)?;
+            program.rewind(&config, &BuildContext { seed: point.seed, ..cx }, point)?
+        } else {
+            program.restart(&config, &cx)?.ok_or_else(|| {
+                let message = format!("{} has no intact checkpoint to go on from", path.display());
+                UserError::failed(message).with_hint("remove the folder and start the run again")
+            })?
+        };
+        let update = training.position().update;
+        let untrained = !has_record(&folder.metrics_path(), update)?;
+        program.prepare_folder(&folder)?;
+        let metrics = MetricsWriter::resume(&folder.metrics_path(), update)?;
+        program.cut_back(&folder, update)?;
+        manifest.resume();
+        folder.write_json("manifest.json", &manifest)?;
+        let seconds = point.map_or(0.0, |point| point.seconds);
+        Self::over(
+            program,
+            &config,
+            training,
+            Saved { folder, manifest, metrics, seconds, untrained },
+            outputs,
+        )
+    }
+}
+
+/// Whether the metrics have a record of an update: they must have one but for update 0, at which a run may have been
+/// cut off before it had written anything.
+fn has_record(metrics: &Path, update: u64) -> Result<bool> {
+    if update == 0 && !metrics.exists() {
+        return Ok(false);
+    }
+    let found = read_metrics(metrics)?.iter().any(|record| record.update == update);
+    if update > 0 && !found {
+        let message = format!("{} has no record of update {update}, the last one saved", metrics.display());
+        return Err(UserError::failed(message)
+            .with_hint("restore it from a copy, or start the run again")
+            .into());
+    }
+    Ok(found)
+}

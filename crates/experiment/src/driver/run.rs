@@ -1,0 +1,266 @@
+//! A run, from its folder to its summary.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::program::{
+    BuildContext, Due, Finished, FinishedRun, Position, Program, Report, State, Training as _,
+};
+use super::progress::Watch;
+use super::stage::{Stage, interrupted};
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint_store::CheckpointStore;
+use crate::cli::CommonArgs;
+use crate::config::to_toml;
+use crate::device::DeviceArg;
+use crate::interrupt::{Interrupt, install};
+use crate::manifest::Manifest;
+use crate::metrics::{MetricsWriter, read_metrics, write_csv};
+use crate::report::UserError;
+use crate::run_folder::RunFolder;
+use crate::tensorboard::EventWriter;
+
+/// What a run writes beside the run folder's own files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outputs {
+    /// `metrics.csv` at the end.
+    pub csv: bool,
+    /// Event files for `TensorBoard`.
+    pub tensorboard: bool,
+    /// The pictures at the end.
+    pub pictures: bool,
+}
+
+/// A run to be started.
+#[derive(Clone, Debug)]
+pub struct RunRequest<C> {
+    /// The settings.
+    pub config: C,
+    /// The seed of every random stream.
+    pub seed: u64,
+    /// The run folder, which must not hold anything yet.
+    pub folder: PathBuf,
+    /// Threads to compute with.
+    pub threads: usize,
+    /// Where the tensors live.
+    pub device: DeviceArg,
+    /// What else to write.
+    pub outputs: Outputs,
+}
+
+impl<C> RunRequest<C> {
+    /// What the command line asks for: seed 0 and `runs/NAME-seedN` where it does not say, with the name of the config
+    /// file or else the program's.
+    pub fn new<P: Program<Config = C>>(
+        program: &P,
+        config: C,
+        common: &CommonArgs,
+        outputs: Outputs,
+    ) -> Self {
+        let seed = common.seed.unwrap_or(0);
+        let folder = common.run_folder(seed, || program.run_name(&config));
+        Self { config, seed, folder, threads: common.thread_count(), device: common.device, outputs }
+    }
+}
+
+/// A run that this process is at work on.
+pub struct Run<'p, P: Program> {
+    program: &'p P,
+    training: P::Training,
+    /// The settings as they stand in a checkpoint's header.
+    config: Value,
+    saved: Saved,
+    store: CheckpointStore,
+    events: Option<EventWriter>,
+    interrupt: Interrupt,
+    started: Instant,
+    outputs: Outputs,
+}
+
+/// What a run has on disk, and how it stands there.
+pub(super) struct Saved {
+    pub(super) folder: RunFolder,
+    pub(super) manifest: Manifest,
+    pub(super) metrics: MetricsWriter,
+    /// Seconds spent by the processes before this one.
+    pub(super) seconds: f64,
+    /// Whether there is no record yet.
+    pub(super) untrained: bool,
+}
+
+impl<'p, P: Program> Run<'p, P> {
+    /// Begins a run in a folder of its own.
+    ///
+    /// # Errors
+    /// Fails where the training cannot be built, in which case there is no folder, or the folder is in use.
+    pub fn create(program: &'p P, request: &RunRequest<P::Config>) -> Result<Self> {
+        let RunRequest { config, seed, threads, outputs, .. } = request;
+        let device = request.device.open()?;
+        let cx = BuildContext { seed: *seed, threads: *threads, device: &device, folder: &request.folder };
+        let training = program.build(config, &cx)?;
+        let folder = RunFolder::create(&request.folder)?;
+        folder.write_text("config.toml", &to_toml(config)?)?;
+        program.prepare_folder(&folder)?;
+        let manifest = Manifest::new(P::NAME, P::VERSION, *seed, *threads, &request.device);
+        folder.write_json("manifest.json", &manifest)?;
+        let metrics = MetricsWriter::create(&folder.metrics_path())?;
+        let saved = Saved { folder, manifest, metrics, seconds: 0.0, untrained: true };
+        Self::over(program, config, training, saved, *outputs)
+    }
+
+    pub(super) fn over(
+        program: &'p P,
+        config: &P::Config,
+        training: P::Training,
+        saved: Saved,
+        outputs: Outputs,
+    ) -> Result<Self> {
+        let events =
+            outputs.tensorboard.then(|| EventWriter::create(&saved.folder.path().join("tensorboard")));
+        Ok(Self {
+            store: CheckpointStore::new(saved.folder.checkpoints(), program.checkpoints_kept(config)),
+            config: serde_json::to_value(config).context("the settings as JSON")?,
+            events: events.transpose()?,
+            interrupt: install()?,
+            started: Instant::now(),
+            program,
+            training,
+            saved,
+            outputs,
+        })
+    }
+
+    /// Stops when `interrupt` says so, and not at Ctrl-C.
+    pub fn interrupted_by(self, interrupt: Interrupt) -> Self {
+        Self { interrupt, ..self }
+    }
+
+    /// Trains to the end, tells `watch` how far it is, and returns the text for the user.
+    ///
+    /// # Errors
+    /// Fails where training breaks down, a file cannot be written, or the run is interrupted; what is needed to go on
+    /// is saved by then.
+    pub fn drive(mut self, watch: &mut dyn Watch) -> Result<String> {
+        let position = self.training.position();
+        if self.saved.untrained && position.update == 0 && self.training.due(Due::Evaluation) {
+            let report = self.training.evaluate()?;
+            self.log(position, &report.values)?;
+        }
+        watch.begin(position.step, position.steps_total);
+        let trained = self.train(watch);
+        watch.end();
+        trained?;
+        self.finish()
+    }
+
+    fn train(&mut self, watch: &mut dyn Watch) -> Result<()> {
+        let mut message = String::new();
+        self.between_updates(watch)?;
+        loop {
+            let before = self.training.position();
+            if before.update >= before.updates_total {
+                return Ok(());
+            }
+            let began = Instant::now();
+            let Report { mut values, message: mut news } =
+                self.training.update().with_context(|| self.store.last_checkpoint_message())?;
+            let position = self.training.position();
+            let speed = (position.step - before.step) as f64 / began.elapsed().as_secs_f64();
+            values.push(("charts/SPS".to_owned(), speed));
+            let last = position.update >= position.updates_total;
+            let evaluated = last || self.training.due(Due::Evaluation);
+            if evaluated {
+                let report = self.training.evaluate()?;
+                values.extend(report.values);
+                news = report.message.or(news);
+            }
+            self.log(position, &values)?;
+            if evaluated {
+                // so that `plot` draws a run that is still going on
+                self.saved.metrics.flush()?;
+            }
+            message = news.unwrap_or(message);
+            watch.update(position.step, speed, &message);
+            let stop = self.interrupt.requested();
+            if last || stop || self.training.due(Due::Checkpoint) {
+                self.save(position).with_context(|| self.store.last_checkpoint_message())?;
+            }
+            if stop && !last {
+                let Position { update, updates_total, .. } = position;
+                let after = format!("update {update} of {updates_total}; saved");
+                return Err(interrupted(P::NAME, &self.saved.folder, &after).into());
+            }
+            self.between_updates(watch)?;
+        }
+    }
+
+    fn between_updates(&mut self, watch: &mut dyn Watch) -> Result<()> {
+        let mut stage =
+            Stage { program: P::NAME, folder: &self.saved.folder, interrupt: &self.interrupt, watch };
+        self.training.between_updates(&mut stage).map_err(|error| {
+            // an error for the user says itself how to go on
+            if error.is::<UserError>() { error } else { error.context(self.store.last_checkpoint_message()) }
+        })
+    }
+
+    fn seconds(&self) -> f64 {
+        self.saved.seconds + self.started.elapsed().as_secs_f64()
+    }
+
+    fn log(&mut self, position: Position, values: &[(String, f64)]) -> Result<()> {
+        let values: Vec<(&str, f64)> = values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        self.saved.metrics.log(position.step, position.update, &values)?;
+        if let Some(events) = &mut self.events {
+            for (name, value) in values.iter().filter(|(_, value)| value.is_finite()) {
+                events.scalar(name, position.step, *value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn save(&mut self, position: Position) -> Result<()> {
+        // metrics first, so that no checkpoint is ahead of them
+        self.saved.metrics.sync()?;
+        if let Some(events) = &mut self.events {
+            events.flush()?;
+        }
+        let State { mut header, tensors } = self.training.state()?;
+        let common = [
+            ("update", Value::from(position.update)),
+            ("seed", Value::from(self.saved.manifest.seed)),
+            ("seconds", Value::from(self.seconds())),
+            ("config", self.config.clone()),
+        ];
+        let object =
+            header.as_object_mut().context("the header of a training's state must be a JSON object")?;
+        object.extend(common.map(|(key, value)| (key.to_owned(), value)));
+        self.store.save(position.update, &Checkpoint { header, tensors })?;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<String> {
+        self.saved.metrics.sync()?;
+        let seconds = self.seconds();
+        let Saved { folder, manifest, .. } = &mut self.saved;
+        let records = read_metrics(&folder.metrics_path())?;
+        if self.outputs.csv {
+            write_csv(&records, &folder.path().join("metrics.csv"))?;
+        }
+        let run = FinishedRun {
+            folder,
+            seed: manifest.seed,
+            seconds,
+            records: &records,
+            pictures: self.outputs.pictures,
+        };
+        let Finished { summary, text } = self.program.finish(&mut self.training, &run)?;
+        manifest.finish();
+        folder.write_json("manifest.json", manifest)?;
+        // the summary says that a run is done, so it comes last
+        folder.write_json("summary.json", &summary)?;
+        Ok(text)
+    }
+}
