@@ -38,7 +38,6 @@ mod checkpoint;
 mod checkpoint_store;
 mod cli;
 mod config;
-mod crc32c;
 mod device;
 pub mod driver;
 mod error;
