@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use ::plots::{Band, BarChart, BarPanel, BarSeries, Colour, Figure, Panel, ReferenceLine, Scale, Series};
 use anyhow::Result;
+use experiment::sweep::Spread;
 
 use super::results::{Arm, Cell, Results};
-use super::statistics::Spread;
 use super::tables::{leaders, percent, steps};
 use crate::{Method, plots};
 

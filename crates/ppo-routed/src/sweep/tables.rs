@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use experiment::sweep::{Spread, difference};
 
 use super::results::{Cell, Results};
-use super::statistics::{Spread, difference};
 use crate::{Method, PolicyName};
 
 /// Writes `results.csv` (a line a run), `table.csv` (a line a method and level), `differences.csv`, `curves.csv`
