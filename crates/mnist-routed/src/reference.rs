@@ -1,6 +1,7 @@
 //! The reference: candle operations and autograd, with routing by [`gradient_routing::route`]. Also the path for
 //! GPUs.
 
+use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Tensor};
 use gradient_routing::{route, stop};
 use learning::{Adam, AdamConfig, Parameters, WeightDecay, global_norm};
@@ -16,6 +17,8 @@ pub struct ReferenceLearner {
     objective: Objective,
     parameters: Parameters,
     adam: Adam,
+    /// Of the newest batch, until a step is taken on it.
+    gradients: Option<GradStore>,
     device: Device,
 }
 
@@ -49,6 +52,7 @@ impl ReferenceLearner {
             objective: objective.clone(),
             parameters: parameters.clone(),
             adam: Adam::new(parameters, config)?,
+            gradients: None,
             device: device.clone(),
         })
     }
@@ -58,16 +62,16 @@ impl ReferenceLearner {
         &self.parameters
     }
 
-    /// One gradient step on a batch.
+    /// The losses on a batch and their gradient, which is kept for [`ReferenceLearner::step`].
     ///
     /// # Errors
     /// Fails where candle does.
-    pub fn step(&mut self, batch: Batch<'_>, lr: f64) -> Result<StepReport, Error> {
+    pub fn gradient(&mut self, batch: Batch<'_>) -> Result<StepReport, Error> {
         let losses = self.losses(batch)?;
         let total = self.total(&losses)?;
         let gradients = total.backward()?;
         let grad_norm = global_norm(&self.parameters, &gradients)?;
-        self.adam.step(&gradients, lr)?;
+        self.gradients = Some(gradients);
         let number = |tensor: &Tensor| -> Result<f64, Error> {
             Ok(f64::from(tensor.to_dtype(DType::F32)?.to_scalar::<f32>()?))
         };
@@ -78,6 +82,17 @@ impl ReferenceLearner {
             certificates: losses.certificates.iter().map(number).collect::<Result<_, _>>()?,
         };
         Ok(StepReport { losses, grad_norm })
+    }
+
+    /// Moves the parameters along the gradient of the newest batch.
+    ///
+    /// # Errors
+    /// Fails where candle does.
+    pub fn step(&mut self, lr: f64) -> Result<(), Error> {
+        if let Some(gradients) = self.gradients.take() {
+            self.adam.step(&gradients, lr)?;
+        }
+        Ok(())
     }
 
     /// The weighted sum of the losses that train something.

@@ -156,8 +156,7 @@ impl Trainer {
     /// of the epoch alone.
     ///
     /// # Errors
-    /// Fails where a loss or the gradient is not finite. The step was taken all the same, so that the networks are
-    /// of no use then.
+    /// Fails where a loss or the gradient is not finite; the networks are then as they were.
     pub fn update(&mut self) -> Result<UpdateReport, Error> {
         let began = Instant::now();
         let (epoch, rest) = (self.update / self.updates_per_epoch(), self.update % self.updates_per_epoch());
@@ -172,14 +171,18 @@ impl Trainer {
         let size = self.config.train.batch_size;
         let start = rest as usize * size;
         let batch = Batch { images, indices: &self.order.1[start..(start + size).min(images.len())] };
-        let lr = self.config.train.learning_rate;
         let StepReport { losses, grad_norm } = match &mut self.learner {
-            Learner::Fused(learner) => self.pool.install(|| learner.step(batch, lr)),
-            Learner::Candle(learner) => learner.step(batch, lr)?,
+            Learner::Fused(learner) => self.pool.install(|| learner.gradient(batch)),
+            Learner::Candle(learner) => learner.gradient(batch)?,
         };
         let mut watched = losses.named(&self.objective.split);
         watched.push(("the gradient's norm".to_owned(), grad_norm));
         require_finite(&watched).map_err(|fault| Error::NotFinite { update: self.update + 1, fault })?;
+        let lr = self.config.train.learning_rate;
+        match &mut self.learner {
+            Learner::Fused(learner) => self.pool.install(|| learner.step(lr)),
+            Learner::Candle(learner) => learner.step(lr)?,
+        }
         self.update += 1;
         let (images, seconds) = (batch.indices.len(), began.elapsed().as_secs_f64());
         Ok(UpdateReport { losses, grad_norm, images, seconds })

@@ -103,5 +103,13 @@ fn a_gradient_that_is_no_number_stops_the_update_though_every_loss_is_one() {
             assert!(fault.all.contains(&format!("the {part} ")), "{error}");
         }
         assert_eq!(trainer.updates_done(), 1);
+        // and nothing has moved
+        let after = trainer.state().unwrap();
+        for (name, tensor) in &state {
+            let numbers = |tensor: &Tensor| tensor.flatten_all().unwrap().to_dtype(candle_core::DType::F64);
+            let [before, after] =
+                [tensor, &after[name]].map(|tensor| numbers(tensor).unwrap().to_vec1::<f64>());
+            assert_eq!(before.unwrap(), after.unwrap(), "{backend:?}: {name}");
+        }
     }
 }

@@ -77,10 +77,11 @@ impl FusedLearner {
         Ok(learner)
     }
 
-    /// One gradient step on a batch.
-    pub fn step(&mut self, batch: Batch<'_>, lr: f64) -> StepReport {
-        let adam = AdamRates { config: AdamConfig::default(), decay: self.weight_decay, lr };
+    /// The losses on a batch and their gradient, which is kept for [`FusedLearner::step`].
+    pub fn gradient(&mut self, batch: Batch<'_>) -> StepReport {
         let images = batch.indices.len();
+        // a step that was not taken on an earlier batch never is
+        self.stacks_mut().for_each(|stack| stack.has_gradient = false);
         let counts = self.gather(batch);
         let Self { objective, encoder, decoders, certificates, shards, .. } = self;
         let (latent, pixels) = (objective.latent(), encoder.layers[0].inputs);
@@ -121,7 +122,7 @@ impl FusedLearner {
                     (shard.latent_rows(latent, shard.bounds[parts.start], shard.net.rows), &shard.net)
                 })
                 .collect();
-            squares += decoder.update(&traces, adam);
+            squares += decoder.gradients(&traces);
             encoder_learns = true;
         }
 
@@ -138,7 +139,7 @@ impl FusedLearner {
                     (shard.latent_rows(latent, 0, shard.rows).columns(columns.0, columns.1), &shard.net)
                 })
                 .collect();
-            squares += certificate.update(&traces, adam);
+            squares += certificate.gradients(&traces);
         }
 
         if encoder_learns {
@@ -148,10 +149,16 @@ impl FusedLearner {
                 .iter()
                 .map(|shard| (Matrix::new(&shard.pixels, shard.rows, pixels), &shard.encoder))
                 .collect();
-            squares += encoder.update(&traces, adam);
+            squares += encoder.gradients(&traces);
         }
         let losses = Losses { reconstruction, l1, correlation, certificates: losses };
         StepReport { losses, grad_norm: squares.sqrt() }
+    }
+
+    /// Moves the parameters along the gradient of the newest batch.
+    pub fn step(&mut self, lr: f64) {
+        let adam = AdamRates { config: AdamConfig::default(), decay: self.weight_decay, lr };
+        self.stacks_mut().for_each(|stack| stack.step(adam));
     }
 
     /// Shares the images out among the shards, each sorted by part; returns the images of each part.

@@ -9,19 +9,29 @@ use rayon::prelude::*;
 
 use crate::model::Shape;
 
-/// A parameter and its moments.
+/// A parameter, its gradient on the batch in hand, and its moments.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ParamWithMoments {
     pub value: Vec<f32>,
+    pub gradient: Vec<f32>,
     pub first: Vec<f32>,
     pub second: Vec<f32>,
 }
 
 impl ParamWithMoments {
-    fn blocks(&mut self, len: usize) -> impl Iterator<Item = [&mut [f32]; 3]> {
-        let Self { value, first, second } = self;
-        let moments = first.chunks_mut(len).zip(second.chunks_mut(len));
-        value.chunks_mut(len).zip(moments).map(|(value, (first, second))| [value, first, second])
+    fn zeros(len: usize) -> Self {
+        let zeros = || vec![0.0; len];
+        Self { value: zeros(), gradient: zeros(), first: zeros(), second: zeros() }
+    }
+
+    fn step(&mut self, adam: AdamStep, block: usize) {
+        let Self { value, gradient, first, second } = self;
+        let moments = first.par_chunks_mut(block).zip(second.par_chunks_mut(block));
+        value
+            .par_chunks_mut(block)
+            .zip(gradient.par_chunks(block))
+            .zip(moments)
+            .for_each(|((value, gradient), (first, second))| adam_step(value, first, second, gradient, adam));
     }
 }
 
@@ -45,16 +55,17 @@ pub(super) struct Layer {
 ///
 /// Forward and backward passes are split among threads by rows: each has a [`Trace`] of its own. The gradients of
 /// the weights are split by *units*: each thread multiplies out the gradient of its rows of Wₗ over the whole
-/// batch, trace after trace, and steps Adam on them while they are in its cache. No gradient is written to
-/// memory and read again, none is added up between threads, and every sum has a fixed order.
+/// batch, trace after trace. No gradient is added up between threads, and every sum has a fixed order. The
+/// optimiser waits until the gradients of all networks are known, so that none moves where one is not finite.
 #[derive(Clone, Debug)]
 pub(super) struct Stack {
     pub shape: Shape,
     pub layers: Vec<Layer>,
     /// Steps of the optimiser.
     pub steps: u64,
-    /// The gradient in hand, for each thread.
-    scratch: Vec<Vec<f32>>,
+    /// Whether the layers have a gradient that no step was taken on.
+    pub has_gradient: bool,
+    threads: usize,
 }
 
 /// What the passes over some rows of a batch leave behind: hₗ, dzₗ and the rows' part of dbₗ.
@@ -106,20 +117,15 @@ impl Trace {
 impl Stack {
     /// Zeros of a shape, for `threads` threads.
     pub fn new(shape: &Shape, threads: usize) -> Self {
-        let zeros = |len: usize| ParamWithMoments {
-            value: vec![0.0; len],
-            first: vec![0.0; len],
-            second: vec![0.0; len],
-        };
         let layers = (0..shape.layers())
             .map(|index| {
                 let (inputs, outputs) = (shape.sizes[index], shape.sizes[index + 1]);
                 let biased = shape.parameter_names(index).1.is_some();
-                let bias = if biased { zeros(outputs) } else { ParamWithMoments::default() };
-                Layer { inputs, outputs, weight: zeros(inputs * outputs), bias }
+                let bias = ParamWithMoments::zeros(if biased { outputs } else { 0 });
+                Layer { inputs, outputs, weight: ParamWithMoments::zeros(inputs * outputs), bias }
             })
             .collect();
-        Self { shape: shape.clone(), layers, steps: 0, scratch: vec![Vec::new(); threads] }
+        Self { shape: shape.clone(), layers, steps: 0, has_gradient: false, threads }
     }
 
     /// The last layer's bias, which [`Stack::forward`] leaves to the caller.
@@ -169,17 +175,16 @@ impl Stack {
         matmul(out, gradient, layer.weight_matrix(), Write::Set);
     }
 
-    /// One step of Adam on the gradients of all traces together, each given with its input; returns the sum of
-    /// the gradients' squares, which is not finite where one of them is not.
-    pub fn update(&mut self, parts: &[(Matrix<'_>, &Trace)], adam: AdamRates) -> f64 {
-        self.steps += 1;
-        let step = adam.at(self.steps);
-        let threads = self.scratch.len();
+    /// The gradients of all parameters over all traces together, each given with its input; returns the sum of
+    /// their squares, which is not finite where one of them is not.
+    pub fn gradients(&mut self, parts: &[(Matrix<'_>, &Trace)]) -> f64 {
+        self.has_gradient = true;
+        let threads = self.threads;
         let mut shares: Vec<Vec<Block<'_>>> = (0..threads).map(|_| Vec::new()).collect();
         for (index, layer) in self.layers.iter_mut().enumerate() {
             let units = layer.outputs.div_ceil(threads);
-            let mut biases = layer.bias.blocks(units);
-            for (share, weight) in layer.weight.blocks(units * layer.inputs).enumerate() {
+            let mut biases = layer.bias.gradient.chunks_mut(units);
+            for (share, weight) in layer.weight.gradient.chunks_mut(units * layer.inputs).enumerate() {
                 let first_unit = share * units;
                 shares[share].push(Block { index, first_unit, weight, bias: biases.next() });
             }
@@ -187,12 +192,23 @@ impl Stack {
         let sizes = &self.shape.sizes;
         let squares: Vec<f64> = shares
             .par_iter_mut()
-            .zip(&mut self.scratch)
-            .map(|(share, scratch)| {
-                share.iter_mut().map(|block| block.step(sizes, parts, scratch, step)).sum()
-            })
+            .map(|share| share.iter_mut().map(|block| block.fill(sizes, parts)).sum())
             .collect();
         squares.iter().sum()
+    }
+
+    /// One step of Adam on the gradients, if there are any.
+    pub fn step(&mut self, adam: AdamRates) {
+        if !std::mem::take(&mut self.has_gradient) {
+            return;
+        }
+        self.steps += 1;
+        let (step, threads) = (adam.at(self.steps), self.threads);
+        for layer in &mut self.layers {
+            let units = layer.outputs.div_ceil(threads);
+            layer.weight.step(step, units * layer.inputs);
+            layer.bias.step(step, units);
+        }
     }
 }
 
@@ -202,48 +218,34 @@ impl Layer {
     }
 }
 
-/// Some units of a layer: value and moments of their weights and biases.
+/// The gradients of some units of a layer: of their weights and biases.
 struct Block<'a> {
     index: usize,
     first_unit: usize,
-    weight: [&'a mut [f32]; 3],
-    bias: Option<[&'a mut [f32]; 3]>,
+    weight: &'a mut [f32],
+    bias: Option<&'a mut [f32]>,
 }
 
 impl Block<'_> {
-    /// The gradient and Adam's step on it; returns the sum of its squares.
-    fn step(
-        &mut self,
-        sizes: &[usize],
-        parts: &[(Matrix<'_>, &Trace)],
-        scratch: &mut Vec<f32>,
-        step: AdamStep,
-    ) -> f64 {
+    /// Writes them; returns the sum of their squares.
+    fn fill(&mut self, sizes: &[usize], parts: &[(Matrix<'_>, &Trace)]) -> f64 {
         let (index, from) = (self.index, self.first_unit);
         let (inputs, outputs) = (sizes[index], sizes[index + 1]);
-        let [weight, first, second] = &mut self.weight;
-        let to = from + weight.len() / inputs;
-        if scratch.len() < weight.len() {
-            scratch.resize(weight.len(), 0.0);
-        }
-        let gradient = &mut scratch[..weight.len()];
+        let to = from + self.weight.len() / inputs;
         for (number, (input, trace)) in parts.iter().enumerate() {
             let rows = trace.rows;
             let before = index.checked_sub(1).map(|before| Matrix::new(&trace.outputs[before], rows, inputs));
             let dz = Matrix::new(&trace.gradients[index], rows, outputs).columns(from, to);
             let write = if number == 0 { Write::Set } else { Write::Add };
-            matmul(gradient, dz.t(), before.unwrap_or(*input), write);
+            matmul(self.weight, dz.t(), before.unwrap_or(*input), write);
         }
-        let mut squares = sum_of_squares(gradient);
-        adam_step(weight, first, second, gradient, step);
-        if let Some([bias, first, second]) = &mut self.bias {
-            let gradient = &mut scratch[..to - from];
-            gradient.fill(0.0);
+        let mut squares = sum_of_squares(self.weight);
+        if let Some(bias) = &mut self.bias {
+            bias.fill(0.0);
             for (_, trace) in parts {
-                add_assign(gradient, &trace.bias_gradients[index][from..to]);
+                add_assign(bias, &trace.bias_gradients[index][from..to]);
             }
-            squares += sum_of_squares(gradient);
-            adam_step(bias, first, second, gradient, step);
+            squares += sum_of_squares(bias);
         }
         squares
     }
