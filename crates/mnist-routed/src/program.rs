@@ -1,14 +1,14 @@
 //! The experiment as a program of the driver: what it trains, what a checkpoint holds, and what is left at the end.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
+use experiment::MOST_THREADS;
 use experiment::driver::{
     BuildContext, Due, Finished, FinishedRun, Position, Program, Report, ResumePoint, State, Training,
 };
-use experiment::MOST_THREADS;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -29,6 +29,11 @@ impl Autoencoder {
     /// `quiet`.
     pub fn new(data_dir: Option<PathBuf>, quiet: bool) -> Self {
         Self { data_dir, quiet, images: Mutex::default() }
+    }
+
+    /// The folder that the images come from, if one was given.
+    pub(crate) fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
     }
 
     /// The images of a config.

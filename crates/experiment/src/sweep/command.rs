@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
-use super::execute::{Resources, run_all, run_one};
+use super::execute::{Failed, Resources, run_all, run_one};
 use super::plan::{PLAN, Sweep};
 use super::program::SweepProgram;
 use super::results::Results;
@@ -222,6 +222,8 @@ pub fn run_and_collect<P: SweepProgram>(
     resources: Resources,
     quiet: bool,
 ) -> Result<SweepReport> {
+    // a GPU that is not there is told before anything is written
+    resources.device.open()?;
     let sweep = plan::<P>(request)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = jobs.unwrap_or_else(|| (cores / resources.threads).max(1));
@@ -232,11 +234,16 @@ pub fn run_and_collect<P: SweepProgram>(
         let fault = UserError::failed("interrupted; every run at work was saved");
         report.fault = Some(fault.with_hint("the same command goes on"));
     } else if let Some(first) = ended.failed.first() {
-        let said: Vec<String> =
-            ended.failed.iter().map(|failed| format!("{}: {}", failed.name, failed.fault)).collect();
-        let message = format!("{} of {total} runs failed: {}", said.len(), said.join("; "));
+        let count = ended.failed.len();
+        let same = ended.failed.iter().all(|failed| failed.fault == first.fault);
+        let said = |failed: &Failed| format!("{}: {}", failed.name, failed.fault);
+        let said = match ended.failed.as_slice() {
+            [_, _, ..] if same => format!("each of them: {}", first.fault),
+            failed => failed.iter().map(said).collect::<Vec<_>>().join("; "),
+        };
+        let message = format!("{count} of {total} runs failed: {said}");
         let again = "the others are gathered; the same command tries these again";
-        let hint = first.hint.clone().filter(|_| said.len() == 1).unwrap_or_else(|| again.to_owned());
+        let hint = first.hint.clone().filter(|_| same).unwrap_or_else(|| again.to_owned());
         report.fault = Some(UserError::failed(message).with_hint(hint));
     }
     Ok(report)
