@@ -1,12 +1,13 @@
 //! Looking at a run: its tables, its losses, its texts.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
 use experiment::{RunFolder, SeedStreams, UserError};
+use serde_json::json;
 
 use crate::Error;
 use crate::checkpoint::load_network;
@@ -34,7 +35,7 @@ pub fn plot(run: &Path, out: Option<&Path>) -> Result<String> {
     Ok(text)
 }
 
-/// Measures all models of a run and returns a table.
+/// Measures all models of a run and returns one JSON line a model.
 ///
 /// # Errors
 /// Fails where the run has no model yet or its data are not there.
@@ -46,14 +47,20 @@ pub fn eval(run: &Path, set: &[String], threads: usize, device: &Device) -> Resu
     pool.install(|| {
         let dataset = Dataset::load(&config.data).map_err(Error::for_user)?;
         let validation = Validation::new(&dataset, config.eval.stories, config.model.block_size);
-        let width = names.iter().map(String::len).max().unwrap_or(0).max(5);
-        let mut text = format!("{:width$}  forget  retain\n", "model");
+        let mut out = String::new();
         for name in &names {
             let network = network_of(&folder, name, &config, &dataset, device)?;
             let losses = validation.losses(&mut network.model(&config, threads)?, &Hooks::default())?;
-            writeln!(text, "{name:width$}  {:>6.3}  {:>6.3}", losses.forget, losses.retain)?;
+            let line = json!({
+                "model": name,
+                "forget": losses.forget,
+                "retain": losses.retain,
+                "stories": config.eval.stories,
+                "checkpoint": model_path(&folder, name).display().to_string(),
+            });
+            writeln!(out, "{line}")?;
         }
-        Ok(text)
+        Ok(out)
     })
 }
 
@@ -136,6 +143,10 @@ fn model_names(folder: &RunFolder) -> Result<Vec<String>> {
     Ok(names)
 }
 
+fn model_path(folder: &RunFolder, name: &str) -> PathBuf {
+    folder.path().join("models").join(format!("{name}.safetensors"))
+}
+
 fn network_of(
     folder: &RunFolder,
     name: &str,
@@ -143,6 +154,5 @@ fn network_of(
     dataset: &Dataset,
     device: &Device,
 ) -> Result<Network, Error> {
-    let path = folder.path().join("models").join(format!("{name}.safetensors"));
-    load_network(&path, &config.architecture(dataset.vocabulary.size()), device)
+    load_network(&model_path(folder, name), &config.architecture(dataset.vocabulary.size()), device)
 }

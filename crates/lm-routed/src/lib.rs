@@ -9,7 +9,7 @@
 //! | describe a network, start it, widen it, cut neurons out | [`Architecture`], [`initial`], [`expanded`], [`ablated`] |
 //! | run it, with masks, ablations and steering at its activations | [`Model`], [`Hooks`] |
 //! | say which token is learned where | [`routing`] |
-//! | train and compare methods | [`methods`], [`run`] |
+//! | train and compare methods | [`methods`], [`Language`] |
 //!
 //! On the CPU the passes are written by hand; the same network in candle operations is the reference they are tested
 //! against, and what runs on a GPU.
@@ -57,13 +57,12 @@ pub mod generate;
 pub mod localise;
 pub mod methods;
 mod model;
+mod parts;
 mod pipeline;
-mod progress;
+mod program;
 mod report;
 mod results;
 pub mod routing;
-pub mod run;
-mod session;
 pub mod steer;
 mod train;
 
@@ -80,7 +79,8 @@ pub use finetune::{Context, Network, Relearned, make_coherent, relearn};
 pub use model::{
     Architecture, ChannelWeights, HookPoint, Hooks, Intervention, Norm, Position, ablated, expanded, initial,
 };
+pub use parts::Parts;
 pub use pipeline::after_training;
-pub use progress::Bar;
+pub use program::Language;
 pub use results::{PartResult, RoutedToken};
 pub use train::{Order, StepReport, Trainer, cosine};
