@@ -1,10 +1,9 @@
 //! Checkpoints: everything that changes in a run, saved and taken back exactly.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use experiment::Checkpoint;
+use experiment::driver::{ResumePoint, State};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 
@@ -15,35 +14,15 @@ const POLICY: &str = "policy.";
 const ADAM: &str = "adam.";
 const SHARDS: &str = "state.shards";
 
-/// What stands in a checkpoint's header.
+/// What stands in a checkpoint's header beside what every run has there.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Header {
-    /// Updates done.
-    pub update: u64,
-    /// The run's seed.
-    pub seed: u64,
-    /// Seconds spent so far.
-    pub seconds: f64,
-    config: Config,
+struct Header {
     shuffle: Xoshiro256PlusPlus,
 }
 
-impl Header {
-    pub fn of(checkpoint: &Checkpoint, path: &Path) -> Result<Self, Error> {
-        serde_json::from_value(checkpoint.header.clone())
-            .map_err(|e| Error::State(format!("{} has no header of a ppo-routed run: {e}", path.display())))
-    }
-}
-
 /// The trainer's state after an update.
-pub(crate) fn checkpoint(trainer: &Trainer, seed: u64, seconds: f64) -> Result<Checkpoint, Error> {
-    let header = Header {
-        update: trainer.update,
-        seed,
-        seconds,
-        config: trainer.config().clone(),
-        shuffle: trainer.shuffle.clone(),
-    };
+pub(crate) fn state(trainer: &Trainer) -> Result<State, Error> {
+    let header = Header { shuffle: trainer.shuffle.clone() };
     let mut tensors = BTreeMap::new();
     for (name, tensor) in trainer.policy.parameters().snapshot()? {
         tensors.insert(format!("{POLICY}{name}"), tensor);
@@ -56,47 +35,37 @@ pub(crate) fn checkpoint(trainer: &Trainer, seed: u64, seconds: f64) -> Result<C
     let len = shards.len();
     tensors.insert(SHARDS.to_owned(), Tensor::from_vec(shards, len, &Device::Cpu)?);
     let header = serde_json::to_value(header).map_err(|e| Error::State(e.to_string()))?;
-    Ok(Checkpoint { header, tensors })
+    Ok(State { header, tensors })
 }
 
 /// A trainer that goes on exactly where the checkpoint was taken.
 pub(crate) fn restore(
-    checkpoint: &Checkpoint,
-    path: &Path,
+    point: &ResumePoint,
     config: &Config,
     threads: usize,
     device: &Device,
-) -> Result<(Trainer, Header), Error> {
-    let header = Header::of(checkpoint, path)?;
-    if header.config != *config {
-        return Err(Error::State(format!("{} was written under another config.toml", path.display())));
-    }
-    let broken = |what: String| Error::State(format!("{}: {what}", path.display()));
-    let shards = checkpoint.tensors.get(SHARDS).ok_or_else(|| broken(format!("it lacks {SHARDS}")))?;
+) -> anyhow::Result<Trainer> {
+    let Header { shuffle } = point.header()?;
+    let broken = |what: String| Error::State(format!("{}: {what}", point.origin()));
+    let shards = point.tensors.get(SHARDS).ok_or_else(|| broken(format!("it lacks {SHARDS}")))?;
     let shards: Vec<ShardState> =
         serde_json::from_slice(&shards.to_vec1::<u8>()?).map_err(|e| broken(format!("{SHARDS}: {e}")))?;
-    let mut trainer = Trainer::with_shards(config, header.seed, threads, Some(shards.len()), device)?;
+    let mut trainer = Trainer::with_shards(config, point.seed, threads, Some(shards.len()), device)?;
     if trainer.shards.len() != shards.len() {
-        return Err(broken(format!("{} parts of {} environments", shards.len(), config.env.num_envs)));
+        return Err(broken(format!("{} parts of {} environments", shards.len(), config.env.num_envs)).into());
     }
-    load_policy(&trainer, checkpoint, path)?;
-    trainer.adam.load_state(&with_prefix(checkpoint, ADAM), &path.display().to_string())?;
+    load_policy(&trainer, point)?;
+    trainer.adam.load_state(&point.tensors_under(ADAM), &point.origin())?;
     for (shard, state) in trainer.shards.iter_mut().zip(&shards) {
         shard.load_state(state)?;
     }
-    trainer.shuffle = header.shuffle.clone();
-    trainer.update = header.update;
+    trainer.shuffle = shuffle;
+    trainer.update = point.update;
     trainer.parameters_changed()?;
-    Ok((trainer, header))
+    Ok(trainer)
 }
 
 /// Takes over a checkpoint's parameters alone.
-pub(crate) fn load_policy(trainer: &Trainer, checkpoint: &Checkpoint, path: &Path) -> Result<(), Error> {
-    let values = with_prefix(checkpoint, POLICY);
-    Ok(trainer.policy.parameters().load(&values, &path.display().to_string())?)
-}
-
-fn with_prefix(checkpoint: &Checkpoint, prefix: &str) -> BTreeMap<String, Tensor> {
-    let named = checkpoint.tensors.iter();
-    named.filter_map(|(name, t)| Some((name.strip_prefix(prefix)?.to_owned(), t.clone()))).collect()
+pub(crate) fn load_policy(trainer: &Trainer, point: &ResumePoint) -> Result<(), Error> {
+    Ok(trainer.policy.parameters().load(&point.tensors_under(POLICY), &point.origin())?)
 }

@@ -1,16 +1,17 @@
 //! The verbs `eval` and `render --text`: a saved policy on fresh environments.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use candle_core::Device;
 use envs::StepBuffers;
-use experiment::{Checkpoint, CheckpointStore, CommonArgs, RunFolder, UserError};
+use experiment::driver::ResumePoint;
+use experiment::{CommonArgs, RunFolder};
 use serde_json::json;
 
 use crate::losses::log_softmax;
-use crate::{Config, Evaluation, PolicyName, Trainer, checkpoint};
+use crate::{Config, Evaluation, PolicyName, Ppo, Trainer, checkpoint};
 
 /// Scores a run's policies and returns one JSON line a policy: means over `repeats` evaluations, each on fresh
 /// environments, with the standard error of the return.
@@ -27,12 +28,12 @@ pub fn eval(
     let device = common.device.open()?;
     let view = RunFolder::view(run)?;
     let config: Config = experiment::load(Some(&view.config_path()), &common.set)?;
-    let (path, checkpoint) = open_checkpoint(&view, checkpoint)?;
+    let point = ResumePoint::asked_or_newest::<Ppo>(&view, checkpoint)?;
     let mut scores: Vec<(PolicyName, Vec<Evaluation>)> = Vec::new();
     for repeat in 0..repeats {
         let mut trainer =
             Trainer::new(&config, common.seed.unwrap_or(0).wrapping_add(repeat), threads, &device)?;
-        checkpoint::load_policy(&trainer, &checkpoint, &path)?;
+        checkpoint::load_policy(&trainer, &point)?;
         trainer.parameters_changed()?;
         for (name, evaluation) in trainer.evaluate()? {
             match scores.iter_mut().find(|(known, _)| *known == name) {
@@ -58,7 +59,7 @@ pub fn eval(
             "evaluations": evaluations.len(),
             "num_envs": config.eval.num_envs,
             "oversight_prob": config.env.oversight_prob,
-            "checkpoint": path.display().to_string(),
+            "checkpoint": point.origin(),
         });
         writeln!(out, "{line}")?;
     }
@@ -73,9 +74,9 @@ pub fn play(run: &Path, seed: u64) -> Result<String> {
     const ARROWS: [&str; 4] = ["north", "east", "south", "west"];
     let view = RunFolder::view(run)?;
     let config: Config = experiment::load(Some(&view.config_path()), &[])?;
-    let (path, checkpoint) = open_checkpoint(&view, None)?;
+    let point = ResumePoint::asked_or_newest::<Ppo>(&view, None)?;
     let trainer = Trainer::new(&config, 0, 1, &Device::Cpu)?;
-    checkpoint::load_policy(&trainer, &checkpoint, &path)?;
+    checkpoint::load_policy(&trainer, &point)?;
     let mut out = String::new();
     for name in PolicyName::of(config.train.method) {
         let mut env = envs::make(&config.env.config(), 1)?;
@@ -108,14 +109,4 @@ pub fn play(run: &Path, seed: u64) -> Result<String> {
         }
     }
     Ok(out)
-}
-
-fn open_checkpoint(run: &RunFolder, checkpoint: Option<&Path>) -> Result<(PathBuf, Checkpoint)> {
-    if let Some(path) = checkpoint {
-        return Ok((path.to_owned(), Checkpoint::load(path, &Device::Cpu)?));
-    }
-    CheckpointStore::new(run.checkpoints(), 0).latest_intact(&Device::Cpu).ok_or_else(|| {
-        let message = format!("{} has no intact checkpoint", run.path().display());
-        UserError::failed(message).with_hint("train writes one every checkpoint.every updates").into()
-    })
 }
