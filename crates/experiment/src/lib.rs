@@ -71,4 +71,4 @@ pub use report::{UserError, report};
 pub use run_folder::{RunFolder, create_folder};
 pub use seeds::SeedStreams;
 pub use tensorboard::EventWriter;
-pub use terminal::{print, say};
+pub use terminal::{lines, print, say};

@@ -1,6 +1,7 @@
 //! What goes to stdout and to stderr. Either may be a full disk, or a pipe whose reader has left, where the standard
 //! library's macros would panic.
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use crate::error::RunError;
 use crate::progress::above_the_bar;
@@ -19,6 +20,11 @@ pub fn say(line: &str) {
     let line = format!("{line}\n");
     // at once, so that processes which share a terminal do not mix their lines
     above_the_bar(|| io::stderr().write_all(line.as_bytes())).ok();
+}
+
+/// Paths as a text, one a line.
+pub fn lines(paths: &[PathBuf]) -> String {
+    paths.iter().fold(String::new(), |text, path| text + &path.display().to_string() + "\n")
 }
 
 /// What came of writing to stdout, without the case that its reader has left.

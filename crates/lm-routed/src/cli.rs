@@ -10,10 +10,10 @@ use experiment::{CommonArgs, DeviceArg, UserError};
 use crate::Error;
 use crate::bench::{Shape, bench};
 use crate::config::{Config, Experiment};
-use crate::generate::Sampling;
 use crate::progress::Bar;
 use crate::run::{self, RunRequest};
 use crate::{commands, localise};
+use transformer::generate::Sampling;
 
 /// Localising and removing a concept in a small language model by gradient routing.
 #[derive(Parser, Debug)]

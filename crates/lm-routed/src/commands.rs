@@ -7,15 +7,15 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use experiment::{RunFolder, SeedStreams, UserError};
+use transformer::generate::{self, Sampling};
+use transformer::{HookPoint, Hooks, Intervention, Network};
 
 use crate::Error;
 use crate::checkpoint::load_network;
 use crate::config::Config;
 use crate::data::Dataset;
 use crate::evaluate::Validation;
-use crate::finetune::Network;
-use crate::generate::{self, Sampling};
-use crate::model::{HookPoint, Hooks, Intervention};
+use crate::finetune::model_of;
 use crate::report;
 
 /// Writes a run's tables and pictures anew and returns the tables and the paths.
@@ -50,7 +50,7 @@ pub fn eval(run: &Path, set: &[String], threads: usize, device: &Device) -> Resu
         let mut text = format!("{:width$}  forget  retain\n", "model");
         for name in &names {
             let network = network_of(&folder, name, &config, &dataset, device)?;
-            let losses = validation.losses(&mut network.model(&config, threads)?, &Hooks::default())?;
+            let losses = validation.losses(&mut model_of(&network, &config, threads)?, &Hooks::default())?;
             writeln!(text, "{name:width$}  {:>6.3}  {:>6.3}", losses.forget, losses.retain)?;
         }
         Ok(text)
@@ -104,7 +104,7 @@ pub fn generate(run: &Path, request: &GenerateRequest, threads: usize, device: &
         let dataset = Dataset::load(&config.data).map_err(Error::for_user)?;
         let vocabulary = &dataset.vocabulary;
         let network = network_of(&folder, &request.model, &config, &dataset, device)?;
-        let mut model = network.model(&config, threads)?;
+        let mut model = model_of(&network, &config, threads)?;
         let prompt = vocabulary.encode(std::slice::from_ref(&request.prompt))?.remove(0);
         let mut rng = SeedStreams::new(request.seed).stream("generate");
         let (end, sampling) = (vocabulary.end(), request.sampling);

@@ -11,14 +11,15 @@ use experiment::{
     write_csv,
 };
 
+use transformer::{Hooks, Network, copied};
+
 use crate::Error;
 use crate::checkpoint::{Header, ResumePoint, checkpoint, load_network, save_network};
 use crate::config::{Config, Experiment};
 use crate::data::Dataset;
 use crate::evaluate::Validation;
-use crate::finetune::{Context, Network};
+use crate::finetune::Context;
 use crate::methods::{Method, Part, Recipe, rmu};
-use crate::model::{Hooks, copied};
 use crate::progress::Bar;
 use crate::train::Trainer;
 use crate::{localise, pipeline, report, steer};

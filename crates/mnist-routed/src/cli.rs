@@ -2,17 +2,15 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use anyhow::Result;
 use candle_core::Device;
 use clap::{Args, Parser, Subcommand};
-use experiment::{CommonArgs, DeviceArg, UserError};
+use experiment::driver::{Bar, BuildContext, Program as _, ResumePoint, Run, RunRequest};
+use experiment::{CommonArgs, GivenOptions, OutputArgs, UserError};
 
-use crate::data::{self, Dataset, DatasetName};
-use crate::run::{Outputs, RunRequest};
 use crate::table::{TableRequest, table};
-use crate::{Config, PAPER, Setting, Split, bench, checkpoint, eval, plots, run};
+use crate::{Autoencoder, Config, DatasetName, PAPER, Setting, Split, bench, eval, plots};
 
 /// Split the latent space of an MNIST autoencoder by gradient routing: digits 0-4 may train one half of the
 /// encoding, 5-9 the other, and a certificate that sees one half shows what it knows.
@@ -23,6 +21,8 @@ struct Cli {
     common: CommonArgs,
     #[command(flatten)]
     own: OwnArgs,
+    #[command(flatten)]
+    outputs: OutputArgs,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -42,12 +42,6 @@ struct OwnArgs {
     /// Folder with the data set's four IDX files, plain or .gz.
     #[arg(long, value_name = "DIR", global = true)]
     data_dir: Option<PathBuf>,
-    /// Also write metrics.csv when the run is done.
-    #[arg(long, global = true)]
-    csv: bool,
-    /// Also write event files for `TensorBoard` while training.
-    #[arg(long, global = true)]
-    tensorboard: bool,
 }
 
 impl OwnArgs {
@@ -119,47 +113,46 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<()> {
-    let Cli { common, own, verb } = cli;
+    let Cli { common, own, outputs, verb } = cli;
     let common = common.with_every_set(std::env::args_os());
-    let quiet = common.quiet;
-    let outputs = Outputs { csv: own.csv, tensorboard: own.tensorboard, pictures: true, quiet };
-    let images = |config: &Config| -> Result<Arc<Dataset>> {
-        // a GPU that is not there is told before anything is fetched
-        common.device.open()?;
-        Ok(Arc::new(data::load(config.data.dataset, own.data_dir.as_deref(), quiet)?))
-    };
+    let given = GivenOptions::new(&common, outputs)
+        .and("--setting", own.setting.is_some())
+        .and("--split", own.split.is_some())
+        .and("--dataset", own.dataset.is_some())
+        .and("--data-dir", own.data_dir.is_some());
+    let (outputs, quiet) = (outputs.with_pictures(), common.quiet);
+    let program = Autoencoder::new(own.data_dir.clone(), quiet);
+    let mut bar = Bar::new(Autoencoder::UNIT, quiet);
     let load = |before: &[String]| {
-        let set: Vec<String> =
-            before.iter().cloned().chain(own.sets()).chain(common.set.iter().cloned()).collect();
+        let set = [before, &own.sets(), &common.set].concat();
         experiment::load::<Config>(common.config.as_deref(), &set)
     };
     let text = match verb.unwrap_or(Verb::Train) {
         Verb::Train => {
-            let config = load(&[])?;
-            let seed = common.seed.unwrap_or(0);
-            let folder = common.out.clone().unwrap_or_else(|| run_name(&common, &config, seed));
-            let dataset = images(&config)?;
+            let request = RunRequest::new(&program, load(&[])?, &common, outputs);
+            let run = Run::create(&program, &request)?;
             if !quiet && std::io::IsTerminal::is_terminal(&std::io::stderr()) {
-                announce(&config);
+                announce(&request.config);
             }
-            let (threads, device) = (threads(&common), common.device);
-            run::train(&RunRequest { config, dataset, seed, folder, threads, device, outputs })?
+            run.drive(&mut bar)?
         }
         Verb::Resume { run } => {
             let advice =
                 "it goes on with the settings of the run; to change them, start a new run with `train`";
-            refuse("resume", &common, &own, &["--csv", "--tensorboard", "--data-dir"], advice)?;
-            run::resume(&run, common.threads, outputs, images)?
+            given.refuse("resume", &["--csv", "--tensorboard", "--data-dir"], advice)?;
+            Run::resume(&program, &run, common.threads, outputs)?.drive(&mut bar)?
         }
         Verb::Eval { run, checkpoint } => {
-            let advice = "it prints on stdout and has the config of the run";
-            refuse("eval", &common, &own, &["--device", "--data-dir"], advice)?;
-            eval::eval(&run, checkpoint.as_deref(), &common.device, threads(&common), images)?
+            let advice = "it prints on stdout and has the config of the run, to be changed with --set";
+            given.refuse("eval", &["--set", "--dataset", "--device", "--data-dir"], advice)?;
+            let set = [own.sets(), common.set.clone()].concat();
+            let threads = common.thread_count();
+            eval::eval(&program, &run, checkpoint.as_deref(), &set, &common.device, threads)?
         }
         Verb::Plot { runs } => {
             let advice = "it draws what the run has written, into the run's folder or into --out";
-            refuse("plot", &common, &own, &["--out", "--data-dir"], advice)?;
-            plot(&runs, &common, images)?
+            given.refuse("plot", &["--out", "--data-dir"], advice)?;
+            plot(&program, &runs, &common)?
         }
         Verb::Table { settings, seeds } => {
             let takes = [
@@ -174,7 +167,7 @@ fn dispatch(cli: Cli) -> Result<()> {
                 "--csv",
                 "--tensorboard",
             ];
-            refuse("table", &common, &own, &takes, "name the rows with --settings")?;
+            given.refuse("table", &takes, "name the rows with --settings")?;
             let settings = if settings.is_empty() { Setting::ALL.to_vec() } else { settings };
             let config = |setting: &Setting| {
                 let set = [own.sets(), common.set.clone(), vec![format!("train.setting={}", setting.name())]];
@@ -186,55 +179,48 @@ fn dispatch(cli: Cli) -> Result<()> {
                 let message = format!("--seed {first} with {seeds} seeds: seeds must be below {}", u64::MAX);
                 return Err(UserError::usage(message).with_hint("give a smaller --seed").into());
             };
-            let dataset = images(&configs[0])?;
+            // a GPU that is not there is told before anything is fetched
+            common.device.open()?;
             let name = common.config.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy());
             let folder = || Path::new("runs").join(name.unwrap_or("mnist_table".into()).into_owned());
             let request = TableRequest {
                 configs,
-                dataset,
                 seeds: (first..end).collect(),
                 folder: common.out.clone().unwrap_or_else(folder),
-                threads: threads(&common),
+                threads: common.thread_count(),
                 device: common.device,
                 outputs,
+                quiet,
             };
-            table(&request)?
+            table(&program, &request)?
         }
         Verb::Bench { repetitions, updates } => {
             let takes = ["--config", "--set", "--setting", "--split", "--device"];
-            refuse("bench", &common, &own, &takes, "it writes nothing, and needs neither seed nor images")?;
+            given.refuse("bench", &takes, "it writes nothing, and needs neither seed nor images")?;
             // the paper's batch, unless another is asked for
             let paper = format!("train.batch_size={}", PAPER.1);
             let config = load(if common.config.is_none() { std::slice::from_ref(&paper) } else { &[] })?;
             let device = common.device.open()?;
-            let report =
-                bench::bench(&config, threads(&common), &common.device, &device, repetitions, updates)?;
-            format!("{report}\n")
+            let threads = common.thread_count();
+            bench::bench(&config, threads, &common.device, &device, repetitions, updates)? + "\n"
         }
     };
     Ok(experiment::print(&text)?)
 }
 
 /// Draws runs, the reconstructions with the networks of the first, if it has an intact checkpoint.
-fn plot(
-    runs: &[PathBuf],
-    common: &CommonArgs,
-    images: impl FnOnce(&Config) -> Result<Arc<Dataset>>,
-) -> Result<String> {
+fn plot(program: &Autoencoder, runs: &[PathBuf], common: &CommonArgs) -> Result<String> {
     let (config, records) = plots::read_runs(runs)?;
     let view = experiment::RunFolder::view(&runs[0])?;
-    let newest = experiment::CheckpointStore::new(view.checkpoints(), 0).latest_intact(&Device::Cpu);
-    let mut trainer = match newest {
-        None => None,
-        Some((path, checkpoint)) => {
-            let dataset = images(&config)?;
-            Some(checkpoint::restore(&checkpoint, &path, &config, &dataset, threads(common), &Device::Cpu)?.0)
-        }
-    };
+    let newest = ResumePoint::newest::<Autoencoder>(&view)?.map(|point| {
+        point.require_config(&config)?;
+        let (threads, folder) = (common.thread_count(), view.path());
+        let cx = BuildContext { seed: point.seed, threads, device: &Device::Cpu, folder };
+        program.rewind(&config, &cx, &point)
+    });
+    let mut trainer = newest.transpose()?;
     let folder = common.out.clone().unwrap_or_else(|| view.plots());
-    let paths = plots::draw(&config, &records, trainer.as_mut(), &folder)?;
-    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-    Ok(paths.join("\n") + "\n")
+    Ok(experiment::lines(&plots::draw(&config, &records, trainer.as_mut(), &folder)?))
 }
 
 /// Says on a terminal where the schedule is not the paper's.
@@ -246,51 +232,5 @@ fn announce(config: &Config) {
              --config configs/mnist_paper.toml",
             PAPER.0, PAPER.1
         ));
-    }
-}
-
-/// `runs/NAME-seedN`, with the config file's name or else the data set, the setting and the split, if it is not
-/// the paper's.
-fn run_name(common: &CommonArgs, config: &Config, seed: u64) -> PathBuf {
-    let stem =
-        common.config.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
-    let name = stem.unwrap_or_else(|| {
-        let dataset = match config.data.dataset {
-            DatasetName::Mnist => "mnist",
-            DatasetName::Fashion => "fashion",
-            DatasetName::Sample => "sample",
-        };
-        let split = config.train.split.to_string().replace('|', "_");
-        let split = if config.train.split == Split::default() { String::new() } else { format!("-{split}") };
-        format!("{dataset}-{}{split}", config.train.setting.name())
-    });
-    Path::new("runs").join(format!("{name}-seed{seed}"))
-}
-
-fn threads(common: &CommonArgs) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    common.threads.unwrap_or_else(cores)
-}
-
-/// Refuses an option that every verb parses and `verb` would pass over in silence.
-fn refuse(verb: &str, common: &CommonArgs, own: &OwnArgs, takes: &[&str], advice: &str) -> Result<()> {
-    let given = [
-        ("--config", common.config.is_some()),
-        ("--set", !common.set.is_empty()),
-        ("--seed", common.seed.is_some()),
-        ("--out", common.out.is_some()),
-        ("--device", common.device != DeviceArg::default()),
-        ("--setting", own.setting.is_some()),
-        ("--split", own.split.is_some()),
-        ("--dataset", own.dataset.is_some()),
-        ("--data-dir", own.data_dir.is_some()),
-        ("--csv", own.csv),
-        ("--tensorboard", own.tensorboard),
-    ];
-    match given.iter().find(|(option, given)| *given && !takes.contains(option)) {
-        Some((option, _)) => {
-            Err(UserError::usage(format!("`{verb}` does not take {option}")).with_hint(advice).into())
-        }
-        None => Ok(()),
     }
 }

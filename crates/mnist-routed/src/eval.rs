@@ -2,32 +2,36 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::Result;
+use experiment::driver::{BuildContext, Program as _, ResumePoint};
 use experiment::{DeviceArg, RunFolder};
 use serde_json::json;
 
-use crate::data::Dataset;
-use crate::{Config, checkpoint};
+use crate::Config;
+use crate::program::Autoencoder;
 
-/// Scores a run's networks and returns one JSON line a network.
+/// Scores a run's networks, after `set` has changed its settings, and returns one JSON line a network.
 ///
 /// # Errors
 /// Fails where the folder holds no run or no intact checkpoint.
 pub fn eval(
+    program: &Autoencoder,
     run: &Path,
     checkpoint: Option<&Path>,
+    set: &[String],
     device: &DeviceArg,
     threads: usize,
-    dataset: impl FnOnce(&Config) -> Result<Arc<Dataset>>,
 ) -> Result<String> {
     let device = device.open()?;
     let view = RunFolder::view(run)?;
-    let config: Config = experiment::load(Some(&view.config_path()), &[])?;
-    let (path, checkpoint) = checkpoint::open_checkpoint(&view, checkpoint)?;
-    let (mut trainer, _) =
-        checkpoint::restore(&checkpoint, &path, &config, &dataset(&config)?, threads, &device)?;
+    let config: Config = experiment::load(Some(&view.config_path()), set)?;
+    let point = ResumePoint::asked_or_newest::<Autoencoder>(&view, checkpoint)?;
+    if set.is_empty() {
+        point.require_config(&config)?;
+    }
+    let cx = BuildContext { seed: point.seed, threads, device: &device, folder: run };
+    let mut trainer = program.rewind(&config, &cx, &point)?;
     let evaluation = trainer.evaluate()?;
     let split = &trainer.objective().split;
     let labels: Vec<String> = (0..split.parts()).map(|part| split.digits_label(part)).collect();
@@ -45,7 +49,7 @@ pub fn eval(
             "images": trainer.test_images().len(),
             "dataset": trainer.config().data.dataset,
             "updates": trainer.updates_done(),
-            "checkpoint": path.display().to_string(),
+            "checkpoint": point.origin(),
         });
         writeln!(out, "{line}")?;
     }

@@ -11,7 +11,8 @@
 //! | [`mod@reference`] | candle and autograd, with routing by `gradient_routing::route` |
 //! | [`fused`] | the same by hand for the CPU; the tests hold its gradients to autograd's |
 //! | [`Trainer`] | batches, steps, evaluations |
-//! | [`run`], [`table`], [`scoring`], [`pictures`], [`bench`](mod@bench), [`cli`] | the verbs |
+//! | [`Autoencoder`] | the experiment as a program of [`experiment::driver`] |
+//! | [`table`], [`eval`], [`plots`], [`bench`](mod@bench), [`cli`] | the verbs |
 //!
 //! ```
 //! use std::sync::Arc;
@@ -35,7 +36,6 @@
 //! Cloud et al. 2024, arXiv 2410.04332, section 4.1 and app. B.
 
 pub mod bench;
-mod checkpoint;
 pub mod cli;
 mod config;
 pub mod data;
@@ -46,8 +46,8 @@ pub mod fused;
 mod model;
 mod objective;
 pub mod plots;
+mod program;
 pub mod reference;
-pub mod run;
 mod setting;
 mod split;
 mod summary;
@@ -63,6 +63,7 @@ pub use error::Error;
 pub use evaluate::{Errors, Evaluation};
 pub use model::{Architecture, Shape, State};
 pub use objective::{Losses, Objective, StepReport};
+pub use program::Autoencoder;
 pub use setting::{Recipe, Setting};
 pub use split::{CLASSES, Split};
 pub use summary::{NetworkSummary, Summary};

@@ -2,26 +2,22 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Result;
 use candle_core::Device;
+use experiment::driver::{Bar, Outputs, Program as _, Run, RunRequest};
 use experiment::{CheckpointStore, DeviceArg, RunFolder, UserError};
 use plots::{Band, BarChart, BarPanel, BarSeries, Colour};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::data::Dataset;
-use crate::run::{self, Outputs, RunRequest};
 use crate::summary::Summary;
-use crate::{Config, DatasetName, Setting, Split};
+use crate::{Autoencoder, Config, DatasetName, Setting, Split};
 
 /// Runs to be made, each in a folder of its own.
 #[derive(Clone, Debug)]
 pub struct TableRequest {
     /// The settings of each run, in the order of the rows.
     pub configs: Vec<Config>,
-    /// The images.
-    pub dataset: Arc<Dataset>,
     /// The seeds of each setting.
     pub seeds: Vec<u64>,
     /// The folder of the table.
@@ -32,6 +28,8 @@ pub struct TableRequest {
     pub device: DeviceArg,
     /// What each run writes.
     pub outputs: Outputs,
+    /// No progress bar.
+    pub quiet: bool,
 }
 
 /// Makes the runs that are not done yet, goes on with those that were interrupted, and returns the table, which it
@@ -39,7 +37,7 @@ pub struct TableRequest {
 ///
 /// # Errors
 /// Fails where a run does; the same command goes on from there.
-pub fn table(request: &TableRequest) -> Result<String> {
+pub fn table(program: &Autoencoder, request: &TableRequest) -> Result<String> {
     let total = request.configs.len() * request.seeds.len();
     let mut rows = Vec::new();
     let mut number = 0;
@@ -51,11 +49,11 @@ pub fn table(request: &TableRequest) -> Result<String> {
             let name = config.train.setting.name();
             let folder =
                 request.folder.join(format!("{:02}-{name}-seed{seed}", config.train.setting.number()));
-            if !request.outputs.quiet && !folder.join("summary.json").exists() {
+            if !request.quiet && !folder.join("summary.json").exists() {
                 let title = config.train.setting.title();
                 experiment::say(&format!("run {number} of {total}: {title}, seed {seed}"));
             }
-            summaries.push(done(request, config, *seed, &folder)?);
+            summaries.push(done(program, request, config, *seed, &folder)?);
         }
     }
     for (config, summaries) in request.configs.iter().zip(&summaries) {
@@ -88,7 +86,13 @@ fn summary_of(folder: &Path, config: &Config) -> Result<Option<Summary>> {
 }
 
 /// The summary of a run: read where it is done, else made.
-fn done(request: &TableRequest, config: &Config, seed: u64, folder: &Path) -> Result<Summary> {
+fn done(
+    program: &Autoencoder,
+    request: &TableRequest,
+    config: &Config,
+    seed: u64,
+    folder: &Path,
+) -> Result<Summary> {
     if folder.join("config.toml").exists() {
         let saved: Config = experiment::load(Some(&folder.join("config.toml")), &[])?;
         if saved != *config {
@@ -101,24 +105,27 @@ fn done(request: &TableRequest, config: &Config, seed: u64, folder: &Path) -> Re
     if summary_of(folder, config)?.is_none() {
         let checkpoints = folder.join("checkpoints");
         let begun = CheckpointStore::new(&checkpoints, 0).latest_intact(&Device::Cpu).is_some();
-        let result = if begun {
-            run::resume(folder, Some(request.threads), request.outputs, |_| Ok(Arc::clone(&request.dataset)))
+        let run = if begun {
+            Run::resume(program, folder, Some(request.threads), request.outputs)
         } else {
             if folder.join("config.toml").exists() {
                 // it was cut off before its first checkpoint: there is nothing in it to go on from
                 drop(RunFolder::open(folder)?);
                 std::fs::remove_dir_all(folder)?;
             }
-            run::train(&RunRequest {
-                config: config.clone(),
-                dataset: Arc::clone(&request.dataset),
-                seed,
-                folder: folder.to_owned(),
-                threads: request.threads,
-                device: request.device,
-                outputs: request.outputs,
-            })
+            Run::create(
+                program,
+                &RunRequest {
+                    config: config.clone(),
+                    seed,
+                    folder: folder.to_owned(),
+                    threads: request.threads,
+                    device: request.device,
+                    outputs: request.outputs,
+                },
+            )
         };
+        let result = run.and_then(|run| run.drive(&mut Bar::new(Autoencoder::UNIT, request.quiet)));
         if let Err(error) = result {
             let interrupted = experiment::install()?.requested();
             return Err(if interrupted {

@@ -12,12 +12,14 @@
 //! same last checkpoint, byte for byte, as one that nobody disturbed. A program keeps its side of that promise where
 //! [`Training::state`] holds everything that changes and [`Program::rewind`] brings all of it back.
 
+mod bench;
 mod program;
 mod progress;
 mod resume;
 mod run;
 mod stage;
 
+pub use bench::{BenchFields, BenchPlan, Rates, median, peak_gflops};
 pub use program::{BuildContext, Due, Finished, FinishedRun, Position, Program, Report, State, Training};
 pub use progress::{Bar, Watch};
 pub use resume::ResumePoint;

@@ -4,6 +4,7 @@
 mod checkpoint;
 mod cli;
 mod config;
+mod driver;
 mod metrics;
 mod run_folder;
 #[cfg(unix)]
