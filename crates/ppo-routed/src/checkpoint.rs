@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use experiment::Checkpoint;
+use envs::{EnvError, VectorEnv};
+use experiment::{Checkpoint, SeedStreams};
+use policies::Policy;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 
-use crate::rollout::ShardState;
-use crate::{Config, Error, Trainer};
+use crate::rollout::{Shard, ShardState};
+use crate::{Config, Error, Supervision, Trainer};
 
 const POLICY: &str = "policy.";
 const ADAM: &str = "adam.";
@@ -36,10 +38,10 @@ impl Header {
 }
 
 /// The trainer's state after an update.
-pub(crate) fn checkpoint(trainer: &Trainer, seed: u64, seconds: f64) -> Result<Checkpoint, Error> {
+pub(crate) fn checkpoint(trainer: &Trainer, seconds: f64) -> Result<Checkpoint, Error> {
     let header = Header {
         update: trainer.update,
-        seed,
+        seed: trainer.seed,
         seconds,
         config: trainer.config().clone(),
         shuffle: trainer.shuffle.clone(),
@@ -51,7 +53,8 @@ pub(crate) fn checkpoint(trainer: &Trainer, seed: u64, seconds: f64) -> Result<C
     for (name, tensor) in trainer.adam.state()? {
         tensors.insert(format!("{ADAM}{name}"), tensor);
     }
-    let shards: Vec<ShardState> = trainer.shards.iter().map(crate::rollout::Shard::save_state).collect();
+    let shards: Result<Vec<ShardState>, Error> = trainer.shards.iter().map(Shard::save_state).collect();
+    let shards = shards?;
     let shards = serde_json::to_vec(&shards).map_err(|e| Error::State(e.to_string()))?;
     let len = shards.len();
     tensors.insert(SHARDS.to_owned(), Tensor::from_vec(shards, len, &Device::Cpu)?);
@@ -64,6 +67,7 @@ pub(crate) fn restore(
     checkpoint: &Checkpoint,
     path: &Path,
     config: &Config,
+    make_env: &dyn Fn(usize, usize) -> Result<Box<dyn VectorEnv>, EnvError>,
     threads: usize,
     device: &Device,
 ) -> Result<(Trainer, Header), Error> {
@@ -75,11 +79,12 @@ pub(crate) fn restore(
     let shards = checkpoint.tensors.get(SHARDS).ok_or_else(|| broken(format!("it lacks {SHARDS}")))?;
     let shards: Vec<ShardState> =
         serde_json::from_slice(&shards.to_vec1::<u8>()?).map_err(|e| broken(format!("{SHARDS}: {e}")))?;
-    let mut trainer = Trainer::with_shards(config, header.seed, threads, Some(shards.len()), device)?;
+    let mut trainer =
+        Trainer::with_shards(config, make_env, header.seed, threads, Some(shards.len()), device)?;
     if trainer.shards.len() != shards.len() {
         return Err(broken(format!("{} parts of {} environments", shards.len(), config.env.num_envs)));
     }
-    load_policy(&trainer, checkpoint, path)?;
+    load_parameters(&trainer.policy, checkpoint, path)?;
     trainer.adam.load_state(&with_prefix(checkpoint, ADAM), &path.display().to_string())?;
     for (shard, state) in trainer.shards.iter_mut().zip(&shards) {
         shard.load_state(state)?;
@@ -90,10 +95,24 @@ pub(crate) fn restore(
     Ok((trainer, header))
 }
 
-/// Takes over a checkpoint's parameters alone.
-pub(crate) fn load_policy(trainer: &Trainer, checkpoint: &Checkpoint, path: &Path) -> Result<(), Error> {
+/// The policy of a run with these settings as it stands in the checkpoint, without anything else of the run.
+pub(crate) fn policy(
+    checkpoint: &Checkpoint,
+    path: &Path,
+    config: &Config,
+    device: &Device,
+) -> Result<Policy, Error> {
+    let probe = envs::make(&config.env.config(), 1)?;
+    let supervision = Supervision::new(config.train.method, probe.kinds())?;
+    let network = supervision.policy_config(probe.single_observation_space(), probe.single_action_space())?;
+    let policy = Policy::new(network, &mut SeedStreams::new(0).stream("init"), device)?;
+    load_parameters(&policy, checkpoint, path)?;
+    Ok(policy)
+}
+
+fn load_parameters(policy: &Policy, checkpoint: &Checkpoint, path: &Path) -> Result<(), Error> {
     let values = with_prefix(checkpoint, POLICY);
-    Ok(trainer.policy.parameters().load(&values, &path.display().to_string())?)
+    Ok(policy.parameters().load(&values, &path.display().to_string())?)
 }
 
 fn with_prefix(checkpoint: &Checkpoint, prefix: &str) -> BTreeMap<String, Tensor> {

@@ -14,7 +14,7 @@ use experiment::{
 use crate::progress::Watch;
 use crate::snapshot::Snapshot;
 use crate::summary::Summary;
-use crate::{Config, PolicyName, Trainer, UpdateReport, checkpoint, plots};
+use crate::{Config, Trainer, UpdateReport, checkpoint, plots};
 
 /// What a run writes beside the run folder's own files.
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,7 +90,14 @@ pub fn resume(
         return Err(UserError::failed(message).with_hint("remove the folder and start the run again").into());
     };
     let threads = threads.unwrap_or(manifest.threads);
-    let (trainer, header) = checkpoint::restore(&checkpoint, &file, &config, threads, &device)?;
+    let (trainer, header) = checkpoint::restore(
+        &checkpoint,
+        &file,
+        &config,
+        &envs::maker(&config.env.config()),
+        threads,
+        &device,
+    )?;
     if !read_metrics(&folder.metrics_path())?.iter().any(|record| record.update == header.update) {
         let metrics = folder.metrics_path();
         let message =
@@ -169,11 +176,9 @@ impl Session {
         let mut message = String::new();
         while trainer.updates_done() < total {
             let began = Instant::now();
-            let UpdateReport { values, .. } =
+            let UpdateReport { mut values, .. } =
                 trainer.update().with_context(|| self.store.last_checkpoint_message())?;
             let sps = steps_per_update as f64 / began.elapsed().as_secs_f64();
-            let mut values: Vec<(String, f64)> =
-                values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
             values.push(("charts/SPS".to_owned(), sps));
             let done = trainer.updates_done();
             let last = done == total;
@@ -206,10 +211,11 @@ impl Session {
         let mut message = String::new();
         for (name, evaluation) in trainer.evaluate()? {
             for (what, value) in evaluation.named() {
-                values.push((format!("eval/{}/{what}", name.as_str()), value));
+                values.push((format!("eval/{name}/{what}"), value));
             }
-            if name == PolicyName::kept(trainer.config().train.method) {
-                message = format!("{} return {:.3}", name.as_str(), evaluation.stepwise_return);
+            if message.is_empty() {
+                // the first is the one that the method is judged by
+                message = format!("{name} return {:.3}", evaluation.stepwise_return);
             }
         }
         let (step, update) = (trainer.env_steps(), trainer.updates_done());
@@ -235,16 +241,13 @@ impl Session {
         if let Some(events) = &mut self.events {
             events.flush()?;
         }
-        self.store.save(
-            trainer.updates_done(),
-            &checkpoint::checkpoint(trainer, self.manifest.seed, self.seconds())?,
-        )?;
+        self.store.save(trainer.updates_done(), &trainer.checkpoint(self.seconds())?)?;
         Ok(())
     }
 
     fn finish(mut self, trainer: &Trainer) -> Result<String> {
         let records = read_metrics(&self.folder.metrics_path())?;
-        let summary = Summary::new(trainer.config(), self.manifest.seed, self.seconds(), &records);
+        let summary = Summary::new(trainer.config(), self.manifest.seed, self.seconds(), &records)?;
         if self.outputs.csv {
             write_csv(&records, &self.folder.path().join("metrics.csv"))?;
         }

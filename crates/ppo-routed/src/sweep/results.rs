@@ -1,12 +1,12 @@
 //! What the runs of a sweep came to, gathered from their folders.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use experiment::read_metrics;
 
 use super::execute::{State, state};
 use super::plan::{Planned, Sweep};
 use super::statistics::Spread;
-use crate::{Method, PolicyName, PolicySummary, Summary};
+use crate::{Method, PolicySummary, Summary};
 
 /// A finished run.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,8 +26,11 @@ impl Row {
     }
 
     /// How the policy did that the method is judged by.
-    pub fn kept(&self) -> PolicySummary {
-        self.summary.policies[&PolicyName::kept(self.method())]
+    ///
+    /// # Panics
+    /// Panics where the summary has no policy.
+    pub fn kept(&self) -> &PolicySummary {
+        &self.summary.policies[0].1
     }
 
     /// Environment steps, on the method's own axis, until an evaluation first reached `threshold`.
@@ -40,7 +43,7 @@ impl Row {
 /// By how much the axis of environment steps is stretched: the oracle looks at every label, so its steps count
 /// 1/p-fold against methods that look at the share p.
 pub fn stretch(method: Method, oversight_prob: f64) -> f64 {
-    if method == Method::Oracle && oversight_prob > 0.0 { 1.0 / oversight_prob } else { 1.0 }
+    if method.sees_everything() && oversight_prob > 0.0 { 1.0 / oversight_prob } else { 1.0 }
 }
 
 /// What is compared: a method, with values of the further axes.
@@ -135,7 +138,10 @@ impl Results {
                 unfinished.push(planned.index);
                 continue;
             };
-            let key = format!("eval/{}/return", PolicyName::kept(planned.config.train.method).as_str());
+            let Some((kept, _)) = summary.policies.first() else {
+                bail!("{} has a summary without a policy", planned.name)
+            };
+            let key = format!("eval/{kept}/return");
             let records = read_metrics(&sweep.run_folder(planned).join("metrics.jsonl"))?;
             let curve =
                 records.iter().filter_map(|r| r.values.get(&key).map(|value| (r.step, *value))).collect();
@@ -199,7 +205,7 @@ impl Results {
     /// the labels.
     pub fn leaders(&self) -> Vec<(f64, &Arm)> {
         let leader = |level: &f64| {
-            let partial = self.arms.iter().filter(|arm| arm.method != Method::Oracle);
+            let partial = self.arms.iter().filter(|arm| !arm.method.sees_everything());
             let means = partial.filter_map(|arm| {
                 let spread = Spread::of(&self.cell(arm, *level)?.last())?;
                 Some((spread.mean, arm))
@@ -212,6 +218,6 @@ impl Results {
 
     /// `words` where the oracle is among the methods, else nothing.
     pub fn about_oracle<'a>(&self, words: &'a str) -> &'a str {
-        if self.arms.iter().any(|arm| arm.method == Method::Oracle) { words } else { "" }
+        if self.arms.iter().any(|arm| arm.method.sees_everything()) { words } else { "" }
     }
 }

@@ -38,7 +38,7 @@ pub struct SweepSection {
 impl Default for SweepSection {
     fn default() -> Self {
         Self {
-            methods: vec![Method::Routing, Method::Naive, Method::Filtering],
+            methods: vec![Method::ROUTING, Method::NAIVE, Method::FILTERING],
             oversight_probs: vec![0.01, 0.1],
             seeds: vec![0, 1],
             axes: Vec::new(),
