@@ -51,7 +51,8 @@ pub mod reference;
 mod setting;
 mod split;
 mod summary;
-pub mod table;
+mod sweep;
+mod table;
 mod trainer;
 
 pub use config::{
@@ -67,4 +68,5 @@ pub use program::Autoencoder;
 pub use setting::{Recipe, Setting};
 pub use split::{CLASSES, Split};
 pub use summary::{NetworkSummary, Summary};
+pub use sweep::TableKeys;
 pub use trainer::{Trainer, UpdateReport};

@@ -1,10 +1,10 @@
 //! The sections of a config file.
 
-pub use learning::Backend;
+use learning::Backend;
 use serde::{Deserialize, Serialize};
+use transformer::{Norm, Position};
 
 use crate::methods::Method;
-use crate::model::{Norm, Position};
 
 /// What a run does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
