@@ -1,6 +1,7 @@
 //! The layers of the networks in candle operations that all have gradients.
 
-use candle_core::{D, DType, Tensor};
+use candle_core::{DType, Tensor};
+use learning::ops::softmax;
 
 use crate::PolicyError;
 
@@ -10,12 +11,6 @@ use crate::PolicyError;
 /// `x` (n, in), `weight` (out, in), `bias` (out).
 pub(crate) fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor, PolicyError> {
     Ok(x.matmul(&weight.t()?)?.broadcast_add(bias)?)
-}
-
-/// max(x, 0), written as x ⊙ [x > 0] so that ReLU'(0) is 0 as in PyTorch (candle's own has 1 there).
-pub(crate) fn relu(x: &Tensor) -> Result<Tensor, PolicyError> {
-    let positive = x.detach().gt(0.0)?.to_dtype(x.dtype())?;
-    Ok((x * positive)?)
 }
 
 /// The linear layer on a flattened 1×1 convolution as one linear layer: (W', b') with
@@ -48,7 +43,5 @@ pub(crate) fn fold_conv(
 pub(crate) fn gate_weights(gate_logits: &Tensor) -> Result<Tensor, PolicyError> {
     let zero = Tensor::zeros((gate_logits.dim(0)?, 1), DType::F32, gate_logits.device())?;
     let logits = Tensor::cat(&[gate_logits, &zero.to_dtype(gate_logits.dtype())?], 1)?;
-    let shifted = logits.broadcast_sub(&logits.detach().max_keepdim(D::Minus1)?)?;
-    let exp = shifted.exp()?;
-    Ok(exp.broadcast_div(&exp.sum_keepdim(D::Minus1)?)?)
+    Ok(softmax(&logits)?)
 }

@@ -2,10 +2,11 @@
 
 use candle_core::{DType, Device, Tensor};
 use gradient_routing::route;
+use learning::ops::relu;
 use learning::{Parameters, init};
 use rand::Rng;
 
-use crate::layers::{fold_conv, gate_weights, linear, relu};
+use crate::layers::{fold_conv, gate_weights, linear};
 use crate::{PolicyConfig, PolicyError, Steering};
 
 /// A routed policy with its value net: all parameters by name, forward passes in candle operations.

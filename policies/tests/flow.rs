@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as a test does")]
 
 use candle_core::{D, DType, Device, Tensor, Var};
-use gradient_routing::{Flow, Parameters, assert_grad_flow};
+use gradient_routing::{Flow, assert_grad_flow};
 use policies::{Gate, Policy, PolicyConfig, PolicyOutput, RouteMasks};
 use rand::RngExt;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
@@ -102,7 +102,6 @@ const ROWS: usize = 12;
 
 struct Case {
     policy: Policy,
-    parameters: Parameters,
     observations: Tensor,
 }
 
@@ -115,8 +114,6 @@ impl Case {
         };
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(11);
         let policy = Policy::new(config, &mut rng, &Device::Cpu).unwrap();
-        let parameters =
-            policy.parameters().iter().map(|(name, var)| (name.to_owned(), var.clone())).collect();
         // the observations of a gridworld: an agent, a ghost, a diamond, and a bit on some cell
         let mut dense = vec![0f32; ROWS * 100];
         for row in dense.chunks_exact_mut(100) {
@@ -124,7 +121,7 @@ impl Case {
                 plane[rng.random_range(0..25)] = 1.0;
             }
         }
-        Self { policy, parameters, observations: Tensor::from_vec(dense, (ROWS, 100), &Device::Cpu).unwrap() }
+        Self { policy, observations: Tensor::from_vec(dense, (ROWS, 100), &Device::Cpu).unwrap() }
     }
 
     fn forward(&self, route: Route) -> PolicyOutput {
@@ -184,12 +181,12 @@ fn every_route_trains_exactly_the_parameters_of_the_table() {
         for &route in row.routes {
             let at = format!("{:?}, {:?} loss, route {route:?}", row.net, row.loss);
             let trained: Vec<&str> = row.trained.concat();
-            let flow = assert_grad_flow(&case.loss(row.loss, route), &case.parameters, &trained)
+            let flow = assert_grad_flow(&case.loss(row.loss, route), case.policy.parameters(), &trained)
                 .unwrap_or_else(|error| panic!("{at}: {error}"));
             let mut zero: Vec<&str> = row.zero.concat();
             zero.sort_unstable();
             assert_eq!(flow.names(Flow::Zero), zero, "{at}: gradient exactly zero");
-            let rest = case.parameters.keys().map(String::as_str);
+            let rest = case.policy.parameters().keys().map(String::as_str);
             let rest: Vec<&str> =
                 rest.filter(|name| !trained.contains(name) && !zero.contains(name)).collect();
             assert_eq!(flow.names(Flow::Unreached), rest, "{at}: no gradient");
@@ -210,7 +207,7 @@ fn the_table_knows_every_parameter() {
         (Net::Single, [SINGLE, HEAD, VALUE].concat()),
     ] {
         let case = Case::new(net);
-        assert_eq!(case.parameters.keys().collect::<Vec<_>>(), parts, "{net:?}");
+        assert_eq!(case.policy.parameters().keys().collect::<Vec<_>>(), parts, "{net:?}");
     }
 }
 
@@ -229,7 +226,7 @@ fn a_fractional_mask_weighs_the_gradient() {
         [DIAMOND, GHOST, HEAD]
             .concat()
             .into_iter()
-            .map(|name| flat(&case.parameters[name]))
+            .map(|name| flat(&case.policy.parameters()[name]))
             .collect::<Vec<_>>()
     };
     let (half, whole) = (gradient(0.5), gradient(1.0));

@@ -99,6 +99,12 @@ fn a_run_of_all_methods_leaves_tables_models_and_pictures() {
     let models: Vec<&str> = lines.iter().map(|line| line["model"].as_str().unwrap()).collect();
     assert_eq!(models, ["base", "control", "demix", "era", "pure", "rmu"]);
     assert_eq!(&lines[3]["forget"], era);
+    // and of a checkpoint those of its last step
+    let checkpoint = format!("{folder}/checkpoints/update-000060.safetensors");
+    let line = ws.done(&format!("eval {folder} --threads 1 --checkpoint {checkpoint}"));
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["model"], &line["checkpoint"]), (&"demix".into(), &checkpoint.into()));
+    assert_eq!((&line["forget"], &line["retain"]), (&last["demix/eval/forget"], &last["demix/eval/retain"]));
     assert!(ws.done(&format!("plot {folder} --out elsewhere")).contains("elsewhere/losses.png"));
     let generate = format!("generate {folder} --length 5 --threads 1 --seed 4");
     let story = ws.done(&generate);

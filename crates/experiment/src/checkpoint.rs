@@ -7,12 +7,12 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
+use crc32c::crc32c;
 use safetensors::tensor::{Dtype, Metadata, View};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::atomic::write_atomic;
-use crate::crc32c::crc32c;
 use crate::error::RunError;
 
 /// The key of the file's `__metadata__` that holds our header. It is the only one: the library writes several

@@ -39,7 +39,6 @@ mod checkpoint;
 mod checkpoint_store;
 mod cli;
 mod config;
-mod crc32c;
 mod device;
 pub mod driver;
 mod error;

@@ -11,7 +11,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::crc32c::crc32c;
+use crc32c::crc32c;
+
 use crate::error::RunError;
 use crate::run_folder::create_folder;
 

@@ -110,7 +110,7 @@ pub fn ablate<D: Dim>(x: &Tensor, dim: D, channels: &[usize]) -> Result<Tensor> 
 /// parameter[…, c, …] ← 0 for c in channels
 /// ```
 ///
-/// The optimiser's moments are not touched: under Adam the next update moves the zeros again. Ablate after
+/// The optimizer's moments are not touched: under Adam the next update moves the zeros again. Ablate after
 /// training, or give the parameter [`ParameterMask::SkipUpdate`](crate::ParameterMask::SkipUpdate).
 ///
 /// # Shapes

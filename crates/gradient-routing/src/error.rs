@@ -3,6 +3,8 @@
 use candle_core::{DType, DeviceLocation, Shape};
 
 use crate::flow::FlowMismatch;
+use crate::route_table::RouteTableError;
+use crate::table_flow::TableFlowMismatch;
 
 /// The result of every fallible function of this crate.
 pub type Result<T> = std::result::Result<T, RoutingError>;
@@ -96,9 +98,75 @@ pub enum RoutingError {
         source: Box<RoutingError>,
     },
 
+    /// Masks of parameters were asked of a table that routes at activations.
+    #[error(
+        "this table routes at activations and has no masks for parameters: use `channel_masks` with `route`, or \
+         build it with `Site::Parameters`"
+    )]
+    NotAtParameters,
+
+    /// A parameter that the groups of a table should share, and that does not have their channels.
+    #[error(
+        "dimension {dim} of parameter `{name}` {shape:?} cannot hold the {channels} channels of the table: name \
+         one of that size, of a parameter that no group owns as a whole"
+    )]
+    SharedChannels {
+        /// Name of the parameter.
+        name: String,
+        /// Dimension that should hold the channels.
+        dim: usize,
+        /// Shape of the parameter.
+        shape: Shape,
+        /// Channels of the table.
+        channels: usize,
+    },
+
+    /// Some channels of a parameter should be frozen and others not.
+    #[error(
+        "cannot freeze some channels of parameter `{name}`, since an optimizer skips whole parameters only: use \
+         `Semantics::ZeroGradient`, or give each group a parameter of its own"
+    )]
+    FrozenChannels {
+        /// Name of the parameter.
+        name: String,
+    },
+
     /// A loss trains other parameters than expected.
     #[error(transparent)]
     Flow(#[from] FlowMismatch),
+
+    /// A class trains other parameters than its table says.
+    #[error(transparent)]
+    TableFlow(#[from] TableFlowMismatch),
+
+    /// A class sends gradients into other channels than its table says.
+    #[error(
+        "class `{class}` does not train the channels that the table says: no gradient at {missing:?}, a gradient \
+         at {unexpected:?}; weigh the activation with `channel_masks` of that class"
+    )]
+    ChannelFlow {
+        /// Name of the class.
+        class: String,
+        /// Channels that should have a gradient and have none.
+        missing: Vec<usize>,
+        /// Channels that have a gradient and should have none.
+        unexpected: Vec<usize>,
+    },
+
+    /// Parameters have changed in a step that should have left them alone.
+    #[error(
+        "{} changed although frozen: keep them out of the optimizer's step, or remove their gradients, since zeros \
+         still move a parameter under momentum or weight decay",
+        quoted(names)
+    )]
+    NotFrozen {
+        /// Names of the parameters.
+        names: Vec<String>,
+    },
+
+    /// A table of routes was refused.
+    #[error(transparent)]
+    Table(#[from] RouteTableError),
 
     /// candle refused an operation.
     #[error(transparent)]

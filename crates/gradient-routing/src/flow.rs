@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use candle_core::{DType, Tensor};
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Tensor, Var};
 
 use crate::error::quoted;
 use crate::parameter_masks::require_known;
@@ -16,7 +17,8 @@ pub enum Flow {
     Nonzero,
     /// A gradient whose every element is exactly zero: masked, or a dead path.
     Zero,
-    /// No gradient, although the parameter is in the graph of the loss: a custom op's `bwd` returned `None`.
+    /// No gradient, although the parameter is in the graph of the loss: a custom op's `bwd` returned `None`, or a
+    /// mask removed it.
     Dropped,
     /// No gradient, since the parameter is not in the graph of the loss: it is not used, or the way to it is
     /// cut by `detach`, a forward-only layer, a product with the number 0, integers, `floor`, `round`, `sign`
@@ -24,12 +26,19 @@ pub enum Flow {
     Unreached,
 }
 
+impl Flow {
+    /// The flow to a parameter whose gradient has these elements.
+    pub fn of_elements(gradient: &[f32]) -> Self {
+        if gradient.iter().all(|element| *element == 0.) { Self::Zero } else { Self::Nonzero }
+    }
+}
+
 impl fmt::Display for Flow {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Nonzero => "gradient",
             Self::Zero => "gradient exactly zero",
-            Self::Dropped => "no gradient: dropped by a custom op",
+            Self::Dropped => "no gradient: dropped by a custom op or a mask",
             Self::Unreached => "no gradient: not in the graph of the loss",
         })
     }
@@ -42,6 +51,25 @@ pub struct GradFlow {
 }
 
 impl GradFlow {
+    /// What each parameter got from gradients of a loss, after masks perhaps.
+    ///
+    /// # Errors
+    ///
+    /// candle's, where a gradient cannot be read.
+    pub fn of_gradients(loss: &Tensor, parameters: &Parameters, gradients: &GradStore) -> Result<Self> {
+        let variables = loss.sorted_nodes().into_iter().filter(|node| node.is_variable());
+        let in_graph = variables.map(Tensor::id).collect::<Vec<_>>();
+        let flow = |parameter: &Var| -> Result<Flow> {
+            Ok(match gradients.get(parameter) {
+                Some(gradient) if is_zero(gradient)? => Flow::Zero,
+                Some(_) => Flow::Nonzero,
+                None if in_graph.contains(&parameter.id()) => Flow::Dropped,
+                None => Flow::Unreached,
+            })
+        };
+        parameters.iter().map(|(name, parameter)| Ok((name.clone(), flow(parameter)?))).collect()
+    }
+
     /// The flow to the parameter of that name, if there is one.
     pub fn get(&self, name: &str) -> Option<Flow> {
         self.flows.get(name).copied()
@@ -65,6 +93,13 @@ impl fmt::Display for GradFlow {
             writeln!(f, "{name:width$}  {flow}")?;
         }
         Ok(())
+    }
+}
+
+impl FromIterator<(String, Flow)> for GradFlow {
+    /// From gradients that were computed without a graph: see [`Flow::of_elements`].
+    fn from_iter<I: IntoIterator<Item = (String, Flow)>>(flows: I) -> Self {
+        Self { flows: flows.into_iter().collect() }
     }
 }
 
@@ -143,20 +178,7 @@ impl std::error::Error for FlowMismatch {}
 ///
 /// Cloud et al. 2024, arXiv 2410.04332, section 3 (what routing is to guarantee).
 pub fn grad_flow(loss: &Tensor, parameters: &Parameters) -> Result<GradFlow> {
-    let in_graph =
-        loss.sorted_nodes().into_iter().filter(|node| node.is_variable()).map(Tensor::id).collect::<Vec<_>>();
-    let gradients = loss.backward()?;
-    let mut flows = BTreeMap::new();
-    for (name, parameter) in parameters {
-        let flow = match gradients.get(parameter) {
-            Some(gradient) if is_zero(gradient)? => Flow::Zero,
-            Some(_) => Flow::Nonzero,
-            None if in_graph.contains(&parameter.id()) => Flow::Dropped,
-            None => Flow::Unreached,
-        };
-        flows.insert(name.clone(), flow);
-    }
-    Ok(GradFlow { flows })
+    GradFlow::of_gradients(loss, parameters, &loss.backward()?)
 }
 
 /// Requires that a loss trains exactly the parameters named: these get a gradient that is not zero, all others

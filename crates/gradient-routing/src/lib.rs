@@ -34,14 +34,20 @@
 //!
 //! | to | use |
 //! |---|---|
+//! | say which class of data trains what | [`RouteTable`] of [`Class`]es × [`Group`]s, with [`Profile`]s of what is kept |
 //! | weigh the gradient at an activation | [`route`], [`scale`], [`stop`] |
-//! | weigh the gradient of each parameter, class by class | [`ParameterMasks`], [`routed_gradients`] |
+//! | weigh the gradient of each parameter, class by class | [`parameter_masks`], [`StepMasks`], [`ParameterMasks`], [`routed_gradients`] |
 //! | delete what one class has learned | [`ablate`], [`ablate_parameter`], [`remove_channels`], [`mask_channels`] |
+//! | hold a method to its table | [`assert_table_flow`], [`assert_class_flow`], [`assert_channel_flow`] |
 //! | prove where a loss trains the network | [`grad_flow`], [`assert_grad_flow`], [`find_cuts`] |
+//! | prove that a step leaves parameters alone | [`snapshot`], [`assert_frozen`] |
+//!
+//! Two examples to begin with: `two_halves` splits an autoencoder between two classes, `own_transformer` routes
+//! the tokens of a transformer written in plain candle.
 //!
 //! # A zero gradient is not a frozen parameter
 //!
-//! | | gradient of the parameters behind it | candle's `AdamW` |
+//! | | gradient of the parameters before it | candle's `AdamW` |
 //! |---|---|---|
 //! | [`route`] with 0, [`scale`] by 0, [`ParameterMask::ZeroGradient`] | an entry of zeros | still moves them: moments and weight decay |
 //! | [`stop`], [`ParameterMask::SkipUpdate`] | no entry | leaves them alone |
@@ -56,13 +62,21 @@ mod channels;
 mod cuts;
 mod error;
 mod flow;
+mod frozen;
 mod mask;
 mod parameter_masks;
 mod route;
+mod route_table;
+mod table_flow;
+mod table_masks;
 
 pub use channels::{ablate, ablate_parameter, mask_channels, remove_channels};
 pub use cuts::{Cut, find_cuts};
 pub use error::{Result, RoutingError};
 pub use flow::{Flow, FlowMismatch, GradFlow, assert_grad_flow, grad_flow};
+pub use frozen::{assert_frozen, snapshot};
 pub use parameter_masks::{ParameterMask, ParameterMasks, Parameters, routed_gradients, sum_gradients};
 pub use route::{route, scale, stop};
+pub use route_table::{Class, ExpectedFlow, Group, Profile, RouteTable, RouteTableError, Semantics, Site};
+pub use table_flow::{TableFlowMismatch, assert_channel_flow, assert_class_flow, assert_table_flow};
+pub use table_masks::{StepMasks, parameter_masks};

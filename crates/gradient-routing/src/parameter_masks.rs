@@ -15,7 +15,7 @@ pub type Parameters = BTreeMap<String, Var>;
 
 /// What happens to the gradient of one parameter.
 ///
-/// The last two are different things under any optimiser with state. With Adam, gradient `g`, moments `m` and
+/// The last two are different things under any optimizer with state. With Adam, gradient `g`, moments `m` and
 /// `v`, learning rate `η` and decoupled weight decay `λ` (`m̂`, `v̂` corrected for bias):
 ///
 /// ```text
@@ -28,13 +28,13 @@ pub type Parameters = BTreeMap<String, Var>;
 #[derive(Debug, Clone)]
 pub enum ParameterMask {
     /// `g ← mask ⊙ g`, with a mask of the shape of the parameter or broadcastable to it. Without a gradient
-    /// there is none afterwards either. Elements under a weight of 0 have a zero gradient: an optimiser skips
+    /// there is none afterwards either. Elements under a weight of 0 have a zero gradient: an optimizer skips
     /// whole parameters only. An infinite or NaN gradient is not hidden by a weight of 0.
     Weights(Tensor),
     /// `g ← 0`: an entry of zeros, also where the loss does not reach the parameter or its gradient is not
-    /// finite. An optimiser with moments or weight decay still moves the parameter.
+    /// finite. An optimizer with moments or weight decay still moves the parameter.
     ZeroGradient,
-    /// The entry is removed from the store: an optimiser leaves the parameter and its moments alone.
+    /// The entry is removed from the store: an optimizer leaves the parameter and its moments alone.
     SkipUpdate,
 }
 

@@ -103,7 +103,7 @@ pub fn scale(x: &Tensor, factor: f64) -> Result<Tensor> {
 /// forward:   y = x, bit for bit          backward:   the graph ends here
 /// ```
 ///
-/// A parameter that reaches the loss only through `x` gets *no entry* in the gradient store, so an optimiser
+/// A parameter that reaches the loss only through `x` gets *no entry* in the gradient store, so an optimizer
 /// skips it. `scale(x, 0.0)` gives it an entry of zeros instead, and under Adam zeros still move a parameter by
 /// its moments and its weight decay.
 ///

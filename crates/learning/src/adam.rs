@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
-use candle_core::{CpuStorage, DType, InplaceOp2, InplaceOp3, Layout, Tensor, Var, bail};
+use candle_core::{DType, Tensor, Var};
 use rayon::prelude::*;
 
-use crate::{LearningError, Parameters, kernels, require_shape};
+use crate::kernels::AdamStep;
+use crate::{LearningError, Parameters, require_shape};
 
 mod slices;
 
@@ -49,35 +50,33 @@ struct Moments {
 
 impl Moments {
     fn step(&mut self, var: &Var, grad: &Tensor, config: AdamConfig, lr: f64) -> Result<(), LearningError> {
-        let AdamConfig { beta1, beta2, eps, weight_decay } = config;
         let weight = var.as_tensor();
-        let mut grad = grad.detach();
-        match weight_decay {
-            WeightDecay::None => {}
-            WeightDecay::Coupled(lambda) => grad = (grad + (weight.detach() * lambda)?)?,
-            WeightDecay::Decoupled(lambda) => var.set(&(weight.detach() * (1.0 - lr * lambda))?)?,
+        let grad = grad.detach();
+        if weight.device().is_cpu() && weight.dtype() == DType::F32 {
+            if grad.dims() != weight.dims() {
+                let (origin, name) = ("the gradient".to_owned(), "a parameter".to_owned());
+                let (expected, found) = (weight.dims().to_vec(), grad.dims().to_vec());
+                return Err(LearningError::Shape { origin, name, expected, found });
+            }
+            self.steps += 1;
+            let step = AdamStep::new(&config, self.steps, lr);
+            return Ok(slices::step_tensor([weight, &self.first, &self.second], &grad, step)?);
         }
         self.steps += 1;
+        let AdamConfig { beta1, beta2, eps, weight_decay } = config;
+        let (mut weight, mut grad) = (weight.detach(), grad);
+        match weight_decay {
+            WeightDecay::None => {}
+            WeightDecay::Coupled(lambda) => grad = (grad + (&weight * lambda)?)?,
+            WeightDecay::Decoupled(lambda) => weight = (weight * (1.0 - lr * lambda))?,
+        }
         let correction1 = 1.0 - beta1.powf(self.steps as f64);
         let correction2 = 1.0 - beta2.powf(self.steps as f64);
-        let (first, second) = (&self.first, &self.second);
-        if weight.device().is_cpu() && weight.dtype() == DType::F32 {
-            let grad = grad.contiguous()?;
-            first.inplace_op2(&grad, &Decay { beta: beta1, square: false })?;
-            second.inplace_op2(&grad, &Decay { beta: beta2, square: true })?;
-            let descend = Descend {
-                rate: (lr / correction1) as f32,
-                root_correction: correction2.sqrt() as f32,
-                eps: eps as f32,
-            };
-            weight.inplace_op3(first, second, &descend)?;
-        } else {
-            self.first = ((first * beta1)? + (&grad * (1.0 - beta1))?)?;
-            self.second = ((second * beta2)? + (grad.sqr()? * (1.0 - beta2))?)?;
-            let denominator = ((self.second.sqrt()? / correction2.sqrt())? + eps)?;
-            let change = ((&self.first / denominator)? * (lr / correction1))?;
-            var.set(&(weight.detach() - change)?)?;
-        }
+        self.first = ((&self.first * beta1)? + (&grad * (1.0 - beta1))?)?;
+        self.second = ((&self.second * beta2)? + (grad.sqr()? * (1.0 - beta2))?)?;
+        let denominator = ((self.second.sqrt()? / correction2.sqrt())? + eps)?;
+        let change = ((&self.first / denominator)? * (lr / correction1))?;
+        var.set(&(weight - change)?)?;
         Ok(())
     }
 }
@@ -179,76 +178,6 @@ impl Adam {
         }
         self.moments = loaded;
         Ok(())
-    }
-}
-
-/// In place: moment ← β·moment + (1 − β)·g, or g² where `square`.
-struct Decay {
-    beta: f64,
-    square: bool,
-}
-
-impl InplaceOp2 for Decay {
-    fn name(&self) -> &'static str {
-        "adam-moment"
-    }
-
-    fn cpu_fwd(
-        &self,
-        moment: &mut CpuStorage,
-        moment_layout: &Layout,
-        grad: &CpuStorage,
-        grad_layout: &Layout,
-    ) -> candle_core::Result<()> {
-        let moment = slice_mut(moment, moment_layout)?;
-        let grad = slice(grad, grad_layout)?;
-        if moment.len() != grad.len() {
-            bail!("a gradient of {} elements for a parameter of {}", grad.len(), moment.len());
-        }
-        kernels::decay_moment(moment, grad, self.beta as f32, (1.0 - self.beta) as f32, self.square);
-        Ok(())
-    }
-}
-
-/// In place: w ← w − rate · m / (√v / `root_correction` + ε).
-struct Descend {
-    rate: f32,
-    root_correction: f32,
-    eps: f32,
-}
-
-impl InplaceOp3 for Descend {
-    fn name(&self) -> &'static str {
-        "adam-descend"
-    }
-
-    fn cpu_fwd(
-        &self,
-        weight: &mut CpuStorage,
-        weight_layout: &Layout,
-        first: &CpuStorage,
-        first_layout: &Layout,
-        second: &CpuStorage,
-        second_layout: &Layout,
-    ) -> candle_core::Result<()> {
-        let (first, second) = (slice(first, first_layout)?, slice(second, second_layout)?);
-        let weight = slice_mut(weight, weight_layout)?;
-        kernels::descend(weight, first, second, self.rate, self.root_correction, self.eps);
-        Ok(())
-    }
-}
-
-fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
-    match (storage.as_slice::<f32>(), layout.contiguous_offsets()) {
-        (Ok(values), Some((start, end))) => Ok(&values[start..end]),
-        _ => bail!("adam needs contiguous f32 tensors"),
-    }
-}
-
-fn slice_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> candle_core::Result<&'a mut [f32]> {
-    match (storage, layout.contiguous_offsets()) {
-        (CpuStorage::F32(values), Some((start, end))) => Ok(&mut values[start..end]),
-        _ => bail!("adam needs contiguous f32 tensors"),
     }
 }
 

@@ -66,6 +66,9 @@ pub enum LearningError {
         /// What the reader said.
         reason: String,
     },
+    /// The fused passes were asked for where they do not run.
+    #[error("train.backend = \"fused\" runs on the CPU only: use \"auto\", or --device cpu")]
+    FusedOffCpu,
     /// candle refused an operation.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -5,7 +5,11 @@
 //! - [`Adam`]: Adam as in PyTorch (decoupled, coupled or no weight decay) whose moments can be saved;
 //! - [`global_norm`] and [`clip_grad_norm`]: gradient clipping on a [`candle_core::backprop::GradStore`];
 //! - [`require_finite`]: the check of losses and gradients that a training stops on;
-//! - [`kernels`]: the products and passes of which fused forward and backward passes are made.
+//! - [`ops`]: layers and losses in candle operations whose gradients are all there and all right;
+//! - [`kernels`]: the products and passes of which fused forward and backward passes are made, and [`lanes`]: how
+//!   a batch is split over threads and added up again.
+//!
+//! [`Backend`] says which of the two a run takes.
 //!
 //! ```
 //! use candle_core::{Device, Tensor};
@@ -29,14 +33,18 @@
 //! ```
 
 mod adam;
+mod backend;
 mod clip;
 mod error;
 mod finite;
 pub mod init;
 pub mod kernels;
+pub mod lanes;
+pub mod ops;
 mod parameters;
 
 pub use adam::{Adam, AdamConfig, WeightDecay};
+pub use backend::Backend;
 pub use clip::{clip_grad_norm, global_norm};
 pub use error::LearningError;
 pub use finite::{NotFinite, require_finite};

@@ -1,6 +1,7 @@
 //! A model's variables, in the order of their names.
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor, Var};
@@ -11,6 +12,9 @@ use crate::LearningError;
 ///
 /// candle's own `VarMap` is a hash map: its order, and with it every sum over parameters, differs from run to
 /// run. This map is sorted, so that a run repeats byte for byte. A clone shares the variables.
+///
+/// It reads as the plain map by name that functions on anybody's parameters take, such as those of the crate
+/// `gradient-routing`; it grows by [`Parameters::insert`] alone.
 #[derive(Clone, Debug, Default)]
 pub struct Parameters {
     vars: BTreeMap<String, Var>,
@@ -40,16 +44,6 @@ impl Parameters {
     /// All variables, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
         self.vars.iter().map(|(name, var)| (name.as_str(), var))
-    }
-
-    /// The number of variables.
-    pub fn len(&self) -> usize {
-        self.vars.len()
-    }
-
-    /// True where there is no variable.
-    pub fn is_empty(&self) -> bool {
-        self.vars.is_empty()
     }
 
     /// The number of trainable numbers: the sum of all variables' elements.
@@ -124,6 +118,14 @@ impl Parameters {
     }
 }
 
+impl Deref for Parameters {
+    type Target = BTreeMap<String, Var>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.vars
+    }
+}
+
 /// Refuses a tensor of another shape or type than a model needs; `name` and `origin` name it and its source in the
 /// message.
 ///
@@ -176,6 +178,8 @@ mod tests {
         let parameters = model();
         assert_eq!(parameters.iter().map(|(name, _)| name).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(parameters.num_elements(), 9);
+        let map: &BTreeMap<String, Var> = &parameters;
+        assert_eq!((map.len(), map["b"].dims()), (2, [3].as_slice()));
         assert_eq!(parameters.to_flat_vec().unwrap(), [0., 1., 2., 3., 4., 5., 0., 1., 2.]);
     }
 

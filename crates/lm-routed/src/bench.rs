@@ -7,11 +7,9 @@ use experiment::{DeviceArg, SeedStreams};
 use learning::kernels::{Matrix, Write, matmul};
 use rand::RngExt;
 use serde_json::{Value, json};
+use transformer::{Architecture, Batch, Hooks, Model, Norm, Position, initial};
 
-use crate::batch::Batch;
 use crate::config::Config;
-use crate::engine::Model;
-use crate::model::{Architecture, Hooks, Norm, Position, initial};
 use crate::train::optimiser;
 
 /// What is timed.

@@ -1,41 +1,50 @@
 //! The models that a run leaves.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::Device;
 use experiment::Checkpoint;
+use transformer::{Architecture, Network, Position};
 
 use crate::Error;
-use crate::finetune::Network;
-use crate::model::{Architecture, from_map};
 
 /// Saves a network with its shape.
 pub(crate) fn save_network(network: &Network, path: &Path) -> Result<(), Error> {
-    let header = serde_json::to_value(&network.architecture).map_err(|e| Error::State(e.to_string()))?;
-    let header = serde_json::json!({ "architecture": header });
-    let tensors: BTreeMap<_, _> = network.parameters.snapshot()?;
-    Ok(Checkpoint { header, tensors }.save(path)?)
+    Ok(Checkpoint { header: network.header(), tensors: network.tensors()? }.save(path)?)
 }
 
 /// Reads a network that [`save_network`] wrote, which must be of the shape `needed`.
 pub(crate) fn load_network(path: &Path, needed: &Architecture, device: &Device) -> Result<Network, Error> {
     let checkpoint = Checkpoint::load(path, &Device::Cpu)?;
-    let architecture: Architecture = serde_json::from_value(checkpoint.header["architecture"].clone())
-        .map_err(|e| Error::State(format!("{} has no network's shape: {e}", path.display())))?;
-    if let Some(difference) = architecture.difference(needed) {
-        return Err(Error::State(format!("{} {difference}", path.display())));
+    let origin = path.display().to_string();
+    let architecture = Network::architecture_of(&checkpoint.header, &origin)?;
+    if let Some(difference) = difference(&architecture, needed) {
+        return Err(Error::State(format!("{origin} {difference}")));
     }
-    let parameters = from_map(&checkpoint.tensors, &architecture, &path.display().to_string(), device)?;
-    Ok(Network { architecture, parameters })
+    Ok(Network::from_tensors(architecture, &checkpoint.tensors, &origin, device)?)
+}
+
+/// In what a saved network differs from what a run needs, if in anything, as the rest of a sentence. It can have
+/// learned more positions than are needed; rotary ones have no end.
+fn difference(saved: &Architecture, needed: &Architecture) -> Option<String> {
+    if saved.vocab_size != needed.vocab_size {
+        let (found, needed) = (saved.vocab_size, needed.vocab_size);
+        let remedy = "restore the data that the run was made from";
+        return Some(format!("has {found} tokens, the data {needed}: {remedy}"));
+    }
+    let mut saved = saved.clone();
+    if needed.position == Position::Rotary || needed.block_size <= saved.block_size {
+        saved.block_size = needed.block_size;
+    }
+    (saved != *needed).then(|| "has another shape than [model] says: use the run's settings".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Config;
-    use crate::model::{Position, initial};
     use experiment::SeedStreams;
+    use transformer::initial;
 
     #[test]
     fn a_network_of_another_shape_is_refused_before_it_takes_memory() {
@@ -50,7 +59,7 @@ mod tests {
         load(&needed).unwrap();
         load(&Architecture { block_size: needed.block_size - 1, ..needed.clone() }).unwrap();
         let turned = |block_size| Architecture { position: Position::Rotary, block_size, ..needed.clone() };
-        assert!(turned(8).difference(&turned(9)).is_none());
+        assert!(difference(&turned(8), &turned(9)).is_none());
         for (other, words) in [
             (Architecture { vocab_size: 8, ..needed.clone() }, "has 7 tokens, the data 8: restore the data"),
             (Architecture { n_embd: 8, ..needed.clone() }, "has another shape than [model] says"),

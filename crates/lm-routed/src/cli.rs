@@ -12,8 +12,8 @@ use experiment::{CommonArgs, GivenOptions, OutputArgs, UserError};
 use crate::Error;
 use crate::bench::{Shape, bench};
 use crate::config::{Config, Experiment};
-use crate::generate::Sampling;
 use crate::{Language, commands, localise};
+use transformer::generate::Sampling;
 
 /// Localising and removing a concept in a small language model by gradient routing.
 #[derive(Parser, Debug)]
@@ -54,6 +54,9 @@ enum Verb {
     Eval {
         /// The run folder.
         run: PathBuf,
+        /// One file of its models or checkpoints in place of all its models.
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
     },
     /// Continue a text with a model of a run.
     Generate {
@@ -142,11 +145,11 @@ fn dispatch(cli: Cli) -> Result<()> {
             given.refuse("plot", &["--out"], advice)?;
             commands::plot(&run, common.out.as_deref())?
         }
-        Some(Verb::Eval { run }) => {
+        Some(Verb::Eval { run, checkpoint }) => {
             let advice = "it prints on stdout and has the config of the run, to be changed with --set";
             given.refuse("eval", &["--set", "--device"], advice)?;
             let device = common.device.open()?;
-            commands::eval(&run, &common.set, common.thread_count(), &device)?
+            commands::eval(&run, checkpoint.as_deref(), &common.set, common.thread_count(), &device)?
         }
         Some(Verb::Generate { run, model, prompt, length, samples, temperature, top_k, push }) => {
             given.refuse("generate", &["--seed", "--device"], "it prints on stdout")?;

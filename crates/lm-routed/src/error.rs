@@ -43,6 +43,9 @@ pub enum Error {
     /// A run's file could not be had.
     #[error(transparent)]
     Run(#[from] experiment::RunError),
+    /// The network or its passes refused.
+    #[error(transparent)]
+    Transformer(transformer::Error),
     /// The optimiser or the parameters refused.
     #[error(transparent)]
     Learning(#[from] learning::LearningError),
@@ -55,6 +58,16 @@ pub enum Error {
     /// candle refused an operation.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+impl From<transformer::Error> for Error {
+    /// What the user can change is said in the words of the settings.
+    fn from(error: transformer::Error) -> Self {
+        match error {
+            transformer::Error::Header { .. } => Self::State(error.to_string()),
+            other => Self::Transformer(other),
+        }
+    }
 }
 
 impl Error {

@@ -1,12 +1,10 @@
 //! The loss on documents with the concept and without.
 
 use serde::{Deserialize, Serialize};
+use transformer::{Batch, Hooks, Model};
 
 use crate::Error;
-use crate::batch::Batch;
 use crate::data::{Dataset, Documents};
-use crate::engine::Model;
-use crate::model::Hooks;
 use crate::train::batch_of;
 
 /// Sequences that are measured at a time.

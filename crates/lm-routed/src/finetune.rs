@@ -3,32 +3,17 @@
 use experiment::SeedStreams;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
+use transformer::{Hooks, Model, Network, copied};
 
 use crate::Error;
 use crate::config::Config;
 use crate::data::Dataset;
-use crate::engine::Model;
 use crate::evaluate::{Losses, Validation};
-use crate::model::{Architecture, Hooks, copied};
 use crate::train::{StepContext, batch_of, optimiser};
-use learning::Parameters;
 
-/// A network with its parameters.
-#[derive(Clone)]
-pub struct Network {
-    /// Its shape.
-    pub architecture: Architecture,
-    /// Its values.
-    pub parameters: Parameters,
-}
-
-impl Network {
-    /// A copy that can be trained.
-    pub(crate) fn model(&self, config: &Config, threads: usize) -> Result<Model, Error> {
-        let parameters = copied(&self.parameters)?;
-        let tokens = config.model.block_size;
-        Model::new(&self.architecture, parameters, tokens, threads, config.train.backend)
-    }
+/// A copy of a network that can be trained as `config` says.
+pub(crate) fn model_of(network: &Network, config: &Config, threads: usize) -> Result<Model, Error> {
+    Ok(network.model(config.model.block_size, threads, config.train.backend)?)
 }
 
 /// What fine-tuning needs beside the network.
@@ -45,6 +30,11 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// A copy of a network that can be trained with these settings.
+    pub(crate) fn model(&self, network: &Network) -> Result<Model, Error> {
+        model_of(network, self.config, self.threads)
+    }
+
     /// `count` training documents with the concept or without, drawn from a stream.
     fn drawn(&self, forget: bool, count: usize, stream: &str) -> Vec<usize> {
         let mut all = self.dataset.train.first(forget, usize::MAX);
@@ -68,7 +58,7 @@ pub fn make_coherent(network: &Network, cx: Context<'_>) -> Result<Network, Erro
     let batch = batch_of(&cx.dataset.train, &chosen, tokens, cx.dataset.vocabulary.end());
     let validation = Validation::new(cx.dataset, coherence.validation_stories, tokens);
     let hooks = Hooks::default();
-    let mut model = network.model(cx.config, cx.threads)?;
+    let mut model = cx.model(network)?;
     let mut adam = optimiser(model.parameters(), &cx.config.train)?;
     let mut best = (validation.retain_loss(&mut model, &hooks)?, copied(model.parameters())?);
     for step in 1..=coherence.steps {
@@ -127,7 +117,7 @@ pub fn relearn(
         stop()?;
         let chosen = cx.drawn(true, stories, &format!("retrain.{stories}.{repeat}"));
         let batch = batch_of(&cx.dataset.train, &chosen, tokens, cx.dataset.vocabulary.end());
-        let mut model = network.model(cx.config, cx.threads)?;
+        let mut model = cx.model(network)?;
         let mut adam = optimiser(model.parameters(), &cx.config.train)?;
         let first = validation.forget_loss(&mut model, &hooks)?;
         let (mut curve, mut at) = (vec![first], vec![0]);
@@ -153,7 +143,7 @@ pub fn relearn(
         }
         let architecture = network.architecture.clone();
         let kept = Network { architecture, parameters: lowest.1 };
-        let retain = validation.retain_loss(&mut kept.model(cx.config, cx.threads)?, &hooks)?;
+        let retain = validation.retain_loss(&mut cx.model(&kept)?, &hooks)?;
         best.push(Losses { forget: lowest.0, retain });
         last = kept;
         curves.push(curve);

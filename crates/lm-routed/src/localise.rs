@@ -4,12 +4,12 @@ use std::path::Path;
 
 use experiment::read_at_most;
 use serde::{Deserialize, Serialize};
+use transformer::{Hooks, Network, copied};
 
 use crate::Error;
 use crate::data::Dataset;
 use crate::evaluate::{Losses, Validation};
-use crate::finetune::{Context, Network, relearn};
-use crate::model::{Hooks, copied};
+use crate::finetune::{Context, relearn};
 
 /// Losses over all tokens, and over those that are not in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,7 +95,7 @@ pub fn measure(
     let (config, dataset) = (cx.config, cx.dataset);
     let validation = Validation::new(dataset, config.eval.stories, config.model.block_size);
     let losses = |network: &Network| -> Result<WithAndWithout, Error> {
-        let mut model = network.model(config, cx.threads)?;
+        let mut model = cx.model(network)?;
         let hooks = Hooks::default();
         let all = validation.losses(&mut model, &hooks)?;
         let listed = |token: u32| u16::try_from(token).is_ok_and(|token| listed.contains(&token));

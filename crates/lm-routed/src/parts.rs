@@ -10,17 +10,16 @@ use candle_core::Device;
 use experiment::driver::{BuildContext, Due, Position, Report, ResumePoint, Stage, State, Training};
 use experiment::{RunFolder, SeedStreams};
 use rayon::ThreadPool;
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use transformer::{Hooks, Network, copied};
 
 use crate::Error;
 use crate::checkpoint::{load_network, save_network};
 use crate::config::{Config, Experiment};
 use crate::data::Dataset;
 use crate::evaluate::Validation;
-use crate::finetune::{Context, Network};
+use crate::finetune::Context;
 use crate::methods::{Method, Part, Recipe, rmu};
-use crate::model::{Hooks, copied};
 use crate::train::Trainer;
 use crate::{localise, pipeline, steer};
 
@@ -86,19 +85,10 @@ impl Parts {
 
     /// Goes on with the part in training from a checkpoint, unless that is of another part, which is done.
     pub(crate) fn load(&mut self, checkpoint: &ResumePoint) -> Result<()> {
-        #[derive(Deserialize)]
-        struct Header {
-            part: String,
-            step: u64,
-        }
-        let Header { part: name, step } = checkpoint.header()?;
-        if !comes_past(&self.config, &self.all, checkpoint.update, &name, step) {
-            let place = format!("update {} is not step {step} of the part `{name}`", checkpoint.update);
-            let fault = format!("{} stands nowhere in this run: {place}", checkpoint.origin());
-            return Err(Error::State(fault).into());
-        }
-        if let Some(part) = self.part().filter(|part| part.name() == name) {
+        let part = part_of(checkpoint, &self.config)?;
+        if self.part() == Some(part) {
             let mut trainer = self.trainer_of(part)?;
+            let TrainingHeader { step, .. } = checkpoint.header()?;
             trainer.load_state(&checkpoint.tensors, step, &checkpoint.origin())?;
             self.trainer = Some(trainer);
         }
@@ -221,17 +211,31 @@ impl Parts {
     }
 }
 
-/// Whether a run of these parts makes its update number `update` at step `step` of the part `name`.
-fn comes_past(config: &Config, parts: &[Part], update: u64, name: &str, step: u64) -> bool {
-    let mut before = 0;
-    for part in parts {
-        let steps = part.steps(config);
-        if part.name() == name {
-            return step <= steps && update == before + step;
-        }
-        before += steps;
-    }
-    false
+/// What the header of a checkpoint says of the part in training.
+#[derive(Debug, Serialize, Deserialize)]
+struct TrainingHeader {
+    part: String,
+    step: u64,
+}
+
+/// The part of an experiment that a checkpoint was taken in.
+///
+/// # Errors
+/// Fails where no run of these settings comes past its update.
+pub(crate) fn part_of(checkpoint: &ResumePoint, config: &Config) -> Result<Part> {
+    let TrainingHeader { part, step } = checkpoint.header()?;
+    find_part(&Part::all(config), config, checkpoint.update, &part, step).ok_or_else(|| {
+        let place = format!("update {} is not step {step} of the part `{part}`", checkpoint.update);
+        Error::State(format!("{} stands nowhere in this run: {place}", checkpoint.origin())).into()
+    })
+}
+
+/// The part `name`, if a run of these parts makes its update number `update` at step `step` of it.
+fn find_part(parts: &[Part], config: &Config, update: u64, name: &str, step: u64) -> Option<Part> {
+    let index = parts.iter().position(|part| part.name() == name)?;
+    let before: u64 = parts[..index].iter().map(|part| part.steps(config)).sum();
+    let there = step <= parts[index].steps(config) && update == before + step;
+    there.then_some(parts[index])
 }
 
 fn model_path(folder: &RunFolder, part: Part) -> PathBuf {
@@ -286,8 +290,8 @@ impl Training for Parts {
 
     fn state(&self) -> Result<State> {
         let trainer = self.trainer.as_ref().context("no part is in training")?;
-        let header = json!({ "part": trainer.part().name(), "step": trainer.step() });
-        Ok(State { header, tensors: trainer.state()? })
+        let header = TrainingHeader { part: trainer.part().name(), step: trainer.step() };
+        Ok(State { header: serde_json::to_value(header)?, tensors: trainer.state()? })
     }
 
     fn between_updates(&mut self, stage: &mut Stage<'_>) -> Result<()> {
@@ -305,7 +309,7 @@ mod tests {
         let mut config = Config::default();
         config.train.steps = 10;
         let parts = Part::all(&config);
-        let comes_past = |update, name, step| comes_past(&config, &parts, update, name, step);
+        let comes_past = |update, name, step| find_part(&parts, &config, update, name, step).is_some();
         for (update, name, step) in [(0, "base", 0), (10, "base", 10), (10, "era", 0), (13, "era", 3)] {
             assert!(comes_past(update, name, step), "{update} {name} {step}");
         }

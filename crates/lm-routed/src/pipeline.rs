@@ -1,10 +1,13 @@
 //! What is done with a trained model of `era`: ablate, make coherent, teach the concept back.
 
+use std::sync::Arc;
+
+use transformer::{ChannelWeights, HookPoint, Hooks, Intervention, Network, ablated};
+
 use crate::Error;
 use crate::evaluate::Validation;
-use crate::finetune::{Context, Network, make_coherent, relearn};
+use crate::finetune::{Context, make_coherent, relearn};
 use crate::methods::{Part, Recipe};
-use crate::model::{Hooks, ablated};
 use crate::results::{PartResult, RoutedToken};
 use crate::routing::{Routing, TokenCounts};
 
@@ -24,8 +27,7 @@ pub fn after_training(
 ) -> Result<(PartResult, Network), Error> {
     let config = cx.config;
     let validation = Validation::new(cx.dataset, config.eval.stories, config.model.block_size);
-    let losses =
-        |network: &Network| validation.losses(&mut network.model(config, cx.threads)?, &Hooks::default());
+    let losses = |network: &Network| validation.losses(&mut cx.model(network)?, &Hooks::default());
     tell("measuring")?;
     let trained_losses = match &recipe.routing {
         // two experts have no model of their own without a label: each kind of document goes through its expert
@@ -66,10 +68,7 @@ fn experts_losses(
     validation: &Validation,
     cx: Context<'_>,
 ) -> Result<crate::evaluate::Losses, Error> {
-    use std::sync::Arc;
-
-    use crate::model::{ChannelWeights, HookPoint, Intervention};
-    let mut model = trained.model(cx.config, cx.threads)?;
+    let mut model = cx.model(trained)?;
     let layers = trained.architecture.n_layer;
     let choose = |weights: Vec<f32>| {
         let scale = Arc::new(ChannelWeights::constant(vec![neurons, 2 * neurons], weights));

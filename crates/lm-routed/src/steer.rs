@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use transformer::generate::{Sampling, generate};
+use transformer::{HookPoint, Hooks, Intervention, Network};
 
 use crate::Error;
 use crate::config::Config;
 use crate::data::Dataset;
 use crate::evaluate::{Losses, Validation};
-use crate::finetune::{Context, Network};
-use crate::generate::{Sampling, generate};
-use crate::model::{HookPoint, Hooks, Intervention};
+use crate::finetune::Context;
 
 /// A token whose unembedding vector lies along the axis.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,7 +81,7 @@ pub fn measure(
     let vocabulary = &dataset.vocabulary;
     let token = token_of(config, dataset)?;
     let validation = Validation::new(dataset, config.eval.stories, config.model.block_size);
-    let mut model = network.model(config, cx.threads)?;
+    let mut model = cx.model(network)?;
     tell("measuring")?;
     let unembedding = network.parameters.get(network.architecture.unembedding())?.to_vec2::<f32>()?;
     let sign = sign_of(&unembedding[usize::from(token)], steer.dimension);

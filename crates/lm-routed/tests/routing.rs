@@ -5,9 +5,7 @@ use candle_core::Device;
 use experiment::SeedStreams;
 use learning::Parameters;
 use lm_routed::routing::TokenRoute;
-use lm_routed::{
-    Architecture, Backend, Batch, HookPoint, Hooks, Model, Norm, Position, ablated, expanded, initial,
-};
+use transformer::{Architecture, Backend, Batch, HookPoint, Hooks, Model, Norm, Position, initial};
 
 const TOKENS: usize = 6;
 const NEURONS: usize = 12;
@@ -186,33 +184,5 @@ fn classes_whose_weights_are_one_add_up_to_the_whole_gradient() {
     assert!((loss - whole).abs() < 1e-6);
     for ((name, part), (_, whole)) in parts.iter().zip(model.gradients().unwrap()) {
         assert!(part.iter().zip(&whole).all(|(a, b)| (a - b).abs() < 2e-6), "{name}");
-    }
-}
-
-fn logits(architecture: &Architecture, parameters: Parameters, backend: Backend) -> Vec<f32> {
-    let mut model = Model::new(architecture, parameters, TOKENS, 1, backend).unwrap();
-    let documents: [&[u16]; 2] = [&[1, 2, 3, 4, 5, 6, 7], &[9, 8, 7]];
-    model.logits(&Batch::new(documents, TOKENS, 0), &[5, 1], &Hooks::default()).unwrap()
-}
-
-#[test]
-fn neurons_with_silent_outputs_change_nothing_and_cut_out_leave_the_old_model_exactly() {
-    let (narrow, layers) = (narrow(), [0, 2]);
-    let wide = narrow.expanded(&layers, EXTRA);
-    let before = parameters(&narrow);
-    for backend in [Backend::Fused, Backend::Candle] {
-        let grown = |silent| {
-            let mut rng = SeedStreams::new(4).stream("init.extra");
-            expanded(&before, &narrow, &wide, silent, &mut rng).unwrap()
-        };
-        let plain = logits(&narrow, before.clone(), backend);
-        let silent = logits(&wide, grown(true), backend);
-        assert!(plain.iter().zip(&silent).all(|(a, b)| (a - b).abs() < 1e-6), "{backend:?}");
-        let loud = logits(&wide, grown(false), backend);
-        assert!(plain.iter().zip(&loud).any(|(a, b)| (a - b).abs() > 1e-6), "{backend:?}");
-        for silent in [true, false] {
-            let cut = ablated(&grown(silent), &wide, &narrow).unwrap();
-            assert_eq!(logits(&narrow, cut, backend), plain, "{backend:?}");
-        }
     }
 }

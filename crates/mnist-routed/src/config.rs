@@ -1,22 +1,10 @@
 //! The settings of a run: the sections and keys of a config file, their defaults and what makes sense.
 
 use experiment::{Faults, Settings};
+pub use learning::Backend;
 use serde::{Deserialize, Serialize};
 
 use crate::{DatasetName, Setting, Split};
-
-/// What computes forward and backward passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Backend {
-    /// `fused` on the CPU, `candle` elsewhere.
-    Auto,
-    /// The hand-written CPU path.
-    #[serde(alias = "fast")]
-    Fused,
-    /// candle operations and autograd: the reference, and the only one off the CPU.
-    Candle,
-}
 
 /// All settings of `mnist-routed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

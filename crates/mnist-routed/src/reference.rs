@@ -4,6 +4,7 @@
 use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Tensor};
 use gradient_routing::{route, stop};
+use learning::ops::relu;
 use learning::{Adam, AdamConfig, Parameters, WeightDecay, global_norm};
 
 use crate::data::{Batch, Images};
@@ -192,7 +193,7 @@ impl ReferenceLearner {
                 h = h.broadcast_add(self.parameters.get(&bias)?)?;
             }
             if layer + 1 < shape.layers() {
-                h = h.relu()?;
+                h = relu(&h)?;
             }
         }
         Ok(h)

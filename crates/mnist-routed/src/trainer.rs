@@ -13,7 +13,7 @@ use crate::data::{Batch, Dataset, Images};
 use crate::evaluate::{Evaluation, Tally};
 use crate::fused::FusedLearner;
 use crate::reference::ReferenceLearner;
-use crate::{Architecture, Backend, Config, Error, Losses, Objective, Reconstruction, State, StepReport};
+use crate::{Architecture, Config, Error, Losses, Objective, Reconstruction, State, StepReport};
 
 /// An autoencoder and its certificates in training, with everything that changes.
 pub struct Trainer {
@@ -67,17 +67,7 @@ impl Trainer {
         let streams = SeedStreams::new(seed);
         let objective = Objective::new(config);
         let architecture = Architecture::new(config, &objective, dataset.train.pixels);
-        let fused = match config.train.backend {
-            Backend::Auto => device.is_cpu(),
-            Backend::Fused if !device.is_cpu() => {
-                return Err(Error::Setting(
-                    "train.backend = \"fused\" runs on the CPU only: use \"auto\", or --device cpu"
-                        .to_owned(),
-                ));
-            }
-            Backend::Fused => true,
-            Backend::Candle => false,
-        };
+        let fused = config.train.backend.is_fused_on(device)?;
         let parameters = architecture.initial(&mut streams.stream("init"), device)?;
         let decay = config.train.weight_decay;
         let learner = if fused {

@@ -196,8 +196,7 @@ fn each_loss_of_each_class_trains_exactly_what_it_should() {
     for setting in Setting::ALL {
         let nets = Nets::new(setting, &Split::default());
         let (objective, recipe) = (&nets.objective, setting.recipe());
-        let vars: gradient_routing::Parameters =
-            nets.parameters.iter().map(|(name, var)| (name.to_owned(), var.clone())).collect();
+        let vars = &nets.parameters;
         let of = |network: &str| -> Vec<&str> {
             let prefix = format!("{network}.");
             vars.keys().map(String::as_str).filter(|name| name.starts_with(&prefix)).collect()
@@ -224,22 +223,22 @@ fn each_loss_of_each_class_trains_exactly_what_it_should() {
                     (true, _) => "decoder_bottom",
                 };
                 let expected = [of("encoder"), of(decoder)].concat();
-                assert_grad_flow(loss, &vars, &expected).unwrap_or_else(|e| panic!("{what}: {e}"));
+                assert_grad_flow(loss, vars, &expected).unwrap_or_else(|e| panic!("{what}: {e}"));
                 let gradients = loss.backward().unwrap();
                 let last = values(gradients.get(&vars[LAST]).unwrap());
                 assert_eq!(trained_columns(&last, objective.latent()), own, "{what}");
             }
             // the penalties: the encoder
             for (q, l1) in losses.l1.iter().enumerate() {
-                assert_grad_flow(l1, &vars, &of("encoder")).unwrap();
+                assert_grad_flow(l1, vars, &of("encoder")).unwrap();
                 let last = values(l1.backward().unwrap().get(&vars[LAST]).unwrap());
                 let columns: Vec<usize> = part(q).collect();
                 assert_eq!(trained_columns(&last, objective.latent()), columns, "{what}");
             }
-            assert_grad_flow(&losses.correlation, &vars, &of("encoder")).unwrap();
+            assert_grad_flow(&losses.correlation, vars, &of("encoder")).unwrap();
             // a certificate: itself alone
             for (loss, name) in losses.certificates.iter().zip(["certificate_top", "certificate_bottom"]) {
-                assert_grad_flow(loss, &vars, &of(name)).unwrap_or_else(|e| panic!("{what}: {e}"));
+                assert_grad_flow(loss, vars, &of(name)).unwrap_or_else(|e| panic!("{what}: {e}"));
             }
 
             // the CPU path: the same columns, where no penalty trains them all

@@ -2,6 +2,7 @@
 
 use envs::{EnvConfig, EnvId};
 use experiment::{Faults, Settings};
+pub use learning::Backend;
 use serde::{Deserialize, Serialize};
 
 use crate::Method;
@@ -32,18 +33,6 @@ impl Algo {
             Self::Reinforce => "REINFORCE",
         }
     }
-}
-
-/// What computes forward and backward passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Backend {
-    /// `fused` on the CPU, `candle` elsewhere.
-    Auto,
-    /// The fused CPU path.
-    Fused,
-    /// candle operations and autograd: the reference, and the only one off the CPU.
-    Candle,
 }
 
 /// All settings of `ppo-routed`.

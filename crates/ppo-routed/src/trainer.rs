@@ -16,7 +16,7 @@ use crate::learner::{Batch, FusedLearner, LossWeights, Losses, PolicyLoss, Rollo
 use crate::losses::normalise;
 use crate::metrics::{RoutingShares, UpdateReport};
 use crate::rollout::{Actor, ForwardCache, RolloutSeeds, Shard, WholeRollout};
-use crate::{Algo, Backend, Config, Error, Label, Method, Samples};
+use crate::{Algo, Config, Error, Label, Method, Samples};
 
 /// A policy in training with everything that changes: parameters, moments, environments, random streams.
 pub struct Trainer {
@@ -76,17 +76,7 @@ impl Trainer {
         let planes = probe.single_observation_space().flat_len() / cells;
         let policy_config = config.train.method.policy_config(planes, cells);
         let policy = Policy::new(policy_config, &mut streams.stream("init"), device)?;
-        let fused = match config.train.backend {
-            Backend::Auto => device.is_cpu(),
-            Backend::Fused if !device.is_cpu() => {
-                return Err(Error::Setting(
-                    "train.backend = \"fused\" runs on the CPU only: use \"auto\", or --device cpu"
-                        .to_owned(),
-                ));
-            }
-            Backend::Fused => true,
-            Backend::Candle => false,
-        };
+        let fused = config.train.backend.is_fused_on(device)?;
         let adam_config = AdamConfig {
             eps: if config.train.algo == Algo::Ppo { 1e-5 } else { 1e-8 },
             ..Default::default()

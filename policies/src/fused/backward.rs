@@ -4,14 +4,14 @@ use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 use learning::Parameters;
 use learning::kernels::{
-    Matrix, SparseRows, Write, add_assign, add_column_sums, head_backward, head_weight_gradient, matmul,
+    Matrix, SparseRows, Write, add_assign, add_column_sums, head_backward, head_weight_gradient,
     relu_backward, scatter_add, transpose,
 };
 use rayon::prelude::*;
 
 use super::fold::{ConvGradient, unfold_chain, unfold_unit};
 use super::forward::{with_conv, with_layer, with_value_chain};
-use super::pack::{Dense, Layout, Trunk};
+use super::pack::{Layout, PackedLayer, Trunk};
 use super::{Activations, FusedPolicy};
 use crate::PolicyError;
 
@@ -72,7 +72,7 @@ impl Gradient {
         add_assign(&mut self.packed, &other.packed);
     }
 
-    fn layer(&self, name: String, dense: &Dense) -> LayerGradient {
+    fn layer(&self, name: String, dense: &PackedLayer) -> LayerGradient {
         let weight = self.packed[dense.weight.clone()].to_vec();
         LayerGradient { name, weight, bias: self.packed[dense.bias.clone()].to_vec() }
     }
@@ -161,10 +161,10 @@ impl FusedPolicy {
             let dz = Matrix::new(above, n, dense.outputs);
             let input = Matrix::new(hidden, n, dense.inputs);
             add_column_sums(&mut gradient.packed[dense.bias.clone()], above);
-            matmul(&mut gradient.packed[dense.weight.clone()], dz.t(), input, Write::Add);
+            let products = dense.dense();
+            products.weight_grad(&mut gradient.packed[dense.weight.clone()], input, dz, Write::Add);
             below.resize(n * dense.inputs, 0.0);
-            let weight = Matrix::new(self.slice(&dense.weight), dense.outputs, dense.inputs);
-            matmul(below, dz, weight, Write::Set);
+            products.input_grad(below, dz, self.slice(&dense.weight));
             relu_backward(below, hidden);
             std::mem::swap(above, below);
         }

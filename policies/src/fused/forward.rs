@@ -2,11 +2,13 @@
 
 use candle_core::{CpuStorage, Storage};
 use learning::Parameters;
-use learning::kernels::{Matrix, SparseRows, Write, bias_relu, gather_relu, head_forward, matmul, transpose};
+use learning::kernels::{
+    Dense, Matrix, SparseRows, Write, add_bias, bias_relu, gather_relu, head_forward, transpose,
+};
 
 use super::Activations;
 use super::fold::{Conv, FoldedChain, LinearLayer, fold_chain, fold_unit};
-use super::pack::{Dense, Layout, Trunk};
+use super::pack::{Layout, PackedLayer, Trunk};
 use crate::{PolicyConfig, PolicyError, Steering};
 use rayon::prelude::*;
 
@@ -129,9 +131,9 @@ impl FusedPolicy {
             for (layer, dense) in trunk.dense.iter().enumerate() {
                 let (below, above) = layers.split_at_mut(layer + 1);
                 let input = Matrix::new(&below[layer][start * dense.inputs..], n, dense.inputs);
-                let weight = Matrix::new(&self.turned[dense.weight.clone()], dense.inputs, dense.outputs);
                 let output = &mut above[0][start * dense.outputs..][..n * dense.outputs];
-                matmul(output, input, weight, Write::Set);
+                let turned = Dense::transposed(dense.inputs, dense.outputs);
+                turned.forward(output, input, &self.turned[dense.weight.clone()], Write::Set);
                 bias_relu(output, self.slice(&dense.bias));
             }
             let width = self.layout.head.inputs;
@@ -142,9 +144,7 @@ impl FusedPolicy {
             } else if let Some(gate) = &self.layout.gate {
                 let logits = &mut out.gate_logits[start * out.gate_outputs..][..n * out.gate_outputs];
                 head_forward(logits, top, self.slice(&gate.weight), width);
-                for row in logits.chunks_exact_mut(gate.outputs) {
-                    row.iter_mut().zip(self.slice(&gate.bias)).for_each(|(z, b)| *z += b);
-                }
+                add_bias(logits, self.slice(&gate.bias));
             }
         }
         for row in start..start + n {
@@ -191,7 +191,7 @@ fn pack_trunk(
     packed: &mut [f32],
     turned: &mut [f32],
 ) -> Result<(), PolicyError> {
-    let within = |dense: &Dense| dense.clone().moved_back(trunk.start());
+    let within = |dense: &PackedLayer| dense.clone().moved_back(trunk.start());
     let table = within(&trunk.table);
     with_layer(parameters, &format!("{}.0", trunk.prefix), |weight, bias| {
         packed[table.bias.clone()].copy_from_slice(bias);
@@ -219,7 +219,7 @@ fn pack_trunk(
 fn copy_layer(
     parameters: &Parameters,
     name: &str,
-    dense: &Dense,
+    dense: &PackedLayer,
     packed: &mut [f32],
 ) -> Result<(), PolicyError> {
     with_layer(parameters, name, |weight, bias| {

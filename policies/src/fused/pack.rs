@@ -2,18 +2,25 @@
 
 use std::ops::Range;
 
+use learning::kernels::Dense;
+
 use crate::PolicyConfig;
 
 /// A dense layer: weight (out, in) row-major and bias (out).
 #[derive(Clone, Debug)]
-pub(super) struct Dense {
+pub(super) struct PackedLayer {
     pub weight: Range<usize>,
     pub bias: Range<usize>,
     pub inputs: usize,
     pub outputs: usize,
 }
 
-impl Dense {
+impl PackedLayer {
+    /// The layer's products with its weight as it is packed.
+    pub fn dense(&self) -> Dense {
+        Dense::new(self.inputs, self.outputs)
+    }
+
     /// The same layer in a buffer that begins at `start` of this one.
     pub fn moved_back(self, start: usize) -> Self {
         let Self { weight, bias, inputs, outputs } = self;
@@ -28,8 +35,8 @@ pub(super) struct Trunk {
     /// The parameters' common prefix, `experts.NAME` or `gate`.
     pub prefix: String,
     /// The first layer; its weight is stored transposed, (in, out), so that an input is a row.
-    pub table: Dense,
-    pub dense: Vec<Dense>,
+    pub table: PackedLayer,
+    pub dense: Vec<PackedLayer>,
 }
 
 impl Trunk {
@@ -49,9 +56,9 @@ impl Trunk {
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     pub trunks: Vec<Trunk>,
-    pub head: Dense,
-    pub gate: Option<Dense>,
-    pub value: Dense,
+    pub head: PackedLayer,
+    pub gate: Option<PackedLayer>,
+    pub value: PackedLayer,
     pub len: usize,
 }
 
@@ -62,7 +69,7 @@ impl Layout {
             let weight = len..len + inputs * outputs;
             let bias = weight.end..weight.end + outputs;
             len = bias.end;
-            Dense { weight, bias, inputs, outputs }
+            PackedLayer { weight, bias, inputs, outputs }
         };
         let mut prefixes: Vec<_> = config.experts.iter().map(|name| format!("experts.{name}")).collect();
         if config.has_gate() {

@@ -349,3 +349,10 @@ proptest! {
         prop_assert!(load(&path).is_err());
     }
 }
+
+#[test]
+fn the_checksum_in_every_file_is_the_castagnoli_one() {
+    // RFC 3720, appendix B.4: another polynomial would make every older checkpoint unreadable
+    assert_eq!(experiment::crc32c(b"123456789"), 0xe306_9283);
+    assert_eq!(experiment::crc32c(&[0; 32]), 0x8a91_36aa);
+}

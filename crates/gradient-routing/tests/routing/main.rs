@@ -6,6 +6,8 @@ mod finite_differences;
 mod gradient_flow;
 mod parameter_routing;
 mod properties;
+mod route_table;
+mod table_routing;
 
 use candle_core::{Tensor, Var};
 

@@ -155,11 +155,11 @@ fn sum_of_no_stores_has_no_entries() -> Outcome {
 fn second_step(weight_decay: f64, mask: ParameterMask) -> Result<[Vec<f64>; 2], Box<dyn std::error::Error>> {
     let parameters = parameters()?;
     let settings = ParamsAdamW { lr: 0.1, weight_decay, ..ParamsAdamW::default() };
-    let mut optimiser = AdamW::new(parameters.values().cloned().collect(), settings)?;
-    optimiser.backward_step(&loss(&parameters)?)?;
+    let mut optimizer = AdamW::new(parameters.values().cloned().collect(), settings)?;
+    optimizer.backward_step(&loss(&parameters)?)?;
     let before = numbers(&parameters["b"])?;
     let masks = ParameterMasks::new().with("b", mask);
-    optimiser.step(&routed_gradients(&parameters, &[(loss(&parameters)?, &masks)])?)?;
+    optimizer.step(&routed_gradients(&parameters, &[(loss(&parameters)?, &masks)])?)?;
     Ok([before, numbers(&parameters["b"])?])
 }
 

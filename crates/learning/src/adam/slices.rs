@@ -1,12 +1,12 @@
-//! A step along gradients that lie in plain slices, in one pass over the memory.
+//! Steps on the numbers of CPU tensors, in one pass over the memory.
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Tensor, bail};
+use candle_core::{CpuStorage, InplaceOp1, Layout, Storage, Tensor, bail};
 use rayon::prelude::*;
 
-use super::{Adam, Moments, WeightDecay, slice_mut};
-use crate::kernels::{AdamStep, adamw_step};
+use super::{Adam, Moments};
+use crate::kernels::{AdamStep, adam_step};
 use crate::{LearningError, Parameters};
 
 /// Numbers that a thread takes at a time.
@@ -32,39 +32,51 @@ impl Adam {
             self.parameters.iter().zip(self.moments.values_mut()).zip(gradients)
         {
             moments.steps += 1;
-            let (coupled, decoupled) = match config.weight_decay {
-                WeightDecay::None => (0.0, 0.0),
-                WeightDecay::Coupled(lambda) => (lambda, 0.0),
-                WeightDecay::Decoupled(lambda) => (0.0, lambda),
-            };
-            let steps = moments.steps as f64;
-            let step = AdamStep {
-                beta1: (config.beta1 as f32, (1.0 - config.beta1) as f32),
-                beta2: (config.beta2 as f32, (1.0 - config.beta2) as f32),
-                decay: coupled as f32,
-                rate: (lr / (1.0 - config.beta1.powf(steps))) as f32,
-                root_correction: (1.0 - config.beta2.powf(steps)).sqrt() as f32,
-                eps: config.eps as f32,
-            };
-            let keep = (1.0 - lr * decoupled) as f32;
+            let step = AdamStep::new(&config, moments.steps, lr).scaled(scale as f32);
             let Moments { first, second, .. } = moments;
-            with_slices(var.as_tensor(), first, second, &|weight, first, second| {
+            with_slices([var.as_tensor(), first, second], &|weight, first, second| {
                 let pieces = weight
                     .par_chunks_mut(CHUNK)
                     .zip(first.par_chunks_mut(CHUNK))
                     .zip(second.par_chunks_mut(CHUNK))
                     .zip(gradient.par_chunks(CHUNK));
-                pieces.for_each(|(((w, m), v), g)| adamw_step(w, m, v, g, (scale as f32, keep), step));
+                pieces.for_each(|(((w, m), v), g)| adam_step(w, m, v, g, step));
             })?;
         }
         Ok(())
     }
 }
 
+/// One step on a weight and its two moments along a gradient of the same shape, on the calling thread.
+pub(super) fn step_tensor(
+    updated: [&Tensor; 3],
+    gradient: &Tensor,
+    step: AdamStep,
+) -> candle_core::Result<()> {
+    let mut gradient = gradient.contiguous()?;
+    if updated.iter().any(|tensor| share_storage(tensor, &gradient)) {
+        // what is written may not be read at the same time
+        gradient = gradient.copy()?;
+    }
+    let (storage, layout) = gradient.storage_and_layout();
+    let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) =
+        (&*storage, layout.contiguous_offsets())
+    else {
+        bail!("the gradient of an f32 parameter on the CPU is of another type or on another device");
+    };
+    let values = &values[start..end];
+    with_slices(updated, &|weight, first, second| adam_step(weight, first, second, values, step))
+}
+
+fn share_storage(a: &Tensor, b: &Tensor) -> bool {
+    let ((a, _), (b, _)) = (a.storage_and_layout(), b.storage_and_layout());
+    std::ptr::eq(&raw const *a, &raw const *b)
+}
+
 type Work<'a> = dyn Fn(&mut [f32], &mut [f32], &mut [f32]) + 'a;
 
 /// Lends out three tensors at once; candle's in-place operations lend one, so they are nested.
-fn with_slices(a: &Tensor, b: &Tensor, c: &Tensor, work: &Work<'_>) -> candle_core::Result<()> {
+fn with_slices([a, b, c]: [&Tensor; 3], work: &Work<'_>) -> candle_core::Result<()> {
     a.inplace_op1(&Lend(&|a: &mut [f32]| {
         let a = RefCell::new(a);
         b.inplace_op1(&Lend(&|b: &mut [f32]| {
@@ -86,9 +98,9 @@ impl InplaceOp1 for Lend<'_> {
     }
 
     fn cpu_fwd(&self, storage: &mut CpuStorage, layout: &Layout) -> candle_core::Result<()> {
-        match slice_mut(storage, layout) {
-            Ok(values) => (self.0)(values),
-            Err(_) => bail!("gradients in slices are for contiguous f32 parameters on the CPU"),
+        match (storage, layout.contiguous_offsets()) {
+            (CpuStorage::F32(values), Some((start, end))) => (self.0)(&mut values[start..end]),
+            _ => bail!("this step is for contiguous f32 parameters on the CPU"),
         }
     }
 }
@@ -101,7 +113,7 @@ mod tests {
     use candle_core::backprop::GradStore;
 
     use super::*;
-    use crate::AdamConfig;
+    use crate::{AdamConfig, WeightDecay};
 
     #[test]
     fn a_step_along_slices_is_a_step_along_tensors() {
@@ -140,5 +152,19 @@ mod tests {
             let error = slices.step_slices(&[vec![0.0]], 1.0, 1e-2).unwrap_err();
             assert!(error.to_string().contains("the gradient"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_gradient_may_be_the_parameter_itself() {
+        let step = |gradient: &dyn Fn(&Tensor) -> Tensor| -> Vec<f32> {
+            let mut parameters = Parameters::default();
+            parameters.insert("w", &Tensor::new(&[0.5f32, -2.0], &Device::Cpu).unwrap()).unwrap();
+            let mut adam = Adam::new(&parameters, AdamConfig::default()).unwrap();
+            let (mut store, var) = (GradStore::default(), parameters.get("w").unwrap());
+            store.insert(var, gradient(var.as_tensor()));
+            adam.step(&store, 0.1).unwrap();
+            parameters.to_flat_vec().unwrap()
+        };
+        assert_eq!(step(&Clone::clone), step(&|w| w.copy().unwrap()));
     }
 }

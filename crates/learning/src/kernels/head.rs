@@ -1,83 +1,73 @@
 //! The narrow last layer: a handful of outputs from a wide hidden vector, where a general matrix product is
 //! mostly overhead.
 
-use multiversion::multiversion;
+use super::reductions::dot;
 
-/// u = h·Wᵀ.
-///
-/// # Shapes
-/// `h` (rows, width), `weight` (outputs, width), `u` (rows, outputs).
-///
-/// # Panics
-/// Panics if `width` or the number of outputs is zero.
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma"))]
-pub fn head_forward(u: &mut [f32], h: &[f32], weight: &[f32], width: usize) {
-    const LANES: usize = 16;
-    let outputs = weight.len() / width;
-    for (u, h) in u.chunks_exact_mut(outputs).zip(h.chunks_exact(width)) {
-        for (u, w) in u.iter_mut().zip(weight.chunks_exact(width)) {
-            let mut lanes = [0f32; LANES];
-            let (h_chunks, w_chunks) = (h.chunks_exact(LANES), w.chunks_exact(LANES));
-            let (h_rest, w_rest) = (h_chunks.remainder(), w_chunks.remainder());
-            for (h, w) in h_chunks.zip(w_chunks) {
-                for ((lane, h), w) in lanes.iter_mut().zip(h).zip(w) {
-                    *lane += h * w;
-                }
+vectorised! {
+    /// u = h·Wᵀ.
+    ///
+    /// # Shapes
+    /// `h` (rows, width), `weight` (outputs, width), `u` (rows, outputs).
+    ///
+    /// # Panics
+    /// Panics if `width` or the number of outputs is zero.
+    pub fn head_forward(u: &mut [f32], h: &[f32], weight: &[f32], width: usize) {
+        let outputs = weight.len() / width;
+        for (u, h) in u.chunks_exact_mut(outputs).zip(h.chunks_exact(width)) {
+            for (u, w) in u.iter_mut().zip(weight.chunks_exact(width)) {
+                *u = dot(h, w);
             }
-            let rest: f32 = h_rest.iter().zip(w_rest).map(|(h, w)| h * w).sum();
-            *u = lanes.iter().sum::<f32>() + rest;
         }
     }
-}
 
-/// `dz = (du·W) ⊙ [h > 0]`: back through the narrow layer and the ReLU before it.
-///
-/// # Shapes
-/// `du` (rows, outputs), `weight` (outputs, width), `h` and `dz` (rows, width).
-///
-/// # Panics
-/// Panics if `width` or the number of outputs is zero.
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma"))]
-pub fn head_backward(dz: &mut [f32], du: &[f32], weight: &[f32], h: &[f32], width: usize) {
-    /// Units whose sums stay in registers until all outputs are in.
-    const BLOCK: usize = 64;
-    let outputs = weight.len() / width;
-    for ((dz, h), du) in dz.chunks_exact_mut(width).zip(h.chunks_exact(width)).zip(du.chunks_exact(outputs)) {
-        let mut blocks = dz.chunks_exact_mut(BLOCK);
-        let mut start = 0;
-        for dz in blocks.by_ref() {
-            let mut sums = [0f32; BLOCK];
-            for (du, w) in du.iter().zip(weight.chunks_exact(width)) {
-                for (sum, w) in sums.iter_mut().zip(&w[start..start + BLOCK]) {
-                    *sum += du * w;
+    /// `dz = (du·W) ⊙ [h > 0]`: back through the narrow layer and the ReLU before it.
+    ///
+    /// # Shapes
+    /// `du` (rows, outputs), `weight` (outputs, width), `h` and `dz` (rows, width).
+    ///
+    /// # Panics
+    /// Panics if `width` or the number of outputs is zero.
+    pub fn head_backward(dz: &mut [f32], du: &[f32], weight: &[f32], h: &[f32], width: usize) {
+        /// Units whose sums stay in registers until all outputs are in.
+        const BLOCK: usize = 64;
+        let outputs = weight.len() / width;
+        let rows = dz.chunks_exact_mut(width).zip(h.chunks_exact(width)).zip(du.chunks_exact(outputs));
+        for ((dz, h), du) in rows {
+            let mut blocks = dz.chunks_exact_mut(BLOCK);
+            let mut start = 0;
+            for dz in blocks.by_ref() {
+                let mut sums = [0f32; BLOCK];
+                for (du, w) in du.iter().zip(weight.chunks_exact(width)) {
+                    for (sum, w) in sums.iter_mut().zip(&w[start..start + BLOCK]) {
+                        *sum += du * w;
+                    }
                 }
+                for ((dz, sum), h) in dz.iter_mut().zip(&sums).zip(&h[start..start + BLOCK]) {
+                    *dz = if *h > 0.0 { *sum } else { 0.0 };
+                }
+                start += BLOCK;
             }
-            for ((dz, sum), h) in dz.iter_mut().zip(&sums).zip(&h[start..start + BLOCK]) {
-                *dz = if *h > 0.0 { *sum } else { 0.0 };
+            for (i, dz) in (start..width).zip(blocks.into_remainder()) {
+                let sum = du.iter().zip(weight.chunks_exact(width)).fold(0.0, |sum, (du, w)| sum + du * w[i]);
+                *dz = if h[i] > 0.0 { sum } else { 0.0 };
             }
-            start += BLOCK;
-        }
-        for (i, dz) in (start..width).zip(blocks.into_remainder()) {
-            let sum = du.iter().zip(weight.chunks_exact(width)).fold(0.0, |sum, (du, w)| sum + du * w[i]);
-            *dz = if h[i] > 0.0 { sum } else { 0.0 };
         }
     }
-}
 
-/// dW += duᵀ·h.
-///
-/// # Shapes
-/// `dw` (outputs, width), `du` (rows, outputs), `h` (rows, width).
-///
-/// # Panics
-/// Panics if `width` or the number of outputs is zero.
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma"))]
-pub fn head_weight_gradient(dw: &mut [f32], du: &[f32], h: &[f32], width: usize) {
-    let outputs = dw.len() / width;
-    for (du, h) in du.chunks_exact(outputs).zip(h.chunks_exact(width)) {
-        for (du, dw) in du.iter().zip(dw.chunks_exact_mut(width)) {
-            for (dw, h) in dw.iter_mut().zip(h) {
-                *dw += du * h;
+    /// dW += duᵀ·h.
+    ///
+    /// # Shapes
+    /// `dw` (outputs, width), `du` (rows, outputs), `h` (rows, width).
+    ///
+    /// # Panics
+    /// Panics if `width` or the number of outputs is zero.
+    pub fn head_weight_gradient(dw: &mut [f32], du: &[f32], h: &[f32], width: usize) {
+        let outputs = dw.len() / width;
+        for (du, h) in du.chunks_exact(outputs).zip(h.chunks_exact(width)) {
+            for (du, dw) in du.iter().zip(dw.chunks_exact_mut(width)) {
+                for (dw, h) in dw.iter_mut().zip(h) {
+                    *dw += du * h;
+                }
             }
         }
     }

@@ -1,7 +1,5 @@
 //! First layers over sparse inputs: a row of the weight table per non-zero input in place of a product.
 
-use multiversion::multiversion;
-
 /// Rows of a matrix by their non-zero entries, as in compressed sparse row storage.
 #[derive(Clone, Debug)]
 pub struct SparseRows {
@@ -46,7 +44,7 @@ impl SparseRows {
     /// Appends a row given in full.
     ///
     /// # Panics
-    /// Panics if `row` is not `width` long.
+    /// Panics if `row` is not `width` long or all rows together have more than 2³² − 1 entries.
     pub fn push_dense(&mut self, row: &[f32]) {
         assert_eq!(row.len(), self.width, "a row of the wrong width");
         // most of a one-hot row is zero: look at eight entries at a time
@@ -59,19 +57,19 @@ impl SparseRows {
                 self.values.push(*value);
             }
         }
-        self.starts.push(self.columns.len() as u32);
+        self.starts.push(offset(self.columns.len()));
     }
 
     /// Appends a row by the columns and values of its non-zero entries, columns ascending.
     ///
     /// # Panics
-    /// Panics if the lengths differ or a column is out of range.
+    /// Panics if the lengths differ, a column is out of range or all rows together have more than 2³² − 1 entries.
     pub fn push_sparse(&mut self, columns: &[u16], values: &[f32]) {
         assert_eq!(columns.len(), values.len(), "a value for every column");
         assert!(columns.iter().all(|c| usize::from(*c) < self.width), "a column out of range");
         self.columns.extend_from_slice(columns);
         self.values.extend_from_slice(values);
-        self.starts.push(self.columns.len() as u32);
+        self.starts.push(offset(self.columns.len()));
     }
 
     /// Removes the last row, where there is one.
@@ -116,66 +114,85 @@ impl SparseRows {
     }
 }
 
-/// h = max(x·T + b, 0) for the rows of `x` that `rows` lists.
-///
-/// # Shapes
-/// `table` (columns, width): the *transposed* weight of PyTorch's `Linear`; `bias` (width);
-/// `h` (number of `rows`, width).
-///
-/// # Panics
-/// Panics if `bias` is empty or a row is out of range.
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma"))]
-pub fn gather_relu(h: &mut [f32], x: &SparseRows, rows: &[u32], table: &[f32], bias: &[f32]) {
-    /// Units whose sums stay in registers until all columns are in.
-    const BLOCK: usize = 64;
-    let width = bias.len();
-    for (row, h) in rows.iter().zip(h.chunks_exact_mut(width)) {
-        let (columns, values) = x.row(*row as usize);
-        let mut blocks = h.chunks_exact_mut(BLOCK);
-        let mut start = 0;
-        for h in blocks.by_ref() {
-            let mut sums = [0f32; BLOCK];
-            sums.copy_from_slice(&bias[start..start + BLOCK]);
-            for (column, value) in columns.iter().zip(values) {
-                let weights = &table[usize::from(*column) * width + start..][..BLOCK];
-                for (sum, w) in sums.iter_mut().zip(weights) {
-                    *sum += value * w;
-                }
-            }
-            for (h, sum) in h.iter_mut().zip(&sums) {
-                *h = if *sum < 0.0 { 0.0 } else { *sum };
-            }
-            start += BLOCK;
-        }
-        let h = blocks.into_remainder();
-        h.copy_from_slice(&bias[start..]);
-        for (column, value) in columns.iter().zip(values) {
-            let weights = &table[usize::from(*column) * width + start..][..h.len()];
-            for (h, w) in h.iter_mut().zip(weights) {
-                *h += value * w;
-            }
-        }
-        for h in h {
-            *h = if *h < 0.0 { 0.0 } else { *h };
-        }
-    }
+/// Where a row begins that follows `entries` entries.
+fn offset(entries: usize) -> u32 {
+    assert!(u32::try_from(entries).is_ok(), "sparse rows hold at most 2^32 - 1 entries, not {entries}");
+    entries as u32
 }
 
-/// dT += xᵀ·dz for the rows of `x` that `rows` lists: the gradient of [`gather_relu`]'s table.
-///
-/// # Shapes
-/// `table` (columns, `width`), `dz` (number of `rows`, `width`).
-///
-/// # Panics
-/// Panics if `width` is zero or a row is out of range.
-#[multiversion(targets("x86_64+avx512f+avx512vl+avx512dq+avx512bw", "x86_64+avx2+fma"))]
-pub fn scatter_add(table: &mut [f32], x: &SparseRows, rows: &[u32], dz: &[f32], width: usize) {
-    for (row, dz) in rows.iter().zip(dz.chunks_exact(width)) {
-        let (columns, values) = x.row(*row as usize);
-        for (column, value) in columns.iter().zip(values) {
-            let weights = &mut table[usize::from(*column) * width..][..width];
-            for (w, d) in weights.iter_mut().zip(dz) {
-                *w += value * d;
+/// Refuses a table that has not `width` numbers for each column of `x`, so that no index into it can wrap.
+fn check_table(table: &[f32], x: &SparseRows, width: usize) {
+    let needed = x.width.checked_mul(width);
+    assert!(
+        needed.is_some_and(|needed| table.len() >= needed),
+        "a table of {} numbers for {} columns of {width}",
+        table.len(),
+        x.width
+    );
+}
+
+vectorised! {
+    /// h = max(x·T + b, 0) for the rows of `x` that `rows` lists.
+    ///
+    /// # Shapes
+    /// `table` (columns, width): the *transposed* weight of PyTorch's `Linear`; `bias` (width);
+    /// `h` (number of `rows`, width).
+    ///
+    /// # Panics
+    /// Panics if `bias` is empty, `table` is too short or a row is out of range.
+    pub fn gather_relu(h: &mut [f32], x: &SparseRows, rows: &[u32], table: &[f32], bias: &[f32]) {
+        /// Units whose sums stay in registers until all columns are in.
+        const BLOCK: usize = 64;
+        let width = bias.len();
+        check_table(table, x, width);
+        for (row, h) in rows.iter().zip(h.chunks_exact_mut(width)) {
+            let (columns, values) = x.row(*row as usize);
+            let mut blocks = h.chunks_exact_mut(BLOCK);
+            let mut start = 0;
+            for h in blocks.by_ref() {
+                let mut sums = [0f32; BLOCK];
+                sums.copy_from_slice(&bias[start..start + BLOCK]);
+                for (column, value) in columns.iter().zip(values) {
+                    let weights = &table[usize::from(*column) * width + start..][..BLOCK];
+                    for (sum, w) in sums.iter_mut().zip(weights) {
+                        *sum += value * w;
+                    }
+                }
+                for (h, sum) in h.iter_mut().zip(&sums) {
+                    *h = if *sum < 0.0 { 0.0 } else { *sum };
+                }
+                start += BLOCK;
+            }
+            let h = blocks.into_remainder();
+            h.copy_from_slice(&bias[start..]);
+            for (column, value) in columns.iter().zip(values) {
+                let weights = &table[usize::from(*column) * width + start..][..h.len()];
+                for (h, w) in h.iter_mut().zip(weights) {
+                    *h += value * w;
+                }
+            }
+            for h in h {
+                *h = if *h < 0.0 { 0.0 } else { *h };
+            }
+        }
+    }
+
+    /// dT += xᵀ·dz for the rows of `x` that `rows` lists: the gradient of [`gather_relu`]'s table.
+    ///
+    /// # Shapes
+    /// `table` (columns, `width`), `dz` (number of `rows`, `width`).
+    ///
+    /// # Panics
+    /// Panics if `width` is zero, `table` is too short or a row is out of range.
+    pub fn scatter_add(table: &mut [f32], x: &SparseRows, rows: &[u32], dz: &[f32], width: usize) {
+        check_table(table, x, width);
+        for (row, dz) in rows.iter().zip(dz.chunks_exact(width)) {
+            let (columns, values) = x.row(*row as usize);
+            for (column, value) in columns.iter().zip(values) {
+                let weights = &mut table[usize::from(*column) * width..][..width];
+                for (w, d) in weights.iter_mut().zip(dz) {
+                    *w += value * d;
+                }
             }
         }
     }
@@ -229,5 +246,31 @@ mod tests {
         let weights: Vec<f32> = (0..columns).map(|i| value(i + 3)).collect();
         let expected: f32 = dense[..columns].iter().zip(&weights).map(|(a, b)| a * b).sum();
         assert!((x.dot(1, &weights) - expected).abs() < 1e-5);
+    }
+
+    #[test]
+    #[should_panic(expected = "a table of 7 numbers for 4 columns of 9223372036854775808")]
+    #[cfg(target_pointer_width = "64")]
+    fn a_table_whose_size_would_wrap_is_refused() {
+        let mut x = SparseRows::new(4);
+        x.push_sparse(&[2], &[1.0]);
+        // four times this is 2⁶⁵, which is 0 in 64 bits
+        scatter_add(&mut [0.0; 7], &x, &[0], &[], 1 << 63);
+    }
+
+    #[test]
+    #[should_panic(expected = "a table of 7 numbers for 4 columns of 2")]
+    fn a_table_that_is_too_short_is_refused() {
+        let mut x = SparseRows::new(4);
+        x.push_sparse(&[0], &[1.0]);
+        gather_relu(&mut [0.0; 2], &x, &[0], &[0.0; 7], &[0.0; 2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "at most 2^32 - 1 entries, not 4294967296")]
+    #[cfg(target_pointer_width = "64")]
+    fn offsets_do_not_wrap() {
+        assert_eq!(offset(u32::MAX as usize), u32::MAX);
+        let _ = offset(1 << 32);
     }
 }

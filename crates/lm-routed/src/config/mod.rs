@@ -4,16 +4,17 @@ mod check;
 mod sections;
 
 use experiment::{Faults, Settings};
+use learning::Backend;
 use serde::{Deserialize, Serialize};
+use transformer::{Architecture, Norm, Position};
 
 pub use sections::{
-    Backend, CheckpointSection, CoherenceSection, DataSection, EvalSection, Experiment, ExperimentSection,
+    CheckpointSection, CoherenceSection, DataSection, EvalSection, Experiment, ExperimentSection,
     LocaliseSection, ModelSection, Place, RetrainSection, RmuSection, RoutingSection, Rule, SteerSection,
     TrainSection,
 };
 
 use crate::methods::Method;
-use crate::model::{Architecture, Norm, Position};
 
 /// All settings of `lm-routed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

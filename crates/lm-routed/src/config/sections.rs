@@ -1,9 +1,10 @@
 //! The sections of a config file.
 
+use learning::Backend;
 use serde::{Deserialize, Serialize};
+use transformer::{Norm, Position};
 
 use crate::methods::Method;
-use crate::model::{Norm, Position};
 
 /// What a run does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,18 +83,6 @@ pub struct ModelSection {
     pub norm: Norm,
     /// Whether the unembedding is the embedding.
     pub tied: bool,
-}
-
-/// What computes forward and backward passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Backend {
-    /// `fused` on the CPU, `candle` elsewhere.
-    Auto,
-    /// The fused CPU path.
-    Fused,
-    /// candle operations and autograd: the reference, and the only one off the CPU.
-    Candle,
 }
 
 /// `[train]`

@@ -1,12 +1,12 @@
 //! How the model of a part of an experiment is trained.
 
 use experiment::SeedStreams;
+use transformer::{Architecture, HookPoint};
 
 use super::Method;
 use crate::Error;
 use crate::config::{Config, Experiment, Place, RoutingSection};
 use crate::data::Dataset;
-use crate::model::{Architecture, HookPoint};
 use crate::routing::{Routing, TokenRoute, token_table};
 
 /// One model of an experiment.

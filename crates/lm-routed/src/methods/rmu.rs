@@ -2,10 +2,10 @@
 
 use learning::Parameters;
 use rand_distr::{Distribution, StandardNormal};
+use transformer::{Hooks, Network, copied};
 
 use crate::Error;
-use crate::finetune::{Context, Network};
-use crate::model::Hooks;
+use crate::finetune::Context;
 use crate::train::{Order, StepContext, batch_of, optimiser};
 
 /// Trains the MLPs' output matrices of some blocks so that the residual stream after block `target` becomes one
@@ -45,8 +45,8 @@ pub fn rmu(
         ));
     }
     let (mut forget, mut retain) = (Order::new(forget, cx.streams), Order::new(retain, cx.streams));
-    let mut frozen = base.model(config, cx.threads)?;
-    let mut model = base.model(config, cx.threads)?;
+    let mut frozen = cx.model(base)?;
+    let mut model = cx.model(base)?;
     let trained: Vec<String> = rmu.layers.iter().map(|layer| format!("blocks.{layer}.mlp.W_out")).collect();
     let mut subset = Parameters::default();
     for name in &trained {
@@ -104,6 +104,6 @@ pub fn rmu(
             model.parameters().get(name)?.set(&var.as_detached_tensor())?;
         }
     }
-    let parameters = crate::model::copied(model.parameters())?;
+    let parameters = copied(model.parameters())?;
     Ok(Network { architecture: base.architecture.clone(), parameters })
 }

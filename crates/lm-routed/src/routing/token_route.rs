@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::batch::Batch;
-use crate::engine::ParameterWeights;
-use crate::model::{Architecture, ChannelWeights, HookPoint, Hooks, Intervention};
+use transformer::{Architecture, Batch, ChannelWeights, HookPoint, Hooks, Intervention, ParameterWeights};
 
 /// A mask at one activation of some blocks that depends on the token to be predicted there.
 ///

@@ -1,9 +1,9 @@
 //! A step of some training that is only taken where its numbers are numbers.
 
 use learning::{Adam, require_finite};
+use transformer::{Model, StepLoss};
 
 use crate::Error;
-use crate::engine::{Model, StepLoss};
 
 /// The step in hand, for the words of its error.
 #[derive(Clone, Copy, Debug)]

@@ -6,17 +6,15 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use experiment::SeedStreams;
 use learning::{Adam, AdamConfig, Parameters, WeightDecay};
+use transformer::{Batch, Model, expanded, from_map, initial};
 
 use super::order::Order;
 use super::schedule::cosine;
 use super::step_context::StepContext;
 use crate::Error;
-use crate::batch::Batch;
 use crate::config::{Config, TrainSection};
 use crate::data::Dataset;
-use crate::engine::Model;
 use crate::methods::{Part, Recipe};
-use crate::model::{expanded, from_map, initial};
 use crate::routing::Routing;
 
 /// What a step did.

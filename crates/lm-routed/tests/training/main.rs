@@ -9,9 +9,8 @@ use candle_core::Device;
 use experiment::SeedStreams;
 use lm_routed::data::Dataset;
 use lm_routed::methods::{Method, Part, Recipe, rmu};
-use lm_routed::{
-    Backend, Config, Context, Error, Hooks, Network, Place, Rule, Trainer, Validation, after_training,
-};
+use lm_routed::{Config, Context, Error, Place, Rule, Trainer, Validation, after_training};
+use transformer::{Backend, Hooks, Network};
 
 /// Stories of a few sentences; every third is about a forest.
 fn write_corpus(folder: &Path) {

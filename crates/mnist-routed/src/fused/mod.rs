@@ -10,15 +10,16 @@ mod penalties;
 mod stack;
 
 use candle_core::{DType, Device, Tensor};
-use learning::kernels::{Matrix, bias_absolute_error};
-use learning::{AdamConfig, LearningError, Parameters};
+use learning::kernels::{Matrix, add_bias, bias_absolute_error};
+use learning::lanes::rows_of;
+use learning::{AdamConfig, LearningError, Parameters, WeightDecay};
 use rayon::prelude::*;
 
 use crate::data::{Batch, Images};
 use crate::model::{Architecture, Shape, State};
 use crate::objective::{Losses, Objective, StepReport};
 use crate::{Error, Reconstruction};
-use stack::{AdamRates, ParamWithMoments, Stack, Trace};
+use stack::{ParamWithMoments, Stack, Trace};
 
 /// Networks, moments and buffers of the CPU path.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub struct FusedLearner {
     shards: Vec<Shard>,
     latents: Vec<f32>,
     latent_gradients: Vec<f32>,
-    weight_decay: f64,
+    adam: AdamConfig,
 }
 
 /// The rows of a batch that one thread works on.
@@ -71,7 +72,7 @@ impl FusedLearner {
             shards: std::iter::repeat_with(Shard::default).take(shards).collect(),
             latents: Vec::new(),
             latent_gradients: Vec::new(),
-            weight_decay,
+            adam: AdamConfig { weight_decay: WeightDecay::Coupled(weight_decay), ..AdamConfig::default() },
         };
         learner.load_parameters(&parameters.snapshot()?, "the initial parameters")?;
         Ok(learner)
@@ -84,7 +85,7 @@ impl FusedLearner {
         self.stacks_mut().for_each(|stack| stack.has_gradient = false);
         let counts = self.gather(batch);
         let Self { objective, encoder, decoders, certificates, shards, .. } = self;
-        let (latent, pixels) = (objective.latent(), encoder.layers[0].inputs);
+        let (latent, pixels) = (objective.latent(), encoder.layers[0].dense.inputs());
         shards.par_iter_mut().for_each(|shard| {
             encoder.forward(Matrix::new(&shard.pixels, shard.rows, pixels), shard.rows, &mut shard.encoder);
         });
@@ -157,8 +158,8 @@ impl FusedLearner {
 
     /// Moves the parameters along the gradient of the newest batch.
     pub fn step(&mut self, lr: f64) {
-        let adam = AdamRates { config: AdamConfig::default(), decay: self.weight_decay, lr };
-        self.stacks_mut().for_each(|stack| stack.step(adam));
+        let adam = self.adam;
+        self.stacks_mut().for_each(|stack| stack.step(&adam, lr));
     }
 
     /// Shares the images out among the shards, each sorted by part; returns the images of each part.
@@ -166,7 +167,7 @@ impl FusedLearner {
         let Self { objective, shards, .. } = self;
         let (split, total, number) = (&objective.split, batch.indices.len(), shards.len());
         shards.par_iter_mut().enumerate().for_each(|(index, shard)| {
-            let own = &batch.indices[index * total / number..(index + 1) * total / number];
+            let own = &batch.indices[rows_of(index, number, total)];
             shard.gather(batch.images, own, |digit| split.part_of(digit), split.parts());
         });
         (0..split.parts())
@@ -177,14 +178,14 @@ impl FusedLearner {
     /// What decoder and certificates make of images, without learning from them.
     pub fn reconstruct(&mut self, batch: Batch<'_>) -> Reconstruction {
         let Self { objective, encoder, decoders, certificates, shards, .. } = self;
-        let (latent, pixels) = (objective.latent(), encoder.layers[0].inputs);
+        let (latent, pixels) = (objective.latent(), encoder.layers[0].dense.inputs());
         let (total, number) = (batch.indices.len(), shards.len());
         let split = &objective.split;
         let parts: Vec<Reconstruction> = shards
             .par_iter_mut()
             .enumerate()
             .map(|(index, shard)| {
-                let own = &batch.indices[index * total / number..(index + 1) * total / number];
+                let own = &batch.indices[rows_of(index, number, total)];
                 shard.gather(batch.images, own, |_| 0, 1);
                 let input = Matrix::new(&shard.pixels, shard.rows, pixels);
                 encoder.forward(input, shard.rows, &mut shard.encoder);
@@ -351,9 +352,7 @@ impl Shard {
         let input = Matrix::new(self.encoder.output(latent), self.rows, latent).columns(columns.0, columns.1);
         net.forward(input, self.rows, &mut self.net);
         let mut out = self.net.output(pixels).to_vec();
-        for row in out.chunks_exact_mut(pixels) {
-            row.iter_mut().zip(net.last_bias()).for_each(|(value, bias)| *value += bias);
-        }
+        add_bias(&mut out, net.last_bias());
         out
     }
 }
@@ -363,8 +362,8 @@ fn named(stack: &Stack) -> Vec<(String, &ParamWithMoments, Vec<usize>)> {
     let mut out = Vec::new();
     for (index, layer) in stack.layers.iter().enumerate() {
         let (weight, bias) = stack.shape.parameter_names(index);
-        out.push((weight, &layer.weight, vec![layer.outputs, layer.inputs]));
-        out.extend(bias.map(|name| (name, &layer.bias, vec![layer.outputs])));
+        out.push((weight, &layer.weight, vec![layer.dense.outputs(), layer.dense.inputs()]));
+        out.extend(bias.map(|name| (name, &layer.bias, vec![layer.dense.outputs()])));
     }
     out
 }
@@ -374,8 +373,8 @@ fn named_mut(stack: &mut Stack) -> Vec<(String, &mut ParamWithMoments, Vec<usize
     let mut out = Vec::new();
     for (index, layer) in stack.layers.iter_mut().enumerate() {
         let (weight, bias) = stack.shape.parameter_names(index);
-        out.push((weight, &mut layer.weight, vec![layer.outputs, layer.inputs]));
-        out.extend(bias.map(|name| (name, &mut layer.bias, vec![layer.outputs])));
+        out.push((weight, &mut layer.weight, vec![layer.dense.outputs(), layer.dense.inputs()]));
+        out.extend(bias.map(|name| (name, &mut layer.bias, vec![layer.dense.outputs()])));
     }
     out
 }

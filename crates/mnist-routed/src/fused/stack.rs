@@ -2,7 +2,7 @@
 
 use learning::AdamConfig;
 use learning::kernels::{
-    AdamStep, Matrix, Write, adam_step, add_assign, add_column_sums, bias_relu, matmul, relu_backward,
+    AdamStep, Dense, Matrix, Write, adam_step, add_assign, add_column_sums, bias_relu, relu_backward,
     sum_of_squares,
 };
 use rayon::prelude::*;
@@ -38,8 +38,7 @@ impl ParamWithMoments {
 /// y = x·Wᵀ + b.
 #[derive(Clone, Debug)]
 pub(super) struct Layer {
-    pub inputs: usize,
-    pub outputs: usize,
+    pub dense: Dense,
     /// (outputs, inputs)
     pub weight: ParamWithMoments,
     /// (outputs), or empty for a layer without one.
@@ -85,13 +84,13 @@ impl Trace {
             buffers.resize_with(layers, Vec::new);
         }
         for (index, layer) in stack.layers.iter().enumerate() {
-            let len = rows * layer.outputs;
+            let len = rows * layer.dense.outputs();
             for buffer in [&mut self.outputs[index], &mut self.gradients[index]] {
                 if buffer.len() < len {
                     buffer.resize(len, 0.0);
                 }
             }
-            self.bias_gradients[index].resize(layer.outputs, 0.0);
+            self.bias_gradients[index].resize(layer.dense.outputs(), 0.0);
         }
     }
 
@@ -122,7 +121,8 @@ impl Stack {
                 let (inputs, outputs) = (shape.sizes[index], shape.sizes[index + 1]);
                 let biased = shape.parameter_names(index).1.is_some();
                 let bias = ParamWithMoments::zeros(if biased { outputs } else { 0 });
-                Layer { inputs, outputs, weight: ParamWithMoments::zeros(inputs * outputs), bias }
+                let weight = ParamWithMoments::zeros(inputs * outputs);
+                Layer { dense: Dense::new(inputs, outputs), weight, bias }
             })
             .collect();
         Self { shape: shape.clone(), layers, steps: 0, has_gradient: false, threads }
@@ -139,9 +139,9 @@ impl Stack {
         trace.fit(self, rows);
         for (index, layer) in self.layers.iter().enumerate() {
             let (before, after) = trace.outputs.split_at_mut(index);
-            let input = before.last().map_or(input, |h| Matrix::new(h, rows, layer.inputs));
-            let output = &mut after[0][..rows * layer.outputs];
-            matmul(output, input, layer.weight_matrix().t(), Write::Set);
+            let input = before.last().map_or(input, |h| Matrix::new(h, rows, layer.dense.inputs()));
+            let output = &mut after[0][..rows * layer.dense.outputs()];
+            layer.dense.forward(output, input, &layer.weight.value, Write::Set);
             if index + 1 < self.layers.len() {
                 bias_relu(output, &layer.bias.value);
             }
@@ -153,15 +153,15 @@ impl Stack {
         let rows = trace.rows;
         for (index, layer) in self.layers.iter().enumerate().rev() {
             let (before, after) = trace.gradients.split_at_mut(index);
-            let gradient = &after[0][..rows * layer.outputs];
+            let gradient = &after[0][..rows * layer.dense.outputs()];
             if !layer.bias.value.is_empty() {
                 trace.bias_gradients[index].fill(0.0);
                 add_column_sums(&mut trace.bias_gradients[index], gradient);
             }
             if let Some(gradient_before) = before.last_mut() {
-                let gradient_before = &mut gradient_before[..rows * layer.inputs];
-                let gradient = Matrix::new(gradient, rows, layer.outputs);
-                matmul(gradient_before, gradient, layer.weight_matrix(), Write::Set);
+                let gradient_before = &mut gradient_before[..rows * layer.dense.inputs()];
+                let gradient = Matrix::new(gradient, rows, layer.dense.outputs());
+                layer.dense.input_grad(gradient_before, gradient, &layer.weight.value);
                 relu_backward(gradient_before, &trace.outputs[index - 1]);
             }
         }
@@ -169,10 +169,10 @@ impl Stack {
 
     /// The gradient of the first layer's input, (rows, inputs).
     pub fn input_gradient(&self, trace: &Trace, out: &mut Vec<f32>) {
-        let layer = &self.layers[0];
-        out.resize(trace.rows * layer.inputs, 0.0);
-        let gradient = Matrix::new(&trace.gradients[0], trace.rows, layer.outputs);
-        matmul(out, gradient, layer.weight_matrix(), Write::Set);
+        let Layer { dense, weight, .. } = &self.layers[0];
+        out.resize(trace.rows * dense.inputs(), 0.0);
+        let gradient = Matrix::new(&trace.gradients[0], trace.rows, dense.outputs());
+        dense.input_grad(out, gradient, &weight.value);
     }
 
     /// The gradients of all parameters over all traces together, each given with its input; returns the sum of
@@ -182,9 +182,10 @@ impl Stack {
         let threads = self.threads;
         let mut shares: Vec<Vec<Block<'_>>> = (0..threads).map(|_| Vec::new()).collect();
         for (index, layer) in self.layers.iter_mut().enumerate() {
-            let units = layer.outputs.div_ceil(threads);
+            let units = layer.dense.outputs().div_ceil(threads);
             let mut biases = layer.bias.gradient.chunks_mut(units);
-            for (share, weight) in layer.weight.gradient.chunks_mut(units * layer.inputs).enumerate() {
+            for (share, weight) in layer.weight.gradient.chunks_mut(units * layer.dense.inputs()).enumerate()
+            {
                 let first_unit = share * units;
                 shares[share].push(Block { index, first_unit, weight, bias: biases.next() });
             }
@@ -198,23 +199,17 @@ impl Stack {
     }
 
     /// One step of Adam on the gradients, if there are any.
-    pub fn step(&mut self, adam: AdamRates) {
+    pub fn step(&mut self, adam: &AdamConfig, lr: f64) {
         if !std::mem::take(&mut self.has_gradient) {
             return;
         }
         self.steps += 1;
-        let (step, threads) = (adam.at(self.steps), self.threads);
+        let (step, threads) = (AdamStep::new(adam, self.steps, lr), self.threads);
         for layer in &mut self.layers {
-            let units = layer.outputs.div_ceil(threads);
-            layer.weight.step(step, units * layer.inputs);
+            let units = layer.dense.outputs().div_ceil(threads);
+            layer.weight.step(step, units * layer.dense.inputs());
             layer.bias.step(step, units);
         }
-    }
-}
-
-impl Layer {
-    fn weight_matrix(&self) -> Matrix<'_> {
-        Matrix::new(&self.weight.value, self.outputs, self.inputs)
     }
 }
 
@@ -232,12 +227,13 @@ impl Block<'_> {
         let (index, from) = (self.index, self.first_unit);
         let (inputs, outputs) = (sizes[index], sizes[index + 1]);
         let to = from + self.weight.len() / inputs;
+        let units = Dense::new(inputs, to - from);
         for (number, (input, trace)) in parts.iter().enumerate() {
             let rows = trace.rows;
             let before = index.checked_sub(1).map(|before| Matrix::new(&trace.outputs[before], rows, inputs));
             let dz = Matrix::new(&trace.gradients[index], rows, outputs).columns(from, to);
             let write = if number == 0 { Write::Set } else { Write::Add };
-            matmul(self.weight, dz.t(), before.unwrap_or(*input), write);
+            units.weight_grad(self.weight, before.unwrap_or(*input), dz, write);
         }
         let mut squares = sum_of_squares(self.weight);
         if let Some(bias) = &mut self.bias {
@@ -248,29 +244,5 @@ impl Block<'_> {
             squares += sum_of_squares(bias);
         }
         squares
-    }
-}
-
-/// What Adam needs beside the gradient.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct AdamRates {
-    pub config: AdamConfig,
-    pub decay: f64,
-    pub lr: f64,
-}
-
-impl AdamRates {
-    /// The constants of step number `steps`, from 1.
-    fn at(self, steps: u64) -> AdamStep {
-        let AdamConfig { beta1, beta2, eps, .. } = self.config;
-        let correction = |beta: f64| 1.0 - beta.powf(steps as f64);
-        AdamStep {
-            beta1: (beta1 as f32, (1.0 - beta1) as f32),
-            beta2: (beta2 as f32, (1.0 - beta2) as f32),
-            decay: self.decay as f32,
-            rate: (self.lr / correction(beta1)) as f32,
-            root_correction: correction(beta2).sqrt() as f32,
-            eps: eps as f32,
-        }
     }
 }

@@ -6,7 +6,6 @@ pub(crate) mod reference;
 mod shape;
 
 pub use hooks::{ChannelWeights, HookPoint, Hooks, Intervention};
-pub use parameters::{ablated, expanded, initial};
-pub(crate) use parameters::{copied, from_map};
+pub use parameters::{ablated, copied, expanded, from_map, initial};
 pub(crate) use shape::NORM_EPS;
 pub use shape::{Architecture, Norm, Position};

@@ -4,30 +4,13 @@ use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
-use learning::{Adam, Parameters, clip_grad_norm};
+use learning::{Adam, Backend, Parameters, clip_grad_norm};
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::batch::Batch;
-use crate::config::Backend;
+use crate::batch::{Batch, StepLoss};
 use crate::fused::{FusedModel, ResidualLoss};
 use crate::model::{Architecture, Hooks, reference};
-
-/// What a gradient step has lost.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct StepLoss {
-    /// The mean cross-entropy of the batch's targets, each with its weight.
-    pub loss: f64,
-    /// The penalties of the hooks.
-    pub penalty: f64,
-}
-
-impl StepLoss {
-    pub(crate) fn new(losses: &[f32], batch: &Batch, penalty: f64) -> Self {
-        let sum: f64 = losses.iter().zip(&batch.weights).map(|(l, w)| f64::from(*l) * f64::from(*w)).sum();
-        Self { loss: sum / batch.total_weight().max(1e-9), penalty }
-    }
-}
 
 /// Weights on the gradient of one class of tokens, by the name of the parameter: one for each of its elements.
 pub type ParameterWeights = BTreeMap<String, Vec<f32>>;
@@ -59,16 +42,7 @@ impl Model {
         backend: Backend,
     ) -> Result<Self, Error> {
         let device = parameters.get("embed.W_E")?.device().clone();
-        let fused = match backend {
-            Backend::Auto => device.is_cpu(),
-            Backend::Fused if !device.is_cpu() => {
-                let message =
-                    "train.backend = \"fused\" computes on the CPU only: use \"auto\" or \"candle\"";
-                return Err(Error::Setting(message.to_owned()));
-            }
-            Backend::Fused => true,
-            Backend::Candle => false,
-        };
+        let fused = backend.is_fused_on(&device)?;
         let passes = if fused {
             Passes::Fused(Box::new(FusedModel::new(architecture, tokens, threads)))
         } else {
@@ -150,7 +124,7 @@ impl Model {
                     }
                     Some(weights) => {
                         let (found, expected) = (weights.len(), gradient.len());
-                        return Err(Error::State(format!("{found} weights for the {expected} of {name}")));
+                        return Err(Error::ParameterWeights { name, expected, found });
                     }
                     None => gradient.iter_mut().for_each(|g| *g *= share),
                 }
@@ -315,28 +289,6 @@ impl Model {
         }
         Ok(())
     }
-
-    /// Keeps the gradient of the parameters that `keep` says and sets all others to zero.
-    ///
-    /// # Errors
-    /// Fails where a gradient cannot be written.
-    pub fn mask_gradients(&mut self, keep: impl Fn(&str) -> bool) -> Result<(), Error> {
-        match &mut self.passes {
-            Passes::Fused(fused) => {
-                for ((name, _), gradient) in self.parameters.iter().zip(fused.gradients_mut()) {
-                    if !keep(name) {
-                        gradient.fill(0.0);
-                    }
-                }
-            }
-            Passes::Candle(grads) => {
-                for (_, var) in self.parameters.iter().filter(|(name, _)| !keep(name)) {
-                    grads.insert(var, var.zeros_like()?);
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// The norm of all gradients together, summed in a fixed order.
@@ -365,7 +317,7 @@ fn candle_losses(
 }
 
 /// The mean loss, and the penalties.
-pub(crate) fn candle_loss(
+fn candle_loss(
     architecture: &Architecture,
     parameters: &Parameters,
     batch: &Batch,

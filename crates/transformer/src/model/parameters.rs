@@ -109,7 +109,10 @@ fn grown(name: &str, base: &Architecture, expanded: &Architecture) -> Option<(us
 }
 
 /// A copy of every value, that shares nothing with `values`.
-pub(crate) fn copied(values: &Parameters) -> Result<Parameters, Error> {
+///
+/// # Errors
+/// Fails where a tensor cannot be copied.
+pub fn copied(values: &Parameters) -> Result<Parameters, Error> {
     let mut parameters = Parameters::default();
     for (name, tensor) in values.snapshot()? {
         parameters.insert(&name, &tensor)?;
@@ -117,8 +120,12 @@ pub(crate) fn copied(values: &Parameters) -> Result<Parameters, Error> {
     Ok(parameters)
 }
 
-/// Parameters from a map such as a checkpoint's, which must be those of `architecture`.
-pub(crate) fn from_map(
+/// Parameters from a map such as a checkpoint's, which must be those of `architecture`; `origin` names the map in
+/// errors.
+///
+/// # Errors
+/// Fails where a parameter is lacking, is one too many or has another shape or type.
+pub fn from_map(
     values: &BTreeMap<String, Tensor>,
     architecture: &Architecture,
     origin: &str,

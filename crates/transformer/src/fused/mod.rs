@@ -12,8 +12,7 @@ use learning::Parameters;
 use rayon::prelude::*;
 
 use crate::Error;
-use crate::batch::Batch;
-use crate::engine::StepLoss;
+use crate::batch::{Batch, StepLoss};
 use crate::model::{Architecture, Hooks};
 use lane::{Lane, Span};
 use layout::{Layout, with_weights};
@@ -35,7 +34,7 @@ pub(crate) struct FusedModel {
 
 /// What is done with the residual stream after a block: the loss of some tokens, of which the first has this
 /// index in the batch, and its gradient into the last argument.
-pub(crate) type ResidualLoss<'a> = dyn Fn(usize, &[f32], &mut [f32]) -> f64 + Sync + 'a;
+pub type ResidualLoss<'a> = dyn Fn(usize, &[f32], &mut [f32]) -> f64 + Sync + 'a;
 
 impl FusedModel {
     /// Passes over sequences of `tokens` tokens on `threads` threads.

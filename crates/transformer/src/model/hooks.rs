@@ -67,7 +67,7 @@ impl ChannelWeights {
     }
 
     /// One row of weights for each of `tokens` tokens, one weight a channel.
-    pub(crate) fn dense(&self, tokens: usize) -> Vec<f32> {
+    pub fn dense(&self, tokens: usize) -> Vec<f32> {
         let width = self.ends.last().copied().unwrap_or(0);
         let mut dense = vec![1.0; tokens * width];
         self.weigh(&mut dense, 0);

@@ -120,5 +120,5 @@ pub(super) fn with_weights<T>(
 }
 
 fn unfit(name: &str) -> Error {
-    Error::State(format!("the parameter {name} is not of this model, on the CPU and of type f32"))
+    Error::Parameter(name.to_owned())
 }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 
 use candle_core::Device;
-use learning::Parameters;
+use learning::{Backend, Parameters};
 use rand::RngExt;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
 use crate::batch::Batch;
-use crate::config::Backend;
 use crate::engine::Model;
 use crate::model::{
     Architecture, ChannelWeights, HookPoint, Hooks, Intervention, Norm, Position, copied, initial,

@@ -1,4 +1,4 @@
-//! Sequences as the network takes them.
+//! Sequences as the network takes them, and what is lost on them.
 
 /// Sequences of equal length: each token's successor is its target.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,5 +53,21 @@ impl Batch {
     /// The sum of the weights: the targets that count.
     pub fn total_weight(&self) -> f64 {
         self.weights.iter().map(|weight| f64::from(*weight)).sum()
+    }
+}
+
+/// What a gradient step has lost.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StepLoss {
+    /// The mean cross-entropy of the batch's targets, each with its weight.
+    pub loss: f64,
+    /// The penalties of the hooks.
+    pub penalty: f64,
+}
+
+impl StepLoss {
+    pub(crate) fn new(losses: &[f32], batch: &Batch, penalty: f64) -> Self {
+        let sum: f64 = losses.iter().zip(&batch.weights).map(|(l, w)| f64::from(*l) * f64::from(*w)).sum();
+        Self { loss: sum / batch.total_weight().max(1e-9), penalty }
     }
 }

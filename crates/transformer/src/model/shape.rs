@@ -64,21 +64,6 @@ impl Architecture {
         wider
     }
 
-    /// In what this network differs from what a run needs, if in anything, as the rest of a sentence. It can have
-    /// learned more places than are needed; places that are turned have no end.
-    pub(crate) fn difference(&self, needed: &Self) -> Option<String> {
-        if self.vocab_size != needed.vocab_size {
-            let (found, needed) = (self.vocab_size, needed.vocab_size);
-            let remedy = "restore the data that the run was made from";
-            return Some(format!("has {found} tokens, the data {needed}: {remedy}"));
-        }
-        let mut found = self.clone();
-        if needed.position == Position::Rotary || needed.block_size <= found.block_size {
-            found.block_size = needed.block_size;
-        }
-        (found != *needed).then(|| "has another shape than [model] says: use the run's settings".to_owned())
-    }
-
     /// The name of the unembedding, whose rows are the unembedding vectors.
     pub fn unembedding(&self) -> &'static str {
         if self.tied { "embed.W_E" } else { "unembed.W_U" }

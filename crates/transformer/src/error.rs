@@ -1,0 +1,37 @@
+//! The errors of this crate.
+
+/// What can go wrong with a network and its passes.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A parameter that is not what the passes expect.
+    #[error("the parameter {0} is not of this model, on the CPU and of type f32")]
+    Parameter(String),
+    /// Weights of a parameter's gradient that are not one for each of its elements.
+    #[error("{found} weights for the {expected} elements of {name}")]
+    ParameterWeights {
+        /// The parameter.
+        name: String,
+        /// Its elements.
+        expected: usize,
+        /// The weights that were given.
+        found: usize,
+    },
+    /// A saved network whose header does not say its shape.
+    #[error("{origin} has no network's shape: {fault}")]
+    Header {
+        /// The file or whatever else the header comes from.
+        origin: String,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// The parameters refused.
+    #[error(transparent)]
+    Learning(#[from] learning::LearningError),
+    /// A mask does not fit.
+    #[error(transparent)]
+    Routing(#[from] gradient_routing::RoutingError),
+    /// candle refused an operation.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
