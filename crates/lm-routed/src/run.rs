@@ -141,7 +141,7 @@ fn prepare(
     config: &Config,
     threads: usize,
     tokens: &[String],
-) -> Result<(rayon::ThreadPool, Dataset, Vec<u16>)> {
+) -> Result<(rayon::ThreadPool, Dataset, Vec<u32>)> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     let dataset = pool.install(|| Dataset::load(&config.data)).map_err(Error::for_user)?;
     let listed = localise::known_tokens(&dataset, tokens);

@@ -34,7 +34,7 @@ pub(crate) struct Session {
     pub(crate) interrupt: Interrupt,
     pub(crate) dataset: Dataset,
     /// The tokens of `virology`.
-    pub(crate) listed: Vec<u16>,
+    pub(crate) listed: Vec<u32>,
     pub(crate) streams: SeedStreams,
     pub(crate) device: Device,
     pub(crate) threads: usize,

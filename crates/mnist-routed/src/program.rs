@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
+use experiment::MOST_THREADS;
 use experiment::driver::{
     BuildContext, Due, Finished, FinishedRun, Position, Program, Report, ResumePoint, State, Training,
 };
-use experiment::MOST_THREADS;
 use serde::Deserialize;
 use serde_json::json;
 
