@@ -58,7 +58,7 @@ fn assert_same(a: &Tree, b: &Tree) {
 fn a_run_of_all_methods_leaves_tables_models_and_pictures() {
     let ws = ws();
     let said = ws.done(
-        "--seed 1 --csv --set experiment.methods=[\"base\",\"pure\",\"control\",\"era\",\"rmu\",\"demix\"]",
+        "--seed 1 --csv --tensorboard --set experiment.methods=[\"base\",\"pure\",\"control\",\"era\",\"rmu\",\"demix\"]",
     );
     let folder = "runs/era-seed1";
     for line in [
@@ -84,6 +84,7 @@ fn a_run_of_all_methods_leaves_tables_models_and_pictures() {
     assert!(text(&tree, "plots/report.md").contains("| era | 100% |"));
     assert!(text(&tree, "plots/routed_tokens.csv").contains("␣forest,"));
     assert!(text(&tree, "metrics.csv").starts_with("step,update,"));
+    assert!(tree.keys().any(|path| path.starts_with("tensorboard")));
     let summary = object(&tree, "summary.json");
     assert_eq!((&summary["updates"], &summary["tokens"]), (&60.into(), &(60 * 4 * 24).into()));
     assert_eq!(summary["parts"].as_array().unwrap().len(), 6);
@@ -93,8 +94,17 @@ fn a_run_of_all_methods_leaves_tables_models_and_pictures() {
     }
     // an evaluation of the saved models gives the same numbers
     let era = &part(&tree, "era")["coherent"]["forget"];
-    let table = ws.done(&format!("eval {folder} --threads 1"));
-    assert!(table.contains(&format!("era       {:.3}", era.as_f64().unwrap())), "{table} without {era}");
+    let lines = ws.done(&format!("eval {folder} --threads 1"));
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let models: Vec<&str> = lines.iter().map(|line| line["model"].as_str().unwrap()).collect();
+    assert_eq!(models, ["base", "control", "demix", "era", "pure", "rmu"]);
+    assert_eq!(&lines[3]["forget"], era);
+    // and of a checkpoint those of its last step
+    let checkpoint = format!("{folder}/checkpoints/update-000060.safetensors");
+    let line = ws.done(&format!("eval {folder} --threads 1 --checkpoint {checkpoint}"));
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["model"], &line["checkpoint"]), (&"demix".into(), &checkpoint.into()));
+    assert_eq!((&line["forget"], &line["retain"]), (&last["demix/eval/forget"], &last["demix/eval/retain"]));
     assert!(ws.done(&format!("plot {folder} --out elsewhere")).contains("elsewhere/losses.png"));
     let generate = format!("generate {folder} --length 5 --threads 1 --seed 4");
     let story = ws.done(&generate);

@@ -90,7 +90,7 @@ pub fn measure(
     network: &Network,
     cx: Context<'_>,
     listed: &[u32],
-    tell: impl Fn(&str) -> Result<(), Error>,
+    mut tell: impl FnMut(&str) -> Result<(), Error>,
 ) -> Result<LocaliseResult, Error> {
     let (config, dataset) = (cx.config, cx.dataset);
     let validation = Validation::new(dataset, config.eval.stories, config.model.block_size);

@@ -74,7 +74,7 @@ impl SteerResult {
 pub fn measure(
     network: &Network,
     cx: Context<'_>,
-    tell: impl Fn(&str) -> Result<(), Error>,
+    mut tell: impl FnMut(&str) -> Result<(), Error>,
 ) -> Result<SteerResult, Error> {
     let (config, dataset) = (cx.config, cx.dataset);
     let steer = &config.steer;
