@@ -30,7 +30,7 @@ pub(crate) struct Shared {
     /// The texts.
     pub dataset: Arc<Dataset>,
     /// The tokens of `virology`.
-    pub listed: Vec<u16>,
+    pub listed: Vec<u32>,
 }
 
 /// The parts of an experiment, of which one is in training.

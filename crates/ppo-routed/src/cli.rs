@@ -119,7 +119,7 @@ fn dispatch(cli: Cli) -> Result<()> {
             given.refuse("plot", &["--out"], DRAWN)?;
             let folder = common.out.clone();
             let paths = plots::plot(&runs, folder.as_deref())?;
-            lines(&paths)
+            experiment::lines(&paths)
         }
         Verb::Render { run, text } => {
             if text {
@@ -132,7 +132,7 @@ fn dispatch(cli: Cli) -> Result<()> {
             }
             given.refuse("render", &["--out"], DRAWN)?;
             let paths = plots::render(&run, common.out.as_deref())?;
-            lines(&paths)
+            experiment::lines(&paths)
         }
         Verb::Sweep(args) => {
             let advice = "seeds stand in sweep.seeds; each run has a folder in the sweep's";
@@ -175,8 +175,3 @@ fn run_config(common: &CommonArgs) -> Result<Config> {
 
 /// What `plot` and `render` answer to settings.
 const DRAWN: &str = "it draws what the run has written, into the run's folder or into --out";
-
-fn lines(paths: &[PathBuf]) -> String {
-    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-    paths.join("\n") + "\n"
-}

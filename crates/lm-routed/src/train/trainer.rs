@@ -181,8 +181,8 @@ pub(crate) fn batch_of(
     documents: &crate::data::Documents,
     chosen: &[usize],
     tokens: usize,
-    end: u16,
+    end: u32,
 ) -> Batch {
-    let chosen: Vec<Vec<u16>> = chosen.iter().map(|index| documents.get(*index, tokens + 1)).collect();
+    let chosen: Vec<Vec<u32>> = chosen.iter().map(|index| documents.get(*index, tokens + 1)).collect();
     Batch::new(chosen.iter().map(Vec::as_slice), tokens, end)
 }
