@@ -90,7 +90,11 @@ fn gradients_flow_through_every_operation_to_the_weights_before_it() {
             let (weight, bias) = (var(&[4, 6], 7), var(&[4], 8));
             let x = input(&[3, 6], 9).as_detached_tensor().to_dtype(dtype).unwrap();
             let z = x.matmul(&weight.t().unwrap()).unwrap().broadcast_add(&bias).unwrap();
-            let loss = op(&z).unwrap().sqr().unwrap().sum_all().unwrap();
+            let out = op(&z).unwrap();
+            // squares alone would not do: those of a row that was normed add up to the same whatever its weights
+            let c: Vec<f64> = (0..out.elem_count()).map(|i| i as f64).collect();
+            let c = Tensor::from_vec(c, out.shape(), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            let loss = (out.sqr().unwrap() * c).unwrap().sum_all().unwrap();
             let gradients = loss.backward().unwrap();
             for var in [&weight, &bias] {
                 let gradient = gradients.get(var).unwrap_or_else(|| panic!("{name} stops the gradient"));
