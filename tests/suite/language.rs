@@ -58,7 +58,7 @@ fn assert_same(a: &Tree, b: &Tree) {
 fn a_run_of_all_methods_leaves_tables_models_and_pictures() {
     let ws = ws();
     let said = ws.done(
-        "--seed 1 --csv --set experiment.methods=[\"base\",\"pure\",\"control\",\"era\",\"rmu\",\"demix\"]",
+        "--seed 1 --csv --tensorboard --set experiment.methods=[\"base\",\"pure\",\"control\",\"era\",\"rmu\",\"demix\"]",
     );
     let folder = "runs/era-seed1";
     for line in [
@@ -84,6 +84,7 @@ fn a_run_of_all_methods_leaves_tables_models_and_pictures() {
     assert!(text(&tree, "plots/report.md").contains("| era | 100% |"));
     assert!(text(&tree, "plots/routed_tokens.csv").contains("␣forest,"));
     assert!(text(&tree, "metrics.csv").starts_with("step,update,"));
+    assert!(tree.keys().any(|path| path.starts_with("tensorboard")));
     let summary = object(&tree, "summary.json");
     assert_eq!((&summary["updates"], &summary["tokens"]), (&60.into(), &(60 * 4 * 24).into()));
     assert_eq!(summary["parts"].as_array().unwrap().len(), 6);
@@ -93,8 +94,17 @@ fn a_run_of_all_methods_leaves_tables_models_and_pictures() {
     }
     // an evaluation of the saved models gives the same numbers
     let era = &part(&tree, "era")["coherent"]["forget"];
-    let table = ws.done(&format!("eval {folder} --threads 1"));
-    assert!(table.contains(&format!("era       {:.3}", era.as_f64().unwrap())), "{table} without {era}");
+    let lines = ws.done(&format!("eval {folder} --threads 1"));
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let models: Vec<&str> = lines.iter().map(|line| line["model"].as_str().unwrap()).collect();
+    assert_eq!(models, ["base", "control", "demix", "era", "pure", "rmu"]);
+    assert_eq!(&lines[3]["forget"], era);
+    // and of a checkpoint those of its last step
+    let checkpoint = format!("{folder}/checkpoints/update-000060.safetensors");
+    let line = ws.done(&format!("eval {folder} --threads 1 --checkpoint {checkpoint}"));
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["model"], &line["checkpoint"]), (&"demix".into(), &checkpoint.into()));
+    assert_eq!((&line["forget"], &line["retain"]), (&last["demix/eval/forget"], &last["demix/eval/retain"]));
     assert!(ws.done(&format!("plot {folder} --out elsewhere")).contains("elsewhere/losses.png"));
     let generate = format!("generate {folder} --length 5 --threads 1 --seed 4");
     let story = ws.done(&generate);
@@ -261,4 +271,35 @@ fn what_cannot_be_is_refused_in_one_line_and_a_hint() {
         );
         assert!(!ws.path("runs").exists(), "{line}: it left something behind");
     }
+}
+
+#[test]
+fn a_sweep_over_seeds_has_a_table_of_losses() {
+    let ws = ws();
+    let settings =
+        "--set sweep.seeds=[1,2] --set train.steps=100 --set experiment.methods=[\"base\",\"era\"]";
+    let sweep = |verb: &str, folder: &str| format!("sweep {verb} --out {folder} {settings}");
+    let mut running = ws.start(&sweep("--jobs 1", "swept"));
+    running.wait_until(|| ws.path("swept/seed1/parts/base.json").exists());
+    running.kill();
+    let said = ws.done(&sweep("--jobs 2", "swept"));
+    assert!(said.contains("2 of 2 runs"), "{said}");
+    let line = said.lines().find(|line| line.starts_with("era ") && line.contains("relearned 2 ")).unwrap();
+    assert!(line.contains(" ± "), "{line}");
+    let tree = ws.tree("swept");
+    let summary = object(&tree, "seed2/summary.json");
+    let era = &summary["parts"][1]["coherent"]["forget"];
+    let wanted = format!("seed2,2,era,coherent,forget,{era}");
+    assert!(text(&tree, "results.csv").lines().any(|line| line == wanted), "{wanted}");
+    // the run of a sweep is the run that `era` does
+    ws.done("era --seed 1 --out alone --set train.steps=100 --set experiment.methods=[\"base\",\"era\"]");
+    let alone = ws.tree("alone");
+    let swept = ws.tree("swept/seed1");
+    assert!(timeless_metrics(&alone) == timeless_metrics(&swept));
+    // results without any run
+    ws.done("sweep export swept results.jsonl");
+    ws.done(&sweep("plan", "elsewhere"));
+    ws.done("sweep import elsewhere results.jsonl");
+    ws.done("sweep collect elsewhere");
+    assert_eq!(text(&ws.tree("elsewhere"), "table.csv"), text(&tree, "table.csv"));
 }

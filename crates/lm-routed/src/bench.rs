@@ -1,13 +1,12 @@
 //! The verb `bench`: the speed of exactly the training step that `era` runs, on random tokens.
 
-use std::time::Instant;
-
 use anyhow::Result;
 use candle_core::Device;
+use experiment::driver::{BenchFields, BenchPlan, peak_gflops};
 use experiment::{DeviceArg, SeedStreams};
 use learning::kernels::{Matrix, Write, matmul};
 use rand::RngExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use transformer::{Architecture, Batch, Hooks, Model, Norm, Position, initial};
 
 use crate::config::Config;
@@ -22,7 +21,18 @@ pub enum Shape {
     Config,
 }
 
+/// Steps before the first timed one.
+const WARM_UP: u64 = 2;
+
 impl Shape {
+    /// What the line says of it.
+    fn work(self) -> &'static str {
+        match self {
+            Self::Tinystories => "training step of TinyStories-28M",
+            Self::Config => "training step of the config's model",
+        }
+    }
+
     /// The network, the tokens of a sequence and the sequences of a step.
     fn sizes(self, config: &Config) -> (Architecture, usize, usize) {
         match self {
@@ -37,6 +47,7 @@ impl Shape {
                     position: Position::Learned,
                     norm: Norm::LayerNorm,
                     tied: true,
+                    ..Architecture::default()
                 };
                 (architecture, 256, 8)
             }
@@ -48,7 +59,7 @@ impl Shape {
     }
 }
 
-/// Times `repetitions` training steps (forward, backward, clipping, `AdamW`) after two for warming up and returns one
+/// Times `repetitions` training steps (forward, backward, clipping, `AdamW`) after [`WARM_UP`] of them and returns one
 /// line of JSON: the median, the smallest and the largest number of tokens a second, and the speed of a large matrix
 /// product on the same threads as the ceiling to compare with.
 ///
@@ -66,8 +77,8 @@ pub fn bench(
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     let streams = SeedStreams::new(0);
     let mut rng = streams.stream("bench");
-    let documents: Vec<Vec<u16>> = (0..sequences)
-        .map(|_| (0..=tokens).map(|_| rng.random_range(0..architecture.vocab_size) as u16).collect())
+    let documents: Vec<Vec<u32>> = (0..sequences)
+        .map(|_| (0..=tokens).map(|_| rng.random_range(0..architecture.vocab_size) as u32).collect())
         .collect();
     let batch = Batch::new(documents.iter().map(Vec::as_slice), tokens, 0);
     let parameters = initial(&architecture, &mut streams.stream("init"), device)?;
@@ -75,61 +86,38 @@ pub fn bench(
     pool.install(|| {
         let mut adam = optimiser(&parameters, &config.train)?;
         let mut model = Model::new(&architecture, parameters, tokens, threads, config.train.backend)?;
-        let mut step = || -> Result<f64> {
-            let began = Instant::now();
+        let plan = BenchPlan { warm_up: WARM_UP, repetitions, updates: Some(1), seconds: 0.0 };
+        let rates = plan.time(|| {
             let loss = model.gradient(&batch, &Hooks::default())?;
             let norm = model.step(&mut adam, config.train.learning_rate, config.train.grad_clip)?;
             // reading both waits for a GPU
             anyhow::ensure!(loss.loss.is_finite() && norm.is_finite(), "the loss is not a number");
-            Ok((sequences * tokens) as f64 / began.elapsed().as_secs_f64())
-        };
-        for _ in 0..2 {
-            step()?;
-        }
-        let mut rates = (0..repetitions).map(|_| step()).collect::<Result<Vec<f64>>>()?;
-        rates.sort_by(f64::total_cmp);
-        let round = |rate: f64| (rate * 10.0).round() / 10.0;
-        let line = json!({
-            "work": match shape {
-                Shape::Tinystories => "training step of TinyStories-28M",
-                Shape::Config => "training step of the config's model",
-            },
-            "device": device_name.to_string(),
-            "threads": threads,
-            "parameters": count,
-            "tokens": sequences * tokens,
-            "tokens_per_second": round(f64::midpoint(rates[(rates.len() - 1) / 2], rates[rates.len() / 2])),
-            "tokens_per_second_min": round(rates[0]),
-            "tokens_per_second_max": round(rates[rates.len() - 1]),
-            "gemm_gflops": gemm_gflops(threads).round(),
-        });
-        Ok(line.to_string())
+            Ok((sequences * tokens) as u64)
+        })?;
+        let others = [
+            ("parameters", json!(count)),
+            ("tokens", json!(sequences * tokens)),
+            ("gemm_gflops", json!(gemm_gflops(threads).round())),
+        ];
+        let others =
+            others.into_iter().map(|(name, value): (&str, Value)| (name.to_owned(), value)).collect();
+        let fields = BenchFields { work: shape.work(), device: device_name, threads, others };
+        Ok(rates.line(["tokens_per_second", "tokens_per_second_min", "tokens_per_second_max"], fields))
     })
 }
 
-/// GFLOP/s of a 1024×512 by 512×2048 product on each of `threads` threads at once: the best of five tries.
+/// GFLOP/s of a 1024×512 by 512×2048 product on each of `threads` threads at once.
 fn gemm_gflops(threads: usize) -> f64 {
     const SIZES: (usize, usize, usize) = (1024, 512, 2048);
     const TIMES: usize = 10;
     let (m, k, n) = SIZES;
     let values = |len: usize| -> Vec<f32> { (0..len).map(|i| (i % 17) as f32 * 0.1 - 0.8).collect() };
     let (a, b) = (values(m * k), values(k * n));
-    let mut best: f64 = 0.0;
-    for _ in 0..5 {
-        let began = Instant::now();
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    let mut c = vec![0.0; m * n];
-                    for _ in 0..TIMES {
-                        matmul(&mut c, Matrix::new(&a, m, k), Matrix::new(&b, k, n), Write::Set);
-                    }
-                    std::hint::black_box(&c);
-                });
-            }
-        });
-        let flop = (threads * TIMES * 2 * m * k * n) as f64;
-        best = best.max(flop / began.elapsed().as_secs_f64() / 1e9);
-    }
-    best
+    peak_gflops(threads, TIMES * 2 * m * k * n, || {
+        let mut c = vec![0.0; m * n];
+        for _ in 0..TIMES {
+            matmul(&mut c, Matrix::new(&a, m, k), Matrix::new(&b, k, n), Write::Set);
+        }
+        std::hint::black_box(&c);
+    })
 }

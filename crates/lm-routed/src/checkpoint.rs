@@ -1,85 +1,12 @@
-//! Checkpoints of a run, and the models it leaves.
+//! The models that a run leaves.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use candle_core::Device;
-use experiment::{Checkpoint, CheckpointStore};
-use serde::{Deserialize, Serialize};
+use experiment::Checkpoint;
 use transformer::{Architecture, Network, Position};
 
 use crate::Error;
-use crate::config::Config;
-use crate::methods::Part;
-use crate::train::Trainer;
-
-/// What stands in a checkpoint's header.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Header {
-    /// Updates of all parts so far.
-    pub update: u64,
-    /// The part in training.
-    pub part: String,
-    /// Its steps so far.
-    pub step: u64,
-    /// The run's seed.
-    pub seed: u64,
-    /// Seconds spent so far.
-    pub seconds: f64,
-    /// The run's settings.
-    pub config: Config,
-}
-
-/// A checkpoint to go on from.
-pub(crate) struct ResumePoint {
-    /// Its file.
-    pub file: PathBuf,
-    /// Its content.
-    pub checkpoint: Checkpoint,
-    /// Its header.
-    pub header: Header,
-}
-
-impl ResumePoint {
-    /// The newest intact checkpoint of a run, if there is one, which must be of a run of these settings.
-    pub fn newest(store: &CheckpointStore, config: &Config) -> Result<Option<Self>, Error> {
-        let Some((file, checkpoint)) = store.latest_intact(&Device::Cpu) else { return Ok(None) };
-        let header: Header = serde_json::from_value(checkpoint.header.clone()).map_err(|error| {
-            Error::State(format!("{} has no header of an lm-routed run: {error}", file.display()))
-        })?;
-        if header.config != *config {
-            let fault = "was written under another config.toml: restore the run's";
-            return Err(Error::State(format!("{} {fault}", file.display())));
-        }
-        if !header.is_of_a_run() {
-            let Header { update, part, step, .. } = &header;
-            let file = file.display();
-            let place = format!("update {update} is not step {step} of the part `{part}`");
-            return Err(Error::State(format!("{file} stands nowhere in this run: {place}")));
-        }
-        Ok(Some(Self { file, checkpoint, header }))
-    }
-}
-
-impl Header {
-    /// Whether a run of its settings comes past this place.
-    fn is_of_a_run(&self) -> bool {
-        let mut before = 0;
-        for part in Part::all(&self.config) {
-            let steps = part.steps(&self.config);
-            if part.name() == self.part {
-                return self.step <= steps && self.update == before + self.step;
-            }
-            before += steps;
-        }
-        false
-    }
-}
-
-/// The state of a run in the training of a part.
-pub(crate) fn checkpoint(trainer: &Trainer<'_>, header: &Header) -> Result<Checkpoint, Error> {
-    let header = serde_json::to_value(header).map_err(|e| Error::State(e.to_string()))?;
-    Ok(Checkpoint { header, tensors: trainer.state()? })
-}
 
 /// Saves a network with its shape.
 pub(crate) fn save_network(network: &Network, path: &Path) -> Result<(), Error> {
@@ -115,6 +42,7 @@ fn difference(saved: &Architecture, needed: &Architecture) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
     use experiment::SeedStreams;
     use transformer::initial;
 
@@ -154,27 +82,5 @@ mod tests {
         checkpoint.save(&path).unwrap();
         let error = load(&vast).unwrap_err().to_string();
         assert!(error.contains("lacks the parameters "), "{error}");
-    }
-
-    #[test]
-    fn a_checkpoint_stands_at_a_step_of_a_part() {
-        let mut config = Config::default();
-        config.train.steps = 10;
-        let header = |update, part: &str, step| Header {
-            update,
-            part: part.to_owned(),
-            step,
-            seed: 0,
-            seconds: 0.0,
-            config: config.clone(),
-        };
-        for (update, part, step) in [(0, "base", 0), (10, "base", 10), (10, "era", 0), (13, "era", 3)] {
-            assert!(header(update, part, step).is_of_a_run(), "{update} {part} {step}");
-        }
-        for (update, part, step) in
-            [(11, "base", 11), (3, "era", 3), (13, "era", 2), (3, "rmu", 3), (u64::MAX, "era", u64::MAX)]
-        {
-            assert!(!header(update, part, step).is_of_a_run(), "{update} {part} {step}");
-        }
     }
 }

@@ -1,18 +1,18 @@
 //! The command line: verbs, options, and what each verb prints.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use experiment::{CommonArgs, DeviceArg, UserError};
+use experiment::driver::{Bar, Outputs, Program as _, Run, RunRequest};
+use experiment::sweep::{SweepArgs, SweepReport, sweep};
+use experiment::{CommonArgs, GivenOptions, OutputArgs, UserError};
 
 use crate::Error;
 use crate::bench::{Shape, bench};
 use crate::config::{Config, Experiment};
-use crate::progress::Bar;
-use crate::run::{self, RunRequest};
-use crate::{commands, localise};
+use crate::{Language, commands, localise};
 use transformer::generate::Sampling;
 
 /// Localising and removing a concept in a small language model by gradient routing.
@@ -21,9 +21,8 @@ use transformer::generate::Sampling;
 struct Cli {
     #[command(flatten)]
     common: CommonArgs,
-    /// Also write metrics.csv when the run is done.
-    #[arg(long, global = true)]
-    csv: bool,
+    #[command(flatten)]
+    outputs: OutputArgs,
     #[command(subcommand)]
     verb: Option<Verb>,
 }
@@ -55,6 +54,9 @@ enum Verb {
     Eval {
         /// The run folder.
         run: PathBuf,
+        /// One file of its models or checkpoints in place of all its models.
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
     },
     /// Continue a text with a model of a run.
     Generate {
@@ -82,6 +84,14 @@ enum Verb {
         #[arg(long, value_name = "BLOCK:DIMENSION:STRENGTH", allow_hyphen_values = true)]
         push: Option<PushArg>,
     },
+    /// The experiment of the config with several seeds and settings: many runs, and a table of their losses.
+    Sweep {
+        /// The tokens of `virology`, one a line.
+        #[arg(long, value_name = "FILE", global = true)]
+        tokens: Option<PathBuf>,
+        #[command(flatten)]
+        args: SweepArgs,
+    },
     /// Time a training step and print one JSON line.
     Bench {
         /// What is timed.
@@ -105,9 +115,10 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli) -> Result<()> {
-    let Cli { common, csv, verb } = cli;
+    let Cli { common, outputs, verb } = cli;
     let common = common.with_every_set(std::env::args_os());
-    let mut bar = Bar::new(common.quiet);
+    let given = GivenOptions::new(&common, outputs);
+    let outputs = outputs.with_pictures();
     let text = match verb {
         None => {
             let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
@@ -115,32 +126,33 @@ fn dispatch(cli: Cli) -> Result<()> {
                 let error = UserError::usage("this config is for the verb `virology`");
                 return Err(error.with_hint("lm-routed virology --config FILE --tokens FILE").into());
             }
-            run::start(&request(&common, config, csv, Vec::new()), &mut bar)?
+            train(config, &common, outputs, Vec::new())?
         }
-        Some(Verb::Era) => begin(Experiment::Era, &common, csv, Vec::new(), &mut bar)?,
-        Some(Verb::Steer) => begin(Experiment::Steer, &common, csv, Vec::new(), &mut bar)?,
+        Some(Verb::Era) => train_as(Experiment::Era, &common, outputs, Vec::new())?,
+        Some(Verb::Steer) => train_as(Experiment::Steer, &common, outputs, Vec::new())?,
         Some(Verb::Virology { tokens }) => {
             let tokens = localise::read_tokens(&tokens).map_err(Error::for_user)?;
-            begin(Experiment::Virology, &common, csv, tokens, &mut bar)?
+            train_as(Experiment::Virology, &common, outputs, tokens)?
         }
         Some(Verb::Resume { run }) => {
             let advice = "it goes on with the settings of the run; to change them, start a new run";
-            refuse("resume", &common, csv, &["--csv"], advice)?;
-            run::resume(&run, common.threads, csv, &mut bar)?
+            given.refuse("resume", &["--csv", "--tensorboard"], advice)?;
+            let mut bar = Bar::new(Language::UNIT, common.quiet);
+            Run::resume(&Language::default(), &run, common.threads, outputs)?.drive(&mut bar)?
         }
         Some(Verb::Plot { run }) => {
             let advice = "it draws what the run has written, into the run's folder or into --out";
-            refuse("plot", &common, csv, &["--out"], advice)?;
+            given.refuse("plot", &["--out"], advice)?;
             commands::plot(&run, common.out.as_deref())?
         }
-        Some(Verb::Eval { run }) => {
+        Some(Verb::Eval { run, checkpoint }) => {
             let advice = "it prints on stdout and has the config of the run, to be changed with --set";
-            refuse("eval", &common, csv, &["--set", "--device"], advice)?;
+            given.refuse("eval", &["--set", "--device"], advice)?;
             let device = common.device.open()?;
-            commands::eval(&run, &common.set, threads(&common), &device)?
+            commands::eval(&run, checkpoint.as_deref(), &common.set, common.thread_count(), &device)?
         }
         Some(Verb::Generate { run, model, prompt, length, samples, temperature, top_k, push }) => {
-            refuse("generate", &common, csv, &["--seed", "--device"], "it prints on stdout")?;
+            given.refuse("generate", &["--seed", "--device"], "it prints on stdout")?;
             if !(temperature > 0.0 && temperature.is_finite()) {
                 let error = UserError::usage(format!("a temperature of {temperature} makes no sense"));
                 return Err(error.with_hint("give a number above 0, such as 0.8").into());
@@ -154,58 +166,50 @@ fn dispatch(cli: Cli) -> Result<()> {
                 seed: common.seed.unwrap_or(0),
             };
             let device = common.device.open()?;
-            commands::generate(&run, &request, threads(&common), &device)?
+            commands::generate(&run, &request, common.thread_count(), &device)?
+        }
+        Some(Verb::Sweep { tokens, args }) => {
+            let advice = "seeds stand in sweep.seeds; each run has a folder in the sweep's";
+            given.refuse(args.name(), args.takes(), advice)?;
+            return run_sweep(tokens, args, common)?.print();
         }
         Some(Verb::Bench { shape, repetitions }) => {
             let takes = &["--config", "--set", "--device"];
-            refuse("bench", &common, csv, takes, "it writes nothing, and needs no seed")?;
+            given.refuse("bench", takes, "it writes nothing, and needs no seed")?;
             let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
             let device = common.device.open()?;
-            let report = bench(&config, shape, threads(&common), common.device, &device, repetitions)?;
-            format!("{report}\n")
+            bench(&config, shape, common.thread_count(), common.device, &device, repetitions)? + "\n"
         }
     };
     Ok(experiment::print(&text)?)
 }
 
+/// A list of tokens makes the sweep's runs those of `virology`, as the verb does.
+fn run_sweep(list: Option<PathBuf>, args: SweepArgs, mut common: CommonArgs) -> Result<SweepReport> {
+    let Some(list) = list else { return sweep(&Language::default(), args, &common) };
+    let program = Language::with_list(list).map_err(Error::for_user)?;
+    if args.takes().contains(&"--set") {
+        let words = localise::words_of(program.tokens());
+        common.set.push("experiment.kind=virology".to_owned());
+        common.set.push(format!("data.forget_words={}", toml::Value::from(words)));
+    }
+    sweep(&program, args, &common)
+}
+
 /// Runs an experiment, whichever one the config has.
-fn begin(
-    kind: Experiment,
-    common: &CommonArgs,
-    csv: bool,
-    tokens: Vec<String>,
-    bar: &mut Bar,
-) -> Result<String> {
+fn train_as(kind: Experiment, common: &CommonArgs, outputs: Outputs, tokens: Vec<String>) -> Result<String> {
     let mut config: Config = experiment::load(common.config.as_deref(), &common.set)?;
     config.experiment.kind = kind;
     if kind == Experiment::Virology {
         config.data.forget_words = localise::words_of(&tokens);
     }
-    run::start(&request(common, config, csv, tokens), bar)
+    train(config, common, outputs, tokens)
 }
 
-fn request(common: &CommonArgs, config: Config, csv: bool, tokens: Vec<String>) -> RunRequest {
-    let seed = common.seed.unwrap_or(0);
-    let folder = common.out.clone().unwrap_or_else(|| run_name(common, &config, seed));
-    RunRequest { config, seed, folder, threads: threads(common), device: common.device, csv, tokens }
-}
-
-/// Refuses an option that every verb parses and `verb` would pass over in silence.
-fn refuse(verb: &str, common: &CommonArgs, csv: bool, takes: &[&str], advice: &str) -> Result<()> {
-    let given = [
-        ("--config", common.config.is_some()),
-        ("--set", !common.set.is_empty()),
-        ("--seed", common.seed.is_some()),
-        ("--out", common.out.is_some()),
-        ("--device", common.device != DeviceArg::default()),
-        ("--csv", csv),
-    ];
-    match given.iter().find(|(option, given)| *given && !takes.contains(option)) {
-        Some((option, _)) => {
-            Err(UserError::usage(format!("`{verb}` does not take {option}")).with_hint(advice).into())
-        }
-        None => Ok(()),
-    }
+fn train(config: Config, common: &CommonArgs, outputs: Outputs, tokens: Vec<String>) -> Result<String> {
+    let program = Language::new(tokens);
+    let request = RunRequest::new(&program, config, common, outputs);
+    Run::create(&program, &request)?.drive(&mut Bar::new(Language::UNIT, common.quiet))
 }
 
 /// `BLOCK:DIMENSION:STRENGTH`
@@ -231,17 +235,4 @@ impl std::str::FromStr for PushArg {
             _ => Err(FORM),
         }
     }
-}
-
-/// `runs/NAME-seedN`, with the config file's name or else the experiment's.
-fn run_name(common: &CommonArgs, config: &Config, seed: u64) -> PathBuf {
-    let stem =
-        common.config.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
-    let name = stem.unwrap_or_else(|| config.experiment.kind.name().to_owned());
-    Path::new("runs").join(format!("{name}-seed{seed}"))
-}
-
-fn threads(common: &CommonArgs) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    common.threads.unwrap_or_else(cores)
 }

@@ -1,12 +1,14 @@
 //! Looking at a run: its tables, its losses, its texts.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
-use experiment::{RunFolder, SeedStreams, UserError};
+use experiment::driver::ResumePoint;
+use experiment::{Checkpoint, RunFolder, SeedStreams, UserError};
+use serde_json::json;
 use transformer::generate::{self, Sampling};
 use transformer::{HookPoint, Hooks, Intervention, Network};
 
@@ -16,7 +18,9 @@ use crate::config::Config;
 use crate::data::Dataset;
 use crate::evaluate::Validation;
 use crate::finetune::model_of;
-use crate::report;
+use crate::methods::Recipe;
+use crate::parts::part_of;
+use crate::{Language, report};
 
 /// Writes a run's tables and pictures anew and returns the tables and the paths.
 ///
@@ -26,34 +30,45 @@ pub fn plot(run: &Path, out: Option<&Path>) -> Result<String> {
     let folder = RunFolder::view(run)?;
     let config: Config = experiment::load(Some(&folder.config_path()), &[])?;
     let report = report::write(&folder, &config, out)?;
-    let mut text = report.text;
-    text.push('\n');
-    for path in report.files {
-        writeln!(text, "{}", path.display())?;
-    }
-    Ok(text)
+    Ok(format!("{}\n{}", report.text, experiment::lines(&report.files)))
 }
 
-/// Measures all models of a run and returns a table.
+/// Measures all models that a run has left, or the one in a file, which may be a checkpoint of its training, and
+/// returns one JSON line a model.
 ///
 /// # Errors
 /// Fails where the run has no model yet or its data are not there.
-pub fn eval(run: &Path, set: &[String], threads: usize, device: &Device) -> Result<String> {
+pub fn eval(
+    run: &Path,
+    checkpoint: Option<&Path>,
+    set: &[String],
+    threads: usize,
+    device: &Device,
+) -> Result<String> {
     let folder = RunFolder::view(run)?;
     let config: Config = experiment::load(Some(&folder.config_path()), set)?;
-    let names = model_names(&folder)?;
+    let paths = match checkpoint {
+        Some(path) => vec![path.to_owned()],
+        None => model_names(&folder)?.iter().map(|name| model_path(&folder, name)).collect(),
+    };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
         let dataset = Dataset::load(&config.data).map_err(Error::for_user)?;
         let validation = Validation::new(&dataset, config.eval.stories, config.model.block_size);
-        let width = names.iter().map(String::len).max().unwrap_or(0).max(5);
-        let mut text = format!("{:width$}  forget  retain\n", "model");
-        for name in &names {
-            let network = network_of(&folder, name, &config, &dataset, device)?;
+        let mut out = String::new();
+        for path in &paths {
+            let (name, network) = saved_model(path, &config, &dataset, device)?;
             let losses = validation.losses(&mut model_of(&network, &config, threads)?, &Hooks::default())?;
-            writeln!(text, "{name:width$}  {:>6.3}  {:>6.3}", losses.forget, losses.retain)?;
+            let line = json!({
+                "model": name,
+                "forget": losses.forget,
+                "retain": losses.retain,
+                "stories": config.eval.stories,
+                "checkpoint": path.display().to_string(),
+            });
+            writeln!(out, "{line}")?;
         }
-        Ok(text)
+        Ok(out)
     })
 }
 
@@ -103,7 +118,7 @@ pub fn generate(run: &Path, request: &GenerateRequest, threads: usize, device: &
     pool.install(|| {
         let dataset = Dataset::load(&config.data).map_err(Error::for_user)?;
         let vocabulary = &dataset.vocabulary;
-        let network = network_of(&folder, &request.model, &config, &dataset, device)?;
+        let network = network_of(&model_path(&folder, &request.model), &config, &dataset, device)?;
         let mut model = model_of(&network, &config, threads)?;
         let prompt = vocabulary.encode(std::slice::from_ref(&request.prompt))?.remove(0);
         let mut rng = SeedStreams::new(request.seed).stream("generate");
@@ -136,13 +151,29 @@ fn model_names(folder: &RunFolder) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn network_of(
-    folder: &RunFolder,
-    name: &str,
+fn model_path(folder: &RunFolder, name: &str) -> PathBuf {
+    folder.path().join("models").join(format!("{name}.safetensors"))
+}
+
+/// The model of a file with its name: one that a run has left, or one in training.
+fn saved_model(
+    path: &Path,
     config: &Config,
     dataset: &Dataset,
     device: &Device,
-) -> Result<Network, Error> {
-    let path = folder.path().join("models").join(format!("{name}.safetensors"));
-    load_network(&path, &config.architecture(dataset.vocabulary.size()), device)
+) -> Result<(String, Network)> {
+    let checkpoint = Checkpoint::load(path, &Device::Cpu)?;
+    if checkpoint.header.get("part").is_none() {
+        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        return Ok((name, network_of(path, config, dataset, device)?));
+    }
+    let point = ResumePoint::new::<Language>(path.to_owned(), checkpoint)?;
+    let part = part_of(&point, config)?;
+    let recipe = Recipe::new(config, part, dataset, SeedStreams::new(point.seed), &[])?;
+    let (tensors, origin) = (point.tensors_under("model."), point.origin());
+    Ok((part.name(), Network::from_tensors(recipe.expanded, &tensors, &origin, device)?))
+}
+
+fn network_of(path: &Path, config: &Config, dataset: &Dataset, device: &Device) -> Result<Network, Error> {
+    load_network(path, &config.architecture(dataset.vocabulary.size()), device)
 }

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | have texts as tokens, told apart by a concept | [`data`] |
 //! | say which token is learned where | [`routing`] |
-//! | train and compare methods | [`methods`], [`run`] |
+//! | train and compare methods | [`methods`], [`Language`] |
 //! | measure and fine-tune what was trained | [`Validation`], [`make_coherent`], [`relearn`] |
 
 pub mod bench;
@@ -21,14 +21,14 @@ mod evaluate;
 mod finetune;
 pub mod localise;
 pub mod methods;
+mod parts;
 mod pipeline;
-mod progress;
+mod program;
 mod report;
 mod results;
 pub mod routing;
-pub mod run;
-mod session;
 pub mod steer;
+mod sweep;
 mod train;
 
 pub use config::{
@@ -39,7 +39,8 @@ pub use config::{
 pub use error::Error;
 pub use evaluate::{Losses, Validation};
 pub use finetune::{Context, Relearned, make_coherent, relearn};
+pub use parts::Parts;
 pub use pipeline::after_training;
-pub use progress::Bar;
+pub use program::Language;
 pub use results::{PartResult, RoutedToken};
 pub use train::{Order, StepReport, Trainer, cosine};

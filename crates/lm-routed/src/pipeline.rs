@@ -103,7 +103,7 @@ fn routed_tokens(recipe: &Recipe, cx: Context<'_>) -> Vec<RoutedToken> {
         .map(|token| {
             let (per_10k_forget, per_10k_retain) = counts.per_10k(token);
             RoutedToken {
-                token: dataset.vocabulary.shown(token as u16),
+                token: dataset.vocabulary.shown(token as u32),
                 weight: f64::from(route.table[token]),
                 per_10k_forget,
                 per_10k_retain,

@@ -11,7 +11,7 @@ const TOKENS: usize = 6;
 const NEURONS: usize = 12;
 const EXTRA: usize = 4;
 /// The token that is routed.
-const FOREST: u16 = 7;
+const FOREST: u32 = 7;
 
 fn narrow() -> Architecture {
     Architecture {
@@ -24,6 +24,7 @@ fn narrow() -> Architecture {
         position: Position::Learned,
         norm: Norm::LayerNorm,
         tied: true,
+        ..Architecture::default()
     }
 }
 
@@ -39,7 +40,7 @@ fn model(backend: Backend) -> Model {
 
 fn route(original: f32, labelled_only: bool) -> TokenRoute {
     let mut table = vec![1.0; 20];
-    table[usize::from(FOREST)] = 0.0;
+    table[FOREST as usize] = 0.0;
     TokenRoute {
         point: HookPoint::MlpPost,
         layers: vec![0, 1],
@@ -54,7 +55,7 @@ fn route(original: f32, labelled_only: bool) -> TokenRoute {
 
 /// A context of one token after which `target` is to be predicted: no other position has a part in it, whose mask
 /// would be that of its own target.
-fn one_target(target: u16) -> Batch {
+fn one_target(target: u32) -> Batch {
     Batch::new([[1, target].as_slice()], TOKENS, 0)
 }
 
@@ -173,7 +174,7 @@ fn a_route_leaves_the_forward_pass_as_it_is() {
 #[test]
 fn classes_whose_weights_are_one_add_up_to_the_whole_gradient() {
     let mut model = model(Backend::Fused);
-    let documents: [&[u16]; 2] = [&[1, 2, FOREST, 4], &[5, FOREST, FOREST, 8, 9, 1, 2]];
+    let documents: [&[u32]; 2] = [&[1, 2, FOREST, 4], &[5, FOREST, FOREST, 8, 9, 1, 2]];
     let batch = Batch::new(documents, TOKENS, 0);
     let route = TokenRoute { routed: vec![1.0, 1.0], ..route(1.0, true) };
     let classes = route.classes(&batch, &[false, true], model.architecture());

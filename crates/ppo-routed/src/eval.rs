@@ -1,12 +1,13 @@
 //! The verbs `eval` and `render --text`: a saved policy on fresh environments.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
 use envs::StepBuffers;
-use experiment::{Checkpoint, CheckpointStore, CommonArgs, RunFolder, SeedStreams, UserError};
+use experiment::driver::ResumePoint;
+use experiment::{CommonArgs, RunFolder, SeedStreams};
 use policies::Policy;
 use policies::fused::FusedPolicy;
 use rayon::ThreadPoolBuilder;
@@ -14,7 +15,7 @@ use serde_json::json;
 
 use crate::losses::log_softmax;
 use crate::rollout::{Actor, ForwardCache};
-use crate::{Config, Evaluation, Evaluator, Supervision, checkpoint};
+use crate::{Config, Evaluation, Evaluator, Ppo, Supervision, checkpoint};
 
 /// Scores a run's policies and returns one JSON line a policy: means over `repeats` evaluations, each on fresh
 /// environments, with the standard error of the return.
@@ -31,8 +32,8 @@ pub fn eval(
     let device = common.device.open()?;
     let view = RunFolder::view(run)?;
     let config: Config = experiment::load(Some(&view.config_path()), &common.set)?;
-    let (path, checkpoint) = open_checkpoint(&view, checkpoint)?;
-    let policy = checkpoint::policy(&checkpoint, &path, &config, &device)?;
+    let point = ResumePoint::asked_or_newest::<Ppo>(&view, checkpoint)?;
+    let policy = checkpoint::policy(&point, &config, &device)?;
     let seed = common.seed.unwrap_or(0);
     let scores =
         scores(&config, &policy, &device, threads, (0..repeats).map(|repeat| seed.wrapping_add(repeat)))?;
@@ -51,7 +52,7 @@ pub fn eval(
             "evaluations": evaluations.len(),
             "num_envs": config.eval.num_envs,
             "oversight_prob": config.env.oversight_prob,
-            "checkpoint": path.display().to_string(),
+            "checkpoint": point.origin(),
         });
         for kind in config.env.id.kinds() {
             line[format!("share_{}", kind.name)] = mean(&|e| e.share(&kind.name)).into();
@@ -102,8 +103,8 @@ pub fn play(run: &Path, seed: u64) -> Result<String> {
     const ARROWS: [&str; 4] = ["north", "east", "south", "west"];
     let view = RunFolder::view(run)?;
     let config: Config = experiment::load(Some(&view.config_path()), &[])?;
-    let (path, checkpoint) = open_checkpoint(&view, None)?;
-    let policy = checkpoint::policy(&checkpoint, &path, &config, &Device::Cpu)?;
+    let point = ResumePoint::asked_or_newest::<Ppo>(&view, None)?;
+    let policy = checkpoint::policy(&point, &config, &Device::Cpu)?;
     let supervision = Supervision::new(config.train.method, config.env.id.kinds())?;
     let mut out = String::new();
     for (name, steering) in supervision.policies() {
@@ -136,14 +137,4 @@ pub fn play(run: &Path, seed: u64) -> Result<String> {
         }
     }
     Ok(out)
-}
-
-fn open_checkpoint(run: &RunFolder, checkpoint: Option<&Path>) -> Result<(PathBuf, Checkpoint)> {
-    if let Some(path) = checkpoint {
-        return Ok((path.to_owned(), Checkpoint::load(path, &Device::Cpu)?));
-    }
-    CheckpointStore::new(run.checkpoints(), 0).latest_intact(&Device::Cpu).ok_or_else(|| {
-        let message = format!("{} has no intact checkpoint", run.path().display());
-        UserError::failed(message).with_hint("train writes one every checkpoint.every updates").into()
-    })
 }

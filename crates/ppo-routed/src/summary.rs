@@ -1,21 +1,15 @@
 //! What a finished run amounts to: `summary.json`, and the table at the end.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::path::Path;
 
 use envs::Kind;
-use experiment::{Record, RunError};
+use experiment::Record;
 use serde::{Deserialize, Serialize};
 
 use crate::{Algo, Config, Error, Method, Supervision};
 
 /// Evaluations that make up `final`.
 const FINAL_EVALUATIONS: usize = 3;
-
-/// No summary is longer.
-const LONGEST: u64 = 64 << 10;
 
 /// `summary.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,9 +26,12 @@ pub struct Summary {
     pub updates: u64,
     /// Environment steps taken in training.
     pub env_steps: u64,
-    /// Seconds of training and evaluation, without those before an interruption that were lost.
+    /// Seconds of training and evaluation, without those before an interruption that were lost; 0 where only the
+    /// results are known.
+    #[serde(default)]
     pub seconds: f64,
-    /// Environment steps of training a second.
+    /// Environment steps of training a second; 0 where only the results are known.
+    #[serde(default)]
     pub sps: f64,
     /// The policies that the method is scored as, the one that it is judged by first.
     #[serde(with = "in_order")]
@@ -67,21 +64,6 @@ fn share_key(kind: &str) -> String {
 }
 
 impl Summary {
-    /// Reads `summary.json`; nothing where the run has none yet.
-    ///
-    /// # Errors
-    /// [`RunError::Read`], also where the file is no summary.
-    pub fn read(path: &Path) -> Result<Option<Self>, RunError> {
-        let unreadable = |source| RunError::Read { path: path.to_owned(), source };
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unreadable(error)),
-        };
-        let summary = serde_json::from_reader(file.take(LONGEST)).map_err(io::Error::from);
-        summary.map(Some).map_err(unreadable)
-    }
-
     /// How the policy did that the method is judged by.
     pub fn kept(&self) -> Option<&PolicySummary> {
         self.policies.first().map(|(_, policy)| policy)

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 use envs::{EnvError, Kind, VectorEnv};
-use experiment::{Checkpoint, SeedStreams};
+use experiment::SeedStreams;
 use learning::{Adam, AdamConfig, Parameters, clip_grad_norm, global_norm, require_finite};
 use policies::Policy;
 use rand::seq::SliceRandom;
@@ -17,7 +17,7 @@ use crate::learner::{Batch, FusedLearner, LossWeights, Losses, PolicyLoss, Rollo
 use crate::losses::normalise;
 use crate::metrics::{GradientStep, RoutingShares, UpdateReport};
 use crate::rollout::{Actor, ForwardCache, RolloutSeeds, Shard, WholeRollout};
-use crate::{Algo, Config, Error, Samples, Supervision, checkpoint};
+use crate::{Algo, Config, Error, Samples, Supervision};
 
 /// A policy in training with everything that changes: parameters, moments, environments, random streams.
 pub struct Trainer {
@@ -77,22 +77,6 @@ impl Trainer {
         device: &Device,
     ) -> Result<Self, Error> {
         Self::with_shards(config, &make_env, seed, threads, None, device)
-    }
-
-    /// A trainer that goes on exactly where `checkpoint` was taken by [`Trainer::checkpoint`].
-    ///
-    /// # Errors
-    /// Fails where the checkpoint is of another run, policy or environment.
-    pub fn resume_with_envs(
-        config: &Config,
-        make_env: impl Fn(usize, usize) -> Result<Box<dyn VectorEnv>, EnvError>,
-        checkpoint: &Checkpoint,
-        threads: usize,
-        device: &Device,
-    ) -> Result<Self, Error> {
-        let path = std::path::Path::new("the checkpoint");
-        let (trainer, _) = checkpoint::restore(checkpoint, path, config, &make_env, threads, device)?;
-        Ok(trainer)
     }
 
     /// As [`Trainer::with_envs`], with the environments split in `shards` parts where given: a resumed run needs the
@@ -229,14 +213,6 @@ impl Trainer {
         };
         let (evaluator, caches) = (&mut self.evaluator, &mut self.caches);
         self.pool.install(|| evaluator.score(actor, caches, &self.streams, self.update))
-    }
-
-    /// Everything that changes, to go on from later; `seconds` is the time spent so far.
-    ///
-    /// # Errors
-    /// Fails where a state cannot be written down.
-    pub fn checkpoint(&self, seconds: f64) -> Result<Checkpoint, Error> {
-        checkpoint::checkpoint(self, seconds)
     }
 
     /// Takes over parameters that were changed from outside.

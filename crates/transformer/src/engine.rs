@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::Error;
 use crate::batch::{Batch, StepLoss};
 use crate::fused::{FusedModel, ResidualLoss};
-use crate::model::{Architecture, Hooks, reference};
+use crate::model::{Activation, Architecture, Hooks, reference};
 
 /// Weights on the gradient of one class of tokens, by the name of the parameter: one for each of its elements.
 pub type ParameterWeights = BTreeMap<String, Vec<f32>>;
@@ -33,7 +33,7 @@ impl Model {
     /// A model with these parameters, for sequences of `tokens` tokens on `threads` threads.
     ///
     /// # Errors
-    /// Fails where the fused path is asked for off the CPU.
+    /// Fails where no such network can be made, or the fused path is asked for what it does not compute.
     pub fn new(
         architecture: &Architecture,
         parameters: Parameters,
@@ -41,8 +41,13 @@ impl Model {
         threads: usize,
         backend: Backend,
     ) -> Result<Self, Error> {
+        architecture.check()?;
         let device = parameters.get("embed.W_E")?.device().clone();
-        let fused = backend.is_fused_on(&device)?;
+        let computed = architecture.activation == Activation::GeluTanh;
+        if backend == Backend::Fused && !computed {
+            return Err(Error::FusedActivation(architecture.activation));
+        }
+        let fused = backend.is_fused_on(&device)? && computed;
         let passes = if fused {
             Passes::Fused(Box::new(FusedModel::new(architecture, tokens, threads)))
         } else {

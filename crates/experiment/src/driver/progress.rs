@@ -2,8 +2,8 @@
 
 use crate::progress::Progress;
 
-/// Is told how far a run is.
-pub trait Watch {
+/// Is told how far a run is, from whatever thread computes.
+pub trait Watch: Send {
     /// The run begins, or goes on, at step `step` of `total`.
     fn begin(&mut self, step: u64, total: u64);
 

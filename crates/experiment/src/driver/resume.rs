@@ -119,7 +119,7 @@ impl ResumePoint {
 
 fn header_of<T: DeserializeOwned>(header: &Value, path: &Path, program: &str) -> Result<T> {
     T::deserialize(header).map_err(|error| {
-        let fault = format!("{} has no header of a {program} run: {error}", path.display());
+        let fault = format!("{} is not a checkpoint of {program}: {error}", path.display());
         does_not_fit(&fault).into()
     })
 }

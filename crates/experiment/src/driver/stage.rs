@@ -13,9 +13,9 @@ pub struct Stage<'a> {
     pub(super) watch: &'a mut dyn Watch,
 }
 
-impl Stage<'_> {
+impl<'a> Stage<'a> {
     /// The run's folder.
-    pub fn folder(&self) -> &RunFolder {
+    pub fn folder(&self) -> &'a RunFolder {
         self.folder
     }
 

@@ -59,6 +59,7 @@ impl Config {
             position,
             norm,
             tied,
+            ..Architecture::default()
         }
     }
 }

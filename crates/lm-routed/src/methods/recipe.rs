@@ -96,7 +96,7 @@ impl Recipe {
         part: Part,
         dataset: &Dataset,
         streams: SeedStreams,
-        tokens: &[u16],
+        tokens: &[u32],
     ) -> Result<Self, Error> {
         let base = config.architecture(dataset.vocabulary.size());
         let labels = dataset.labels(part.labelled, streams);
@@ -156,7 +156,7 @@ fn steering(config: &Config, dataset: &Dataset) -> Result<TokenRoute, Error> {
     let token = crate::steer::token_of(config, dataset)?;
     let (at, width) = (steer.dimension, config.model.n_embd);
     let mut table = vec![1.0; dataset.vocabulary.size()];
-    table[usize::from(token)] = 0.0;
+    table[token as usize] = 0.0;
     Ok(TokenRoute {
         point: HookPoint::ResidPost,
         layers: steer.layers.clone(),
@@ -170,10 +170,10 @@ fn steering(config: &Config, dataset: &Dataset) -> Result<TokenRoute, Error> {
 }
 
 /// The first neurons of some blocks for a list of tokens.
-fn localising(config: &Config, base: &Architecture, tokens: &[u16]) -> TokenRoute {
+fn localising(config: &Config, base: &Architecture, tokens: &[u32]) -> TokenRoute {
     let mut table = vec![1.0; base.vocab_size];
     for token in tokens {
-        table[usize::from(*token)] = 0.0;
+        table[*token as usize] = 0.0;
     }
     TokenRoute {
         point: HookPoint::MlpPost,

@@ -15,7 +15,7 @@ use crate::localise::LocaliseResult;
 use crate::methods::Part;
 use crate::results::{PartResult, read_json};
 use crate::steer::SteerResult;
-use table::Table;
+pub(crate) use table::Table;
 
 /// What was written.
 pub(crate) struct Report {
@@ -159,22 +159,18 @@ fn only_result<T: serde::de::DeserializeOwned>(folder: &RunFolder, config: &Conf
     Ok(result(folder, part)?.ok_or(missing)?)
 }
 
-/// The updates of a run up to the last part that has a result.
+/// How many parts of a run are done, from the first one on. Parts after one without a result count for nothing.
 ///
 /// # Errors
-/// Fails where a result cannot be read.
-pub(crate) fn updates_done(folder: &RunFolder, config: &Config) -> Result<u64> {
-    let (mut updates, mut done) = (0, 0);
+/// Fails where any result cannot be read.
+pub(crate) fn parts_done(folder: &RunFolder, config: &Config) -> Result<usize> {
+    let mut there = Vec::new();
     for part in Part::all(config) {
-        updates += part.steps(config);
-        let there = match config.experiment.kind {
+        there.push(match config.experiment.kind {
             Experiment::Era => result::<PartResult>(folder, part)?.is_some(),
             Experiment::Steer => result::<SteerResult>(folder, part)?.is_some(),
             Experiment::Virology => result::<LocaliseResult>(folder, part)?.is_some(),
-        };
-        if there {
-            done = updates;
-        }
+        });
     }
-    Ok(done)
+    Ok(there.iter().take_while(|there| **there).count())
 }

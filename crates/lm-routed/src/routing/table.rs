@@ -30,7 +30,7 @@ pub fn token_table(
         Rule::Concept => {
             let mut table = vec![1.0; size];
             for token in concept_tokens(&dataset.vocabulary, words) {
-                table[usize::from(token)] = 0.0;
+                table[token as usize] = 0.0;
             }
             table
         }
@@ -40,10 +40,7 @@ pub fn token_table(
 }
 
 /// The tokens that are one of `words`, with or without a space in front, in any case.
-pub fn concept_tokens(vocabulary: &Vocabulary, words: &[String]) -> Vec<u16> {
+pub fn concept_tokens(vocabulary: &Vocabulary, words: &[String]) -> Vec<u32> {
     let words: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
-    (0..vocabulary.size() as u32)
-        .filter_map(|token| u16::try_from(token).ok())
-        .filter(|token| words.contains(&vocabulary.word(*token)))
-        .collect()
+    (0..vocabulary.size() as u32).filter(|token| words.contains(&vocabulary.word(*token))).collect()
 }

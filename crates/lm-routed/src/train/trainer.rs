@@ -1,6 +1,7 @@
 //! One model in training.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use experiment::SeedStreams;
@@ -30,9 +31,9 @@ pub struct StepReport {
 }
 
 /// A model in training, with all that changes while it is.
-pub struct Trainer<'a> {
-    config: &'a Config,
-    dataset: &'a Dataset,
+pub struct Trainer {
+    config: Arc<Config>,
+    dataset: Arc<Dataset>,
     part: Part,
     recipe: Recipe,
     /// The model.
@@ -42,15 +43,15 @@ pub struct Trainer<'a> {
     step: u64,
 }
 
-impl<'a> Trainer<'a> {
+impl Trainer {
     /// A model at its start. All parts start from the same numbers and, but for those that leave documents out, see
     /// the same documents in the same order.
     ///
     /// # Errors
     /// Fails where a tensor cannot be placed on the device.
     pub fn new(
-        config: &'a Config,
-        dataset: &'a Dataset,
+        config: &Arc<Config>,
+        dataset: &Arc<Dataset>,
         part: Part,
         recipe: Recipe,
         streams: SeedStreams,
@@ -64,8 +65,8 @@ impl<'a> Trainer<'a> {
     }
 
     fn with(
-        config: &'a Config,
-        dataset: &'a Dataset,
+        config: &Arc<Config>,
+        dataset: &Arc<Dataset>,
         part: Part,
         recipe: Recipe,
         streams: SeedStreams,
@@ -76,7 +77,13 @@ impl<'a> Trainer<'a> {
         let tokens = config.model.block_size;
         let model = Model::new(&recipe.expanded, parameters, tokens, threads, config.train.backend)?;
         let order = Order::new(recipe.documents.clone(), streams);
+        let (config, dataset) = (Arc::clone(config), Arc::clone(dataset));
         Ok(Self { config, dataset, part, recipe, model, adam, order, step: 0 })
+    }
+
+    /// The part of the experiment that the model is for.
+    pub fn part(&self) -> Part {
+        self.part
     }
 
     /// Steps done.
@@ -174,8 +181,8 @@ pub(crate) fn batch_of(
     documents: &crate::data::Documents,
     chosen: &[usize],
     tokens: usize,
-    end: u16,
+    end: u32,
 ) -> Batch {
-    let chosen: Vec<Vec<u16>> = chosen.iter().map(|index| documents.get(*index, tokens + 1)).collect();
+    let chosen: Vec<Vec<u32>> = chosen.iter().map(|index| documents.get(*index, tokens + 1)).collect();
     Batch::new(chosen.iter().map(Vec::as_slice), tokens, end)
 }

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::Device;
 use experiment::SeedStreams;
@@ -55,12 +56,13 @@ fn part(method: Method) -> Part {
     Part { method, labelled: 1.0 }
 }
 
-fn trainer<'a>(config: &'a Config, dataset: &'a Dataset, part: Part) -> Trainer<'a> {
+fn trainer(config: &Config, dataset: &Arc<Dataset>, part: Part) -> Trainer {
     let recipe = Recipe::new(config, part, dataset, STREAMS(), &[]).unwrap();
-    Trainer::new(config, dataset, part, recipe, STREAMS(), 2, &Device::Cpu).unwrap()
+    let config = Arc::new(config.clone());
+    Trainer::new(&config, dataset, part, recipe, STREAMS(), 2, &Device::Cpu).unwrap()
 }
 
-fn trained(config: &Config, dataset: &Dataset, part: Part) -> Network {
+fn trained(config: &Config, dataset: &Arc<Dataset>, part: Part) -> Network {
     let mut trainer = trainer(config, dataset, part);
     while trainer.step() < config.train.steps {
         trainer.train_step().unwrap();
@@ -78,7 +80,7 @@ fn every_method_learns_and_era_loses_the_concept() {
     let folder = tempfile::tempdir().unwrap();
     write_corpus(folder.path());
     let mut config = config(folder.path());
-    let dataset = Dataset::load(&config.data).unwrap();
+    let dataset = Arc::new(Dataset::load(&config.data).unwrap());
     let result = |config: &Config, method: Method| {
         let part = part(method);
         let recipe = Recipe::new(config, part, &dataset, STREAMS(), &[]).unwrap();
@@ -121,7 +123,7 @@ fn both_paths_train_alike_and_a_restored_state_goes_on_exactly() {
     let folder = tempfile::tempdir().unwrap();
     write_corpus(folder.path());
     let mut config = config(folder.path());
-    let dataset = Dataset::load(&config.data).unwrap();
+    let dataset = Arc::new(Dataset::load(&config.data).unwrap());
     let mut fused = trainer(&config, &dataset, part(Method::Era));
     let losses: Vec<f64> = (0..8).map(|_| fused.train_step().unwrap().loss).collect();
     let state = fused.state().unwrap();
@@ -147,7 +149,7 @@ fn data_come_back_from_the_cache_and_labels_grow() {
     let folder = tempfile::tempdir().unwrap();
     write_corpus(folder.path());
     let mut config = config(folder.path());
-    let first = Dataset::load(&config.data).unwrap();
+    let first = Arc::new(Dataset::load(&config.data).unwrap());
     let second = Dataset::load(&config.data).unwrap();
     config.data.cache = String::new();
     let uncached = Dataset::load(&config.data).unwrap();

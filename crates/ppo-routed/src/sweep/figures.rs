@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use ::plots::{Band, BarChart, BarPanel, BarSeries, Colour, Figure, Panel, ReferenceLine, Scale, Series};
 use anyhow::Result;
+use experiment::sweep::Spread;
 
 use super::results::{Arm, Cell, Results};
-use super::statistics::Spread;
 use super::tables::{leaders, percent, steps};
 use crate::{Method, plots};
 
@@ -180,7 +180,7 @@ fn ablation(results: &Results) -> Option<BarChart> {
         let spreads: Vec<Option<Spread>> =
             each.chain([results.mean_over(arm, &levels)]).map(|values| Spread::of(&values)).collect();
         let edge = |side: fn((f64, f64)) -> f64| -> Vec<f64> {
-            spreads.iter().map(|s| s.and_then(|s| s.interval).map_or(f64::NAN, side)).collect()
+            spreads.iter().map(|s| s.and_then(|s| s.interval()).map_or(f64::NAN, side)).collect()
         };
         BarSeries {
             label: arm.label(),
@@ -230,7 +230,7 @@ fn by_level(results: &Results, measure: Measure, shown: Shown) -> Vec<Series> {
 fn line(index: usize, arm: &Arm, x: Vec<f64>, spreads: &[Spread], shown: Shown) -> Series {
     let edge = |side: fn((f64, f64)) -> f64| -> Vec<f64> {
         let of = |spread: &Spread| match shown {
-            Shown::Interval => spread.interval.map_or(spread.mean, side),
+            Shown::Interval => spread.interval().map_or(spread.mean, side),
             Shown::Quantiles => side(spread.quantiles),
         };
         spreads.iter().map(of).collect()

@@ -1,18 +1,14 @@
-//! What the runs of a sweep came to, gathered from their folders.
+//! The results of a sweep, method by method and level by level of oversight.
 
-use anyhow::{Result, bail};
-use experiment::read_metrics;
+use experiment::sweep::{self, Planned, Spread};
 
-use super::execute::{State, state};
-use super::plan::{Planned, Sweep};
-use super::statistics::Spread;
-use crate::{Method, PolicySummary, Summary};
+use crate::{Config, Method, PolicySummary, Ppo, Summary};
 
 /// A finished run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Its place in the plan, its settings and seed.
-    pub planned: Planned,
+    /// Its index in the plan, its settings and seed.
+    pub planned: Planned<Config>,
     /// Its summary.
     pub summary: Summary,
     /// The return of the kept policy after so many environment steps.
@@ -56,12 +52,8 @@ pub struct Arm {
 }
 
 impl Arm {
-    fn of(planned: &Planned) -> Self {
-        let values = planned.axes.iter().map(|(key, value)| {
-            let key = key.rsplit('.').next().unwrap_or(key);
-            format!("{key} {value}")
-        });
-        Self { method: planned.config.train.method, variant: values.collect::<Vec<_>>().join(", ") }
+    fn of(planned: &Planned<Config>) -> Self {
+        Self { method: planned.config.train.method, variant: planned.variant() }
     }
 
     /// Its name in figures and tables.
@@ -118,8 +110,6 @@ impl Cell<'_> {
 pub struct Results {
     /// The finished runs, in the order of the plan.
     pub rows: Vec<Row>,
-    /// Indices of those that are not.
-    pub unfinished: Vec<usize>,
     /// What is compared, in the order of the plan.
     pub arms: Vec<Arm>,
     /// The levels of oversight, ascending.
@@ -127,26 +117,14 @@ pub struct Results {
 }
 
 impl Results {
-    /// Gathers the runs of a sweep.
-    ///
-    /// # Errors
-    /// Fails where a run folder holds another run or a damaged file.
-    pub fn gather(sweep: &Sweep) -> Result<Self> {
-        let (mut rows, mut unfinished) = (Vec::new(), Vec::new());
-        for planned in &sweep.runs {
-            let State::Finished(summary) = state(sweep, planned)? else {
-                unfinished.push(planned.index);
-                continue;
-            };
-            let Some((kept, _)) = summary.policies.first() else {
-                bail!("{} has a summary without a policy", planned.name)
-            };
-            let key = format!("eval/{kept}/return");
-            let records = read_metrics(&sweep.run_folder(planned).join("metrics.jsonl"))?;
-            let curve =
-                records.iter().filter_map(|r| r.values.get(&key).map(|value| (r.step, *value))).collect();
-            rows.push(Row { planned: planned.clone(), summary: *summary, curve });
-        }
+    /// Sorts what was gathered; every summary has a policy, which was checked when it was gathered.
+    pub fn new(gathered: &sweep::Results<Ppo>) -> Self {
+        let row = |row: &sweep::Row<Ppo>| {
+            let kept = row.summary.policies.first().map_or("", |(name, _)| name.as_str());
+            let curve = row.curves.get(&format!("eval/{kept}/return")).cloned().unwrap_or_default();
+            Row { planned: row.planned.clone(), summary: row.summary.clone(), curve }
+        };
+        let rows: Vec<Row> = gathered.rows.iter().map(row).collect();
         let mut arms: Vec<Arm> = Vec::new();
         for arm in rows.iter().map(|row| Arm::of(&row.planned)) {
             if !arms.contains(&arm) {
@@ -156,7 +134,7 @@ impl Results {
         let mut levels: Vec<f64> = rows.iter().map(|row| row.planned.config.env.oversight_prob).collect();
         levels.sort_by(f64::total_cmp);
         levels.dedup();
-        Ok(Self { rows, unfinished, arms, levels })
+        Self { rows, arms, levels }
     }
 
     /// The runs of an arm at a level; nothing where none is finished.

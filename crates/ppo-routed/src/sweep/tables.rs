@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use experiment::sweep::{Spread, difference};
 
 use super::results::{Cell, Results};
-use super::statistics::{Spread, difference};
 use crate::Method;
 
 /// Writes `results.csv` (a line a run), `table.csv` (a line a method and level), `differences.csv`, `curves.csv`
@@ -116,7 +116,7 @@ fn cells(results: &Results, threshold: f64) -> Vec<Vec<String>> {
         ];
         for values in [cell.last(), cell.best()] {
             let spread = Spread::of(&values);
-            let interval = spread.and_then(|spread| spread.interval);
+            let interval = spread.and_then(|spread| spread.interval());
             line.extend([
                 optional(spread.map(|spread| spread.mean)),
                 optional(interval.map(|(low, _)| low)),
@@ -187,8 +187,8 @@ fn curves(results: &Results) -> Vec<Vec<String>> {
                 cell.oversight_prob.to_string(),
                 step.to_string(),
                 spread.mean.to_string(),
-                optional(spread.interval.map(|(low, _)| low)),
-                optional(spread.interval.map(|(_, high)| high)),
+                optional(spread.interval().map(|(low, _)| low)),
+                optional(spread.interval().map(|(_, high)| high)),
                 spread.quantiles.0.to_string(),
                 spread.quantiles.1.to_string(),
             ]);
@@ -233,7 +233,7 @@ fn markdown(results: &Results, threshold: f64) -> Result<String> {
     writeln!(out, "|---|---|---|---|---|---|---|")?;
     for cell in results.cells() {
         let spread = |values: Vec<f64>| {
-            Spread::of(&values).map_or_else(String::new, |s| with_interval(s.mean, s.interval))
+            Spread::of(&values).map_or_else(String::new, |s| with_interval(s.mean, s.interval()))
         };
         let (reached, median) = steps(&cell, threshold);
         let median = median.map_or_else(|| "–".to_owned(), |median| format!("{:.2}M", median / 1e6));

@@ -1,0 +1,159 @@
+//! The experiments as a program of the driver: what they need to begin, how they go on, and what is left at the end.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context as _, Result};
+use experiment::driver::{BuildContext, Finished, FinishedRun, Program, ResumePoint};
+use experiment::{RunFolder, UserError};
+use serde_json::{Value, json};
+
+use crate::Error;
+use crate::config::{Config, DataSection, Experiment};
+use crate::data::Dataset;
+use crate::parts::{Parts, Shared};
+use crate::{localise, report, steer};
+
+/// Models of a language, trained one after another on texts that are read once.
+#[derive(Default)]
+pub struct Language {
+    /// The token list of `virology`; one that goes on has it in its folder.
+    tokens: Vec<String>,
+    /// The file that the list was read from, where each run of a sweep has to read it.
+    list: Option<PathBuf>,
+    texts: Mutex<Option<(DataSection, Arc<Dataset>)>>,
+}
+
+/// The file with the token list in a run folder.
+const TOKENS: &str = "tokens.txt";
+
+impl Language {
+    /// With the token list of `virology`, which is empty for other experiments.
+    pub fn new(tokens: Vec<String>) -> Self {
+        Self { tokens, ..Self::default() }
+    }
+
+    /// With the token list of `virology` in a file.
+    ///
+    /// # Errors
+    /// Fails where that cannot be read or lists no token.
+    pub fn with_list(list: PathBuf) -> Result<Self, Error> {
+        Ok(Self { tokens: localise::read_tokens(&list)?, list: Some(list), ..Self::default() })
+    }
+
+    /// The file with the token list.
+    pub(crate) fn list(&self) -> Option<&Path> {
+        self.list.as_deref()
+    }
+
+    /// The tokens of the list.
+    pub(crate) fn tokens(&self) -> &[String] {
+        &self.tokens
+    }
+
+    /// The texts of a config. Computes on the current thread pool.
+    fn texts(&self, data: &DataSection) -> Result<Arc<Dataset>> {
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, dataset)) = texts.as_ref().filter(|(of, _)| of == data) {
+            return Ok(Arc::clone(dataset));
+        }
+        let dataset = Arc::new(Dataset::load(data).map_err(Error::for_user)?);
+        *texts = Some((data.clone(), Arc::clone(&dataset)));
+        Ok(dataset)
+    }
+
+    fn begun(&self, config: &Config, cx: &BuildContext<'_>, tokens: &[String]) -> Result<Parts> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(cx.threads).build();
+        let pool = Arc::new(pool.context("starting threads")?);
+        let dataset = pool.install(|| self.texts(&config.data))?;
+        let listed = localise::known_tokens(&dataset, tokens);
+        if config.experiment.kind == Experiment::Steer {
+            steer::token_of(config, &dataset).map_err(Error::for_user)?;
+        }
+        if config.experiment.kind == Experiment::Virology && listed.is_empty() {
+            let error = UserError::usage("`virology` needs tokens that are in the vocabulary");
+            return Err(error.with_hint("list them one a line in a file and give it with --tokens").into());
+        }
+        Ok(Parts::new(config, cx, Shared { pool, dataset, listed }))
+    }
+
+    fn resumed(
+        &self,
+        config: &Config,
+        cx: &BuildContext<'_>,
+        checkpoint: Option<&ResumePoint>,
+    ) -> Result<Parts> {
+        let tokens = match config.experiment.kind {
+            Experiment::Virology => localise::read_tokens(&cx.folder.join(TOKENS))?,
+            _ => Vec::new(),
+        };
+        let mut parts = self.begun(config, cx, &tokens)?;
+        // a damaged result shows now, not when everything else is done
+        parts.skip(report::parts_done(&RunFolder::view(cx.folder)?, config)?);
+        if let Some(checkpoint) = checkpoint {
+            parts.load(checkpoint)?;
+        }
+        Ok(parts)
+    }
+}
+
+impl Program for Language {
+    type Config = Config;
+    type Training = Parts;
+    type Summary = Value;
+
+    const NAME: &'static str = "lm-routed";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const UNIT: &'static str = "tokens";
+    const READERS: &'static str = "`plot`, `eval` and `generate`";
+
+    fn run_name(&self, config: &Config) -> String {
+        config.experiment.kind.name().to_owned()
+    }
+
+    fn checkpoints_kept(&self, config: &Config) -> usize {
+        config.checkpoint.keep
+    }
+
+    fn build(&self, config: &Config, cx: &BuildContext<'_>) -> Result<Parts> {
+        self.begun(config, cx, &self.tokens)
+    }
+
+    /// Parts that are done are skipped; the one in training goes on from its checkpoint.
+    fn rewind(&self, config: &Config, cx: &BuildContext<'_>, checkpoint: &ResumePoint) -> Result<Parts> {
+        self.resumed(config, cx, Some(checkpoint))
+    }
+
+    /// The part in training begins anew.
+    fn restart(&self, config: &Config, cx: &BuildContext<'_>) -> Result<Option<Parts>> {
+        self.resumed(config, cx, None).map(Some)
+    }
+
+    fn prepare_folder(&self, folder: &RunFolder) -> Result<()> {
+        if !self.tokens.is_empty() {
+            folder.write_text(TOKENS, &(self.tokens.join("\n") + "\n"))?;
+        }
+        for name in ["parts", "models"] {
+            experiment::create_folder(&folder.path().join(name))?;
+        }
+        Ok(())
+    }
+
+    fn finish(&self, parts: &mut Parts, run: &FinishedRun<'_>) -> Result<Finished<Value>> {
+        let report = report::write(run.folder, parts.config(), None)?;
+        let (updates, tokens) = parts.totals();
+        let summary = json!({
+            "experiment": parts.config().experiment.kind,
+            "seed": run.seed,
+            "updates": updates,
+            "tokens": tokens,
+            "seconds": run.seconds,
+            "parts": report.parts,
+        });
+        let mut text = report.text;
+        writeln!(text, "\n{tokens} tokens of training in {:.0} s", run.seconds)?;
+        text += &experiment::lines(&report.files);
+        Ok(Finished { summary, text })
+    }
+}
