@@ -52,7 +52,8 @@ fn gradients_are_those_of_differences() {
     check("clamp", std::slice::from_ref(&x), || clamp(&x, -0.7, 1.1));
     check("maximum", &[x.clone(), y.clone()], || maximum(&x, &y));
     let (w, b) = (input(&[5], 3), input(&[5], 4));
-    check("layer_norm", &[x.clone(), w.clone(), b.clone()], || layer_norm(&x, &w, &b, 1e-5));
+    check("layer_norm", &[x.clone(), w.clone(), b.clone()], || layer_norm(&x, &w, Some(&b), 1e-5));
+    check("layer_norm without a bias", &[x.clone(), w.clone()], || layer_norm(&x, &w, None, 1e-5));
     check("rms_norm", &[x.clone(), w.clone()], || rms_norm(&x, &w, 1e-5));
     let targets = Tensor::new(&[4u32, 0, 2], &Device::Cpu).unwrap();
     check("cross_entropy", std::slice::from_ref(&x), || cross_entropy(&x, &targets));
@@ -77,7 +78,7 @@ fn gradients_flow_through_every_operation_to_the_weights_before_it() {
         ("clamp", |x| clamp(x, -1.0, 1.0)),
         ("norms", |x| {
             let ones = Tensor::ones(4, x.dtype(), x.device())?;
-            rms_norm(&layer_norm(x, &ones, &ones, 1e-5)?, &ones, 1e-5)
+            rms_norm(&layer_norm(x, &ones, Some(&ones), 1e-5)?, &ones, 1e-5)
         }),
         ("cross_entropy", |x| cross_entropy(x, &Tensor::new(&[0u32, 3, 1], x.device())?)),
         ("binary_cross_entropy", |x| binary_cross_entropy(x, &x.ones_like()?)),
