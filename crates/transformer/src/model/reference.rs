@@ -1,7 +1,8 @@
 //! The transformer in plain candle operations: the reference of the fused passes, and what runs off the CPU.
 
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{D, DType, Device, Tensor, Var};
 use learning::Parameters;
+use learning::ops::{layer_norm, rms_norm, softmax};
 
 use super::{Activation, Architecture, ChannelWeights, HookPoint, Hooks, Norm, Position};
 use crate::Error;
@@ -92,30 +93,21 @@ pub(crate) fn logits(
     Ok(normed.matmul(&unembedding)?)
 }
 
-/// −ln softmax of each row at its target: (rows).
-pub(crate) fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor, Error> {
-    let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?.detach())?;
-    let total = shifted.exp()?.sum_keepdim(1)?.log()?;
-    let chosen = shifted.gather(&targets.unsqueeze(1)?, 1)?;
-    Ok((total - chosen)?.squeeze(1)?)
-}
-
 fn norm(
     architecture: &Architecture,
     parameters: &Parameters,
     name: &str,
     x: &Tensor,
 ) -> Result<Tensor, Error> {
-    let centred = match architecture.norm {
-        Norm::LayerNorm => x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?,
-        Norm::RmsNorm => x.clone(),
-    };
-    let size = (centred.sqr()?.mean_keepdim(D::Minus1)? + architecture.norm_eps)?.sqrt()?;
-    let y = centred.broadcast_div(&size)?.broadcast_mul(parameters.get(&format!("{name}.w"))?)?;
-    if architecture.norm == Norm::LayerNorm && architecture.bias {
-        return Ok(y.broadcast_add(parameters.get(&format!("{name}.b"))?)?);
-    }
-    Ok(y)
+    let get = |leaf: &str| parameters.get(&format!("{name}.{leaf}"));
+    let (weight, eps) = (get("w")?, architecture.norm_eps);
+    Ok(match architecture.norm {
+        Norm::LayerNorm => {
+            let bias = architecture.bias.then(|| get("b")).transpose()?;
+            layer_norm(x, weight, bias.map(Var::as_tensor), eps)?
+        }
+        Norm::RmsNorm => rms_norm(x, weight, eps)?,
+    })
 }
 
 fn activated(activation: Activation, h: &Tensor) -> Result<Tensor, Error> {
@@ -132,11 +124,6 @@ fn shared(x: &Tensor, heads: usize) -> Result<Tensor, Error> {
     let (sequences, groups, tokens, width) = x.dims4()?;
     let each = x.unsqueeze(2)?.broadcast_as((sequences, groups, heads / groups, tokens, width))?;
     Ok(each.contiguous()?.reshape((sequences, heads, tokens, width))?)
-}
-
-fn softmax(x: &Tensor) -> Result<Tensor, Error> {
-    let e = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
-    Ok(e.broadcast_div(&e.sum_keepdim(D::Minus1)?)?)
 }
 
 /// Cosines and sines of the rotary embedding: (tokens, width / 2).
