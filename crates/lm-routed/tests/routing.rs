@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use experiment::SeedStreams;
 use gradient_routing::{ExpectedFlow, Group, RouteTable, Site, assert_channel_flow};
 use learning::Parameters;
-use lm_routed::methods::{METHODS, Spec};
+use lm_routed::methods::{METHODS, Spec, to_markdown};
 use lm_routed::routing::{FORGET, Labels, RETAIN, Routes, Routing, classes};
 use lm_routed::{Config, Place};
 use transformer::{Architecture, Backend, Batch, HookPoint, Hooks, Model, Norm, Position, initial};
@@ -268,4 +268,12 @@ fn every_method_trains_what_its_table_says() {
             }
         }
     }
+}
+
+#[test]
+fn the_page_shows_the_tables_of_the_default_settings() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/language-models.md");
+    let page = std::fs::read_to_string(path).unwrap();
+    let tables = to_markdown(&Config::default()).unwrap();
+    assert!(page.contains(tables.trim_end()), "put these tables into docs/language-models.md:\n\n{tables}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
-use learning::{Adam, Backend, Parameters, clip_grad_norm};
+use learning::{Adam, Backend, Parameters, clip_grad_norm, ops};
 use rayon::prelude::*;
 
 use crate::Error;
@@ -322,7 +322,7 @@ fn candle_losses(
     let forward =
         reference::trunk(architecture, parameters, &inputs, batch.tokens, hooks, architecture.n_layer)?;
     let logits = reference::logits(architecture, parameters, &forward.residual)?;
-    Ok((reference::cross_entropy(&logits, &targets)?, forward.penalty))
+    Ok((ops::cross_entropy(&logits, &targets)?, forward.penalty))
 }
 
 /// The mean loss, and the penalties.

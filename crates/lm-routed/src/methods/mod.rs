@@ -1,4 +1,7 @@
 //! The methods that are compared, each a value: what is added, which class of tokens trains what, what is removed.
+//!
+//! A new one is a file with its [`Spec`] and a line in [`METHODS`]; configs, tables, figures and tests know it from
+//! there.
 
 mod demix;
 mod era;
@@ -9,6 +12,9 @@ mod recipe;
 mod rmu;
 mod single;
 
+use gradient_routing::RouteTableError;
+
+use crate::config::Config;
 pub use method::{Change, Method, MethodContext, Spec, Start};
 pub use part::Part;
 pub(crate) use part::percent;
@@ -26,3 +32,20 @@ pub static METHODS: [&Spec; 8] = [
     &single::STEER,
     &single::LOCALISE,
 ];
+
+/// Every method with its table of routes, in Markdown.
+///
+/// # Errors
+/// Fails where the settings make no table.
+pub fn to_markdown(config: &Config) -> Result<String, RouteTableError> {
+    let mut text = String::new();
+    for method in METHODS {
+        let Spec { name, about, .. } = method;
+        let table = (method.routes)(config)?.table;
+        text += &format!("`{name}`: {about}.\n\n");
+        if !table.groups().is_empty() {
+            text += &format!("{table}\n");
+        }
+    }
+    Ok(text)
+}

@@ -1,7 +1,7 @@
 //! The transformer in plain candle operations: the reference of the fused passes, and what runs off the CPU.
 
 use candle_core::{D, DType, Device, Tensor};
-use learning::Parameters;
+use learning::{Parameters, ops};
 
 use super::{Activation, Architecture, ChannelWeights, HookPoint, Hooks, Norm, Position};
 use crate::Error;
@@ -68,7 +68,7 @@ pub(crate) fn trunk(
             (k, v) = (shared(&k, heads)?, shared(&v, heads)?);
         }
         let scores = (q.matmul(&k.t()?.contiguous()?)? * (1.0 / (head_width as f64).sqrt()))?;
-        let pattern = softmax(&scores.broadcast_add(&causal)?)?;
+        let pattern = ops::softmax(&scores.broadcast_add(&causal)?)?;
         let z = pattern.matmul(&v)?.transpose(1, 2)?.contiguous()?.reshape((rows, d))?;
         let z = edited(z, layer, HookPoint::AttnZ, hooks, &mut penalty)?;
         x = (x + dense(&z, "attn.O")?)?;
@@ -92,14 +92,6 @@ pub(crate) fn logits(
     Ok(normed.matmul(&unembedding)?)
 }
 
-/// −ln softmax of each row at its target: (rows).
-pub(crate) fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor, Error> {
-    let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?.detach())?;
-    let total = shifted.exp()?.sum_keepdim(1)?.log()?;
-    let chosen = shifted.gather(&targets.unsqueeze(1)?, 1)?;
-    Ok((total - chosen)?.squeeze(1)?)
-}
-
 fn norm(
     architecture: &Architecture,
     parameters: &Parameters,
@@ -110,8 +102,7 @@ fn norm(
         Norm::LayerNorm => x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?,
         Norm::RmsNorm => x.clone(),
     };
-    let size = (centred.sqr()?.mean_keepdim(D::Minus1)? + architecture.norm_eps)?.sqrt()?;
-    let y = centred.broadcast_div(&size)?.broadcast_mul(parameters.get(&format!("{name}.w"))?)?;
+    let y = ops::rms_norm(&centred, parameters.get(&format!("{name}.w"))?, architecture.norm_eps)?;
     if architecture.norm == Norm::LayerNorm && architecture.bias {
         return Ok(y.broadcast_add(parameters.get(&format!("{name}.b"))?)?);
     }
@@ -132,11 +123,6 @@ fn shared(x: &Tensor, heads: usize) -> Result<Tensor, Error> {
     let (sequences, groups, tokens, width) = x.dims4()?;
     let each = x.unsqueeze(2)?.broadcast_as((sequences, groups, heads / groups, tokens, width))?;
     Ok(each.contiguous()?.reshape((sequences, heads, tokens, width))?)
-}
-
-fn softmax(x: &Tensor) -> Result<Tensor, Error> {
-    let e = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
-    Ok(e.broadcast_div(&e.sum_keepdim(D::Minus1)?)?)
 }
 
 /// Cosines and sines of the rotary embedding: (tokens, width / 2).
