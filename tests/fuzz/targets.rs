@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
+use experiment::sweep::{Sweep, SweepConfig};
 use experiment::{Checkpoint, Manifest, MetricsWriter};
-use ppo_routed::sweep::{Sweep, SweepConfig};
-use ppo_routed::{Config, Summary};
+use ppo_routed::sweep::LabelEfficiency;
+use ppo_routed::{Config, Ppo, Summary};
 
 use crate::texts;
 
@@ -41,7 +42,7 @@ pub fn words<E: std::fmt::Display>(error: E) -> String {
 }
 
 fn configs(_: &Path) -> Vec<Vec<u8>> {
-    let sweep = experiment::to_toml(&SweepConfig::default()).unwrap();
+    let sweep = experiment::to_toml(&SweepConfig::<Config, LabelEfficiency>::default()).unwrap();
     let run = experiment::to_toml(&Config::default()).unwrap();
     let odd = "[env]\nid = \"WalledOversightGrid-v0\"\nrows = 9\n\n[train]\nalgo = 'reinforce'\nlearning_rate = 5e-5\n";
     vec![sweep.into_bytes(), run.into_bytes(), odd.as_bytes().to_vec()]
@@ -49,7 +50,7 @@ fn configs(_: &Path) -> Vec<Vec<u8>> {
 
 fn read_config(path: &Path) -> Result<(), String> {
     let run = experiment::load::<Config>(Some(path), &[]).map(drop);
-    let sweep = experiment::load::<SweepConfig>(Some(path), &[]).map(drop);
+    let sweep = experiment::load::<SweepConfig<Config, LabelEfficiency>>(Some(path), &[]).map(drop);
     run.or(sweep).map_err(words)
 }
 
@@ -91,7 +92,7 @@ fn read_metrics(path: &Path) -> Result<(), String> {
 }
 
 fn sweep_folder(folder: &Path) -> PathBuf {
-    let sweep = Sweep::plan(&folder.join("sweep"), None, &["sweep.seeds=[1]".to_owned()]).unwrap();
+    let sweep = Sweep::<Ppo>::plan(&folder.join("sweep"), None, &["sweep.seeds=[1]".to_owned()]).unwrap();
     sweep.write().unwrap();
     folder.join("sweep/plan.jsonl")
 }
@@ -101,7 +102,7 @@ fn plans(folder: &Path) -> Vec<Vec<u8>> {
 }
 
 fn read_plan(path: &Path) -> Result<(), String> {
-    let sweep = Sweep::open(path.parent().unwrap()).map_err(words)?;
+    let sweep = Sweep::<Ppo>::open(path.parent().unwrap()).map_err(words)?;
     assert!(
         sweep.runs.iter().all(|run| sweep.run_folder(run).parent() == path.parent()),
         "out of its folder"
@@ -127,8 +128,10 @@ fn json(_: &Path) -> Vec<Vec<u8>> {
 
 fn read_json(path: &Path) -> Result<(), String> {
     let manifest = Manifest::read(path).map(drop).map_err(words);
-    let summary = Summary::read(path).map(drop).map_err(words);
-    let of_mnist = mnist_routed::Summary::read(path).map(drop).map_err(words);
+    let bytes = std::fs::read(path).unwrap();
+    let summary = serde_json::from_slice::<Summary>(&bytes).map(drop).map_err(words);
+    let of_mnist = serde_json::from_slice::<mnist_routed::Summary>(&bytes).map_err(words);
+    let of_mnist = of_mnist.and_then(|summary| summary.fault().map_or(Ok(()), Err));
     manifest.or(summary).or(of_mnist)
 }
 

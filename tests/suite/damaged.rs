@@ -220,7 +220,11 @@ fn a_damaged_summary_stops_a_table_until_it_is_removed() {
     ] {
         assert_ne!(content, good);
         ws.write(summary, content);
-        assert_refused(&ws, table, &format!("cannot use {summary}: {fault}"), Some(hint));
+        let ended = ws.run(table);
+        let error = format!("error: 1 of 1 runs failed: 01-routing-seed0: cannot use {summary}: {fault}");
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+        assert!(ended.stderr.starts_with(&error), "{}", ended.stderr);
+        assert!(ended.stderr.ends_with(&format!("hint: {hint}\n")), "{}", ended.stderr);
     }
     remove(&ws, &[summary]);
     assert_eq!(ws.done(table), done);

@@ -272,3 +272,34 @@ fn what_cannot_be_is_refused_in_one_line_and_a_hint() {
         assert!(!ws.path("runs").exists(), "{line}: it left something behind");
     }
 }
+
+#[test]
+fn a_sweep_over_seeds_has_a_table_of_losses() {
+    let ws = ws();
+    let settings =
+        "--set sweep.seeds=[1,2] --set train.steps=100 --set experiment.methods=[\"base\",\"era\"]";
+    let sweep = |verb: &str, folder: &str| format!("sweep {verb} --out {folder} {settings}");
+    let mut running = ws.start(&sweep("--jobs 1", "swept"));
+    running.wait_until(|| ws.path("swept/seed1/parts/base.json").exists());
+    running.kill();
+    let said = ws.done(&sweep("--jobs 2", "swept"));
+    assert!(said.contains("2 of 2 runs"), "{said}");
+    let line = said.lines().find(|line| line.starts_with("era ") && line.contains("relearned 2 ")).unwrap();
+    assert!(line.contains(" ± "), "{line}");
+    let tree = ws.tree("swept");
+    let summary = object(&tree, "seed2/summary.json");
+    let era = &summary["parts"][1]["coherent"]["forget"];
+    let wanted = format!("seed2,2,era,coherent,forget,{era}");
+    assert!(text(&tree, "results.csv").lines().any(|line| line == wanted), "{wanted}");
+    // the run of a sweep is the run that `era` does
+    ws.done("era --seed 1 --out alone --set train.steps=100 --set experiment.methods=[\"base\",\"era\"]");
+    let alone = ws.tree("alone");
+    let swept = ws.tree("swept/seed1");
+    assert!(timeless_metrics(&alone) == timeless_metrics(&swept));
+    // results without any run
+    ws.done("sweep export swept results.jsonl");
+    ws.done(&sweep("plan", "elsewhere"));
+    ws.done("sweep import elsewhere results.jsonl");
+    ws.done("sweep collect elsewhere");
+    assert_eq!(text(&ws.tree("elsewhere"), "table.csv"), text(&tree, "table.csv"));
+}

@@ -106,10 +106,8 @@ fn a_table_goes_on_where_it_was_left_and_knows_what_is_done() {
     assert_eq!((first.code, first.stderr.as_str()), (Some(0), ""));
     let before = ws.tree("table");
     let both = ws.run(&format!("table --settings 10,1 --seeds 2 {sets}"));
-    assert_eq!(
-        both.stderr.lines().collect::<Vec<_>>(),
-        ["run 3 of 4: no routing, no regularisation, seed 1", "run 4 of 4: gradient routing, seed 1"]
-    );
+    assert_eq!((both.code, both.stderr.as_str()), (Some(0), ""));
+    assert!(both.stdout.contains("\n4 of 4 runs\n"), "{}", both.stdout);
     let after = ws.tree("table");
     for (path, content) in before.iter().filter(|(path, _)| path.starts_with("10-plain-seed0")) {
         assert!(after[path] == *content, "{} was made again", path.display());
@@ -119,7 +117,7 @@ fn a_table_goes_on_where_it_was_left_and_knows_what_is_done() {
     let other = ws.run(&format!("table --settings 1 {sets} --set loss.l1=1"));
     assert_eq!(
         other.stderr.lines().next(),
-        Some("error: table/01-routing-seed0 was run with other settings")
+        Some("error: table/01-routing-seed0 holds a run with other settings")
     );
 }
 
@@ -190,7 +188,7 @@ const REFUSALS: [Refusal; 11] = [
     (
         "table --seed 18446744073709551615",
         2,
-        "error: --seed 18446744073709551615 with 1 seeds: seeds must be below 18446744073709551615",
+        "error: --seed 18446744073709551615 with 1 seeds: seeds must be below 9223372036854775807",
         "hint: give a smaller --seed",
     ),
     (
@@ -270,4 +268,56 @@ fn without_data_and_network_three_ways_are_named() {
         assert!(lines[1].contains(way), "{way}: {}", lines[1]);
     }
     assert!(ws.tree("").is_empty(), "it left something behind");
+}
+
+#[test]
+fn a_sweep_that_is_killed_three_times_has_the_same_table() {
+    let config = "[sweep]\nsettings = [\"routing\", \"plain\"]\nseeds = [1, 2]\n[data]\ndataset = \"sample\"\n\
+        [model]\nhidden = [16, 8]\nlatent = 8\n[train]\nepochs = 4\nbatch_size = 10\n[checkpoint]\nevery = 1\n";
+    let table = |ws: &Workspace| {
+        let tree = ws.tree("swept");
+        ["table.csv", "table.png"].map(|name| tree[std::path::Path::new(name)].clone())
+    };
+    let workspace = || {
+        let ws = Workspace::for_mnist();
+        ws.write("small.toml", config);
+        ws
+    };
+    let alone = workspace();
+    let said = alone.done("sweep --config small.toml --out swept --jobs 2");
+    assert!(said.contains(" 1  gradient routing ") && said.contains("4 of 4 runs"), "{said}");
+    let disturbed = workspace();
+    let begun = || {
+        let Ok(runs) = std::fs::read_dir(disturbed.path("swept")) else { return 0 };
+        runs.filter(|run| run.as_ref().unwrap().path().join("metrics.jsonl").exists()).count()
+    };
+    for (runs, pause) in [(1, 2), (2, 30), (3, 60)] {
+        let mut running = disturbed.start("sweep --config small.toml --out swept --jobs 1");
+        running.wait_until(|| begun() >= runs);
+        std::thread::sleep(std::time::Duration::from_millis(pause));
+        running.kill();
+    }
+    let ended = disturbed.run("sweep --config small.toml --out swept --jobs 2");
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(table(&disturbed) == table(&alone));
+    // a plan of other seeds leaves finished runs alone
+    let more = disturbed.done("sweep --config small.toml --out swept --set sweep.seeds=[1,2,3]");
+    assert!(more.contains("6 of 6 runs") && more.contains("3 seeds: mean ±"), "{more}");
+}
+
+#[test]
+fn a_finished_run_of_another_seed_is_not_taken_for_the_planned_one() {
+    let ws = Workspace::for_mnist();
+    let table = "table --settings 1 --quiet --threads 1 --out table --set data.dataset=sample \
+        --set model.hidden=[16,8] --set model.latent=8 --set train.epochs=1 --set train.batch_size=50";
+    ws.done(&format!("{table} --seed 5"));
+    std::fs::rename(ws.path("table/01-routing-seed5"), ws.path("table/01-routing-seed0")).unwrap();
+    let before = ws.tree("table");
+    let ended = ws.run(table);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert_eq!(
+        ended.stderr.lines().next(),
+        Some("error: table/01-routing-seed0 holds a run with other seed, 5")
+    );
+    assert_eq!(ws.tree("table"), before);
 }

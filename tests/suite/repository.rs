@@ -2,8 +2,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use experiment::sweep::SweepConfig;
 use ppo_routed::Config;
-use ppo_routed::sweep::SweepConfig;
+use ppo_routed::sweep::LabelEfficiency;
 
 use crate::workspace::Workspace;
 
@@ -44,7 +45,8 @@ fn every_config_loads_and_says_what_it_shows_and_how_long_it_takes() {
         );
         let table: toml::Table = text.parse().unwrap();
         if table.contains_key("sweep") {
-            experiment::load::<SweepConfig>(Some(&path), &[]).unwrap_or_else(|error| panic!("{error}"));
+            experiment::load::<SweepConfig<Config, LabelEfficiency>>(Some(&path), &[])
+                .unwrap_or_else(|error| panic!("{error}"));
         } else if table.contains_key("env") {
             experiment::load::<Config>(Some(&path), &[]).unwrap_or_else(|error| panic!("{error}"));
         } else if path.file_name().unwrap().to_string_lossy().starts_with("mnist") {
@@ -138,7 +140,9 @@ fn the_commands_of_the_readme_are_understood() {
         let set: Vec<String> =
             values("--set").iter().map(|text| text.trim_matches('\'').to_owned()).collect();
         let loaded = match words.first() {
-            Some(&"sweep") => experiment::load::<SweepConfig>(config.as_deref(), &set).map(drop),
+            Some(&"sweep") => {
+                experiment::load::<SweepConfig<Config, LabelEfficiency>>(config.as_deref(), &set).map(drop)
+            }
             _ => experiment::load::<Config>(config.as_deref(), &set).map(drop),
         };
         loaded.unwrap_or_else(|error| panic!("{line}: {error}"));

@@ -211,3 +211,56 @@ fn only_a_sweep_with_the_oracle_speaks_of_it() {
     );
     assert!(said.contains("\nHighest mean: "), "{said}");
 }
+
+#[test]
+fn exported_results_draw_the_same_where_no_run_is() {
+    let ws = ws();
+    ws.lay("swept", &UNDISTURBED.1);
+    assert_eq!(ws.done("sweep export swept results.jsonl"), "8 of 8 runs in results.jsonl\n");
+    let lines = ws.read("results.jsonl");
+    assert_eq!(lines.lines().count(), 8);
+    for line in lines.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!((&line["program"], &line["seed"]), (&"ppo-routed".into(), &4.into()));
+        assert!(line["config"]["train"]["updates"].is_u64() && line["summary"]["policies"].is_object());
+        assert!(line["summary"].get("seconds").is_none() && line["summary"].get("sps").is_none());
+    }
+    ws.done("sweep plan --config small.toml --out elsewhere");
+    assert_eq!(ws.done("sweep import elsewhere results.jsonl"), "results.jsonl: 8 results\n");
+    let said = ws.done("sweep collect elsewhere");
+    assert!(said.contains("8 of 8 runs, 0.0M environment steps\n"), "{said}");
+    assert_eq!(gathered(&ws.tree("elsewhere")), gathered(&UNDISTURBED.1));
+    // there is nothing left to run
+    assert_eq!(ws.done("sweep --out elsewhere"), said);
+    assert_eq!(ws.tree("elsewhere").keys().filter(|path| path.ends_with("config.toml")).count(), 0);
+    ws.write("other.jsonl", lines.replacen("\"best\":", "\"best\":1", 1));
+    let ended = ws.run("sweep import elsewhere other.jsonl");
+    assert_eq!(ended.code, Some(1));
+    let error = "error: other.jsonl line 1: routing-p0.1-seed4 has other numbers than there are already: summary.policies.";
+    assert!(ended.stderr.starts_with(error), "{}", ended.stderr);
+}
+
+#[test]
+fn a_run_that_cannot_be_read_fails_by_name_and_keeps_its_files() {
+    let ws = ws();
+    ws.lay("swept", &UNDISTURBED.1);
+    let run = "swept/no_gate-p0.1-seed4";
+    let names: Vec<String> = std::fs::read_dir(ws.path(&format!("{run}/checkpoints")))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    for name in names {
+        ws.write(&format!("{run}/checkpoints/{name}"), "cut");
+    }
+    std::fs::remove_file(ws.path(&format!("{run}/summary.json"))).unwrap();
+    let before = ws.tree(run);
+    let ended = ws.run("sweep --config small.toml --out swept --quiet");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stdout.contains("7 of 8 runs"), "{}", ended.stdout);
+    let error = format!(
+        "error: 1 of 8 runs failed: no_gate-p0.1-seed4: {run} has checkpoints, of which none can be read\n\
+         hint: restore one from a copy, or move the folder away to begin the run anew\n"
+    );
+    assert!(ended.stderr.ends_with(&error), "{}", ended.stderr);
+    assert_eq!(ws.tree(run), before);
+}

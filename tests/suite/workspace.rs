@@ -18,7 +18,7 @@ const TINY_MNIST: &str = "--set data.dataset=sample --set model.hidden=[16,8] --
     --set train.epochs=2 --set train.batch_size=50 --set checkpoint.every=1";
 
 /// As [`TINY`], for lm-routed on texts that stand in the workspace.
-const TINY_LM: &str = "--set data.train=texts.jsonl --set data.validation=\"\" --set data.validation_documents=30 \
+pub const TINY_LM: &str = "--set data.train=texts.jsonl --set data.validation=\"\" --set data.validation_documents=30 \
     --set data.cache=cache --set data.vocab_size=420 --set model.n_layer=2 --set model.n_head=2 \
     --set model.n_embd=16 --set model.d_mlp=32 --set model.block_size=24 --set train.steps=12 \
     --set train.batch_size=4 --set train.warmup_steps=2 --set routing.layers=[0] --set routing.extra_neurons=4 \

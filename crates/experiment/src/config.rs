@@ -9,8 +9,9 @@ mod given;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use toml::Table;
 
 pub use faults::{Fault, Faults};
 
@@ -61,7 +62,7 @@ pub trait Settings: Serialize + DeserializeOwned + Default {
 
     /// The defaults, where one key decides over those of others (an environment brings its size along). `given`
     /// holds the well-typed keys that the user gave, which go over whatever this returns.
-    fn base(given: &toml::Table) -> Self {
+    fn base(given: &Table) -> Self {
         let _ = given;
         Self::default()
     }
@@ -128,9 +129,34 @@ pub fn load<S: Settings>(file: Option<&Path>, overrides: &[String]) -> Result<S,
     for text in overrides {
         given.add_override(text, &defaults, &mut faults);
     }
+    settle(given, &defaults, faults)
+}
+
+/// Settings that were saved as JSON: over the defaults, so that what an earlier version did not know has a value.
+///
+/// # Errors
+/// [`ConfigError::Faults`] with everything that is wrong.
+pub fn resolve<S: Settings>(saved: &serde_json::Value) -> Result<S, ConfigError> {
+    let mut found = Faults::default();
+    if let Ok(settings) = S::deserialize(saved) {
+        settings.faults(&mut found);
+        if found.into_vec().is_empty() {
+            return Ok(settings);
+        }
+    }
+    let defaults = table_of(&S::default())?;
+    let table = Table::deserialize(saved)
+        .map_err(|error| ConfigError::Faults(vec![Fault::of("config", error.to_string())]))?;
+    let mut given = Given::default();
+    given.add_table(&[], table, &defaults, &|_| "saved settings".to_owned());
+    settle(given, &defaults, Vec::new())
+}
+
+/// What was given, over the defaults; fails where there are faults.
+fn settle<S: Settings>(given: Given, defaults: &Table, mut faults: Vec<Fault>) -> Result<S, ConfigError> {
     let given = given.effective();
 
-    let Checked { good, bad } = check::leaves::<S>(&given, &defaults, &mut faults);
+    let Checked { good, bad } = check::leaves::<S>(&given, defaults, &mut faults);
     let mut table = table_of(&S::base(&good))?;
     check::lay_over(&mut table, good);
     match S::deserialize(toml::Value::Table(table)) {
@@ -164,6 +190,6 @@ pub fn to_toml<S: Settings>(settings: &S) -> Result<String, ConfigError> {
     toml::to_string(settings).map_err(|error| ConfigError::Unwritable(error.to_string()))
 }
 
-fn table_of<S: Settings>(settings: &S) -> Result<toml::Table, ConfigError> {
-    toml::Table::try_from(settings).map_err(|error| ConfigError::Unwritable(error.to_string()))
+fn table_of<S: Settings>(settings: &S) -> Result<Table, ConfigError> {
+    Table::try_from(settings).map_err(|error| ConfigError::Unwritable(error.to_string()))
 }

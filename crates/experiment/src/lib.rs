@@ -11,6 +11,7 @@
 //! | folder | created once, locked while in use, written atomically | [`RunFolder`], [`Manifest`] |
 //! | training | one JSON line an update, event files, a bar, Ctrl-C | [`MetricsWriter`], [`EventWriter`], [`Progress`], [`Interrupt`] |
 //! | resume | the newest intact checkpoint, the metrics cut back to it | [`CheckpointStore`], [`MetricsWriter::resume`] |
+//! | sweep | many runs side by side or through Slurm, and their results | [`sweep`] |
 //! | end | data on stdout; one `error:` line, one `hint:` line, an exit code | [`print`](fn@print), [`report`] |
 //!
 //! ```
@@ -49,6 +50,7 @@ mod progress;
 mod report;
 mod run_folder;
 mod seeds;
+pub mod sweep;
 mod tensorboard;
 mod terminal;
 
@@ -57,7 +59,7 @@ pub use bounded::read_at_most;
 pub use checkpoint::Checkpoint;
 pub use checkpoint_store::CheckpointStore;
 pub use cli::{CommonArgs, GivenOptions, MOST_THREADS, OutputArgs, usage};
-pub use config::{ConfigError, Fault, Faults, Settings, load, to_toml};
+pub use config::{ConfigError, Fault, Faults, Settings, load, resolve, to_toml};
 pub use crc32c::crc32c;
 pub use device::DeviceArg;
 pub use error::RunError;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use experiment::driver::{Bar, Outputs, Program as _, Run, RunRequest};
+use experiment::sweep::{SweepArgs, SweepReport, sweep};
 use experiment::{CommonArgs, GivenOptions, OutputArgs, UserError};
 
 use crate::Error;
@@ -83,6 +84,14 @@ enum Verb {
         #[arg(long, value_name = "BLOCK:DIMENSION:STRENGTH", allow_hyphen_values = true)]
         push: Option<PushArg>,
     },
+    /// The experiment of the config with several seeds and settings: many runs, and a table of their losses.
+    Sweep {
+        /// The tokens of `virology`, one a line.
+        #[arg(long, value_name = "FILE", global = true)]
+        tokens: Option<PathBuf>,
+        #[command(flatten)]
+        args: SweepArgs,
+    },
     /// Time a training step and print one JSON line.
     Bench {
         /// What is timed.
@@ -159,6 +168,11 @@ fn dispatch(cli: Cli) -> Result<()> {
             let device = common.device.open()?;
             commands::generate(&run, &request, common.thread_count(), &device)?
         }
+        Some(Verb::Sweep { tokens, args }) => {
+            let advice = "seeds stand in sweep.seeds; each run has a folder in the sweep's";
+            given.refuse(args.name(), args.takes(), advice)?;
+            return run_sweep(tokens, args, common)?.print();
+        }
         Some(Verb::Bench { shape, repetitions }) => {
             let takes = &["--config", "--set", "--device"];
             given.refuse("bench", takes, "it writes nothing, and needs no seed")?;
@@ -168,6 +182,18 @@ fn dispatch(cli: Cli) -> Result<()> {
         }
     };
     Ok(experiment::print(&text)?)
+}
+
+/// A list of tokens makes the sweep's runs those of `virology`, as the verb does.
+fn run_sweep(list: Option<PathBuf>, args: SweepArgs, mut common: CommonArgs) -> Result<SweepReport> {
+    let Some(list) = list else { return sweep(&Language::default(), args, &common) };
+    let program = Language::with_list(list).map_err(Error::for_user)?;
+    if args.takes().contains(&"--set") {
+        let words = localise::words_of(program.tokens());
+        common.set.push("experiment.kind=virology".to_owned());
+        common.set.push(format!("data.forget_words={}", toml::Value::from(words)));
+    }
+    sweep(&program, args, &common)
 }
 
 /// Runs an experiment, whichever one the config has.

@@ -29,6 +29,7 @@ mod report;
 mod results;
 pub mod routing;
 pub mod steer;
+mod sweep;
 mod train;
 
 pub use config::{

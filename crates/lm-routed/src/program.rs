@@ -1,6 +1,7 @@
 //! The experiments as a program of the driver: what they need to begin, how they go on, and what is left at the end.
 
 use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
@@ -19,6 +20,8 @@ use crate::{localise, report, steer};
 pub struct Language {
     /// The token list of `virology`; one that goes on has it in its folder.
     tokens: Vec<String>,
+    /// The file that the list was read from, where each run of a sweep has to read it.
+    list: Option<PathBuf>,
     texts: Mutex<Option<(DataSection, Arc<Dataset>)>>,
 }
 
@@ -28,7 +31,25 @@ const TOKENS: &str = "tokens.txt";
 impl Language {
     /// With the token list of `virology`, which is empty for other experiments.
     pub fn new(tokens: Vec<String>) -> Self {
-        Self { tokens, texts: Mutex::default() }
+        Self { tokens, ..Self::default() }
+    }
+
+    /// With the token list of `virology` in a file.
+    ///
+    /// # Errors
+    /// Fails where that cannot be read or lists no token.
+    pub fn with_list(list: PathBuf) -> Result<Self, Error> {
+        Ok(Self { tokens: localise::read_tokens(&list)?, list: Some(list), ..Self::default() })
+    }
+
+    /// The file with the token list.
+    pub(crate) fn list(&self) -> Option<&Path> {
+        self.list.as_deref()
+    }
+
+    /// The tokens of the list.
+    pub(crate) fn tokens(&self) -> &[String] {
+        &self.tokens
     }
 
     /// The texts of a config. Computes on the current thread pool.

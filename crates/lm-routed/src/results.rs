@@ -27,7 +27,8 @@ pub struct PartResult {
     pub relearned: Vec<Relearned>,
     /// The most routed tokens with their weights w and their frequency ratios r.
     pub routed_tokens: Vec<RoutedToken>,
-    /// Seconds of training, and of everything after it.
+    /// Seconds of training, and of everything after it; 0 where only the results are known.
+    #[serde(default)]
     pub seconds: f64,
 }
 

@@ -7,9 +7,9 @@ use anyhow::Result;
 use candle_core::Device;
 use clap::{Args, Parser, Subcommand};
 use experiment::driver::{Bar, BuildContext, Program as _, ResumePoint, Run, RunRequest};
+use experiment::sweep::{PlanRequest, Resources, SweepArgs, run_and_collect, sweep};
 use experiment::{CommonArgs, GivenOptions, OutputArgs, UserError};
 
-use crate::table::{TableRequest, table};
 use crate::{Autoencoder, Config, DatasetName, PAPER, Setting, Split, bench, eval, plots};
 
 /// Split the latent space of an MNIST autoencoder by gradient routing: digits 0-4 may train one half of the
@@ -80,8 +80,10 @@ enum Verb {
         #[arg(required = true)]
         runs: Vec<PathBuf>,
     },
-    /// Run several settings of Table 2 with several seeds, and put them beside the paper's numbers. The same
-    /// command goes on where it was interrupted.
+    /// Compare settings of Table 2, seeds and any other keys: many runs, and a table beside the paper's numbers.
+    Sweep(SweepArgs),
+    /// The sweep over the settings of Table 2: one run after another, each with all threads. The same command goes
+    /// on where it was interrupted.
     Table {
         /// Rows of Table 2 by number or name, with commas between them; all if not given.
         #[arg(long, value_name = "LIST", value_delimiter = ',')]
@@ -89,6 +91,9 @@ enum Verb {
         /// Seeds of each, from --seed upwards.
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
         seeds: u64,
+        /// Runs side by side, each with --threads threads.
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+        jobs: u16,
     },
     /// Time the training step and print one JSON line.
     Bench {
@@ -154,7 +159,15 @@ fn dispatch(cli: Cli) -> Result<()> {
             given.refuse("plot", &["--out", "--data-dir"], advice)?;
             plot(&program, &runs, &common)?
         }
-        Verb::Table { settings, seeds } => {
+        Verb::Sweep(args) => {
+            let advice = "seeds stand in sweep.seeds, settings in sweep.settings; each run has a folder in the sweep's";
+            let takes = [args.takes(), &["--data-dir"]].concat();
+            let own_too = if takes.contains(&"--set") { &["--split", "--dataset"][..] } else { &[] };
+            given.refuse(args.name(), &[&takes, own_too].concat(), advice)?;
+            let set = [own.sets(), common.set.clone()].concat();
+            return sweep(&program, args, &CommonArgs { set, ..common })?.print();
+        }
+        Verb::Table { settings, seeds, jobs } => {
             let takes = [
                 "--config",
                 "--set",
@@ -168,31 +181,9 @@ fn dispatch(cli: Cli) -> Result<()> {
                 "--tensorboard",
             ];
             given.refuse("table", &takes, "name the rows with --settings")?;
-            let settings = if settings.is_empty() { Setting::ALL.to_vec() } else { settings };
-            let config = |setting: &Setting| {
-                let set = [own.sets(), common.set.clone(), vec![format!("train.setting={}", setting.name())]];
-                experiment::load::<Config>(common.config.as_deref(), &set.concat())
-            };
-            let configs = settings.iter().map(config).collect::<Result<Vec<_>, _>>()?;
-            let first = common.seed.unwrap_or(0);
-            let Some(end) = first.checked_add(seeds) else {
-                let message = format!("--seed {first} with {seeds} seeds: seeds must be below {}", u64::MAX);
-                return Err(UserError::usage(message).with_hint("give a smaller --seed").into());
-            };
-            // a GPU that is not there is told before anything is fetched
-            common.device.open()?;
-            let name = common.config.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy());
-            let folder = || Path::new("runs").join(name.unwrap_or("mnist_table".into()).into_owned());
-            let request = TableRequest {
-                configs,
-                seeds: (first..end).collect(),
-                folder: common.out.clone().unwrap_or_else(folder),
-                threads: common.thread_count(),
-                device: common.device,
-                outputs,
-                quiet,
-            };
-            table(&program, &request)?
+            let request = table_request(&settings, seeds, &own, &common)?;
+            let resources = Resources { threads: common.thread_count(), device: common.device, outputs };
+            return run_and_collect(&program, &request, Some(jobs.into()), resources, quiet)?.print();
         }
         Verb::Bench { repetitions, updates } => {
             let takes = ["--config", "--set", "--setting", "--split", "--device"];
@@ -206,6 +197,32 @@ fn dispatch(cli: Cli) -> Result<()> {
         }
     };
     Ok(experiment::print(&text)?)
+}
+
+/// The sweep over rows of Table 2.
+fn table_request(
+    settings: &[Setting],
+    seeds: u64,
+    own: &OwnArgs,
+    common: &CommonArgs,
+) -> Result<PlanRequest> {
+    let first = common.seed.unwrap_or(0);
+    // TOML has no larger numbers
+    let most = i64::MAX as u64;
+    let Some(end) = first.checked_add(seeds).filter(|end| *end <= most) else {
+        let message = format!("--seed {first} with {seeds} seeds: seeds must be below {most}");
+        return Err(UserError::usage(message).with_hint("give a smaller --seed").into());
+    };
+    let settings = if settings.is_empty() { &Setting::ALL[..] } else { settings };
+    let names: Vec<&str> = settings.iter().map(|setting| setting.name()).collect();
+    let seeds: Vec<u64> = (first..end).collect();
+    let varied = [format!("sweep.settings={names:?}"), format!("sweep.seeds={seeds:?}")];
+    let set = [&own.sets(), common.set.as_slice(), &varied].concat();
+    let stem =
+        common.config.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
+    let folder = || Path::new("runs").join(stem.unwrap_or_else(|| "mnist_table".to_owned()));
+    let folder = common.out.clone().unwrap_or_else(folder);
+    Ok(PlanRequest { file: common.config.clone(), set, axes: Vec::new(), folder })
 }
 
 /// Draws runs, the reconstructions with the networks of the first, if it has an intact checkpoint.

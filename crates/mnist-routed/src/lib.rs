@@ -51,7 +51,8 @@ pub mod reference;
 mod setting;
 mod split;
 mod summary;
-pub mod table;
+mod sweep;
+mod table;
 mod trainer;
 
 pub use config::{
@@ -64,7 +65,8 @@ pub use evaluate::{Errors, Evaluation};
 pub use model::{Architecture, Shape, State};
 pub use objective::{Losses, Objective, StepReport};
 pub use program::Autoencoder;
-pub use setting::{Recipe, Setting};
+pub use setting::Setting;
 pub use split::{CLASSES, Split};
 pub use summary::{NetworkSummary, Summary};
+pub use sweep::TableKeys;
 pub use trainer::{Trainer, UpdateReport};

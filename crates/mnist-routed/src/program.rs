@@ -1,7 +1,7 @@
 //! The experiment as a program of the driver: what it trains, what a checkpoint holds, and what is left at the end.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
@@ -29,6 +29,11 @@ impl Autoencoder {
     /// `quiet`.
     pub fn new(data_dir: Option<PathBuf>, quiet: bool) -> Self {
         Self { data_dir, quiet, images: Mutex::default() }
+    }
+
+    /// The folder that the images come from, if one was given.
+    pub(crate) fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
     }
 
     /// The images of a config.

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use anyhow::Result;
 use candle_core::Device;
-use envs::{NUM_ACTIONS, StepBuffers};
+use envs::StepBuffers;
+use experiment::driver::{BenchFields, BenchPlan, median, peak_gflops};
 use experiment::{DeviceArg, SeedStreams};
 use learning::kernels::{Matrix, Write, matmul};
 use rand::RngExt;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{Config, Trainer};
 
@@ -36,44 +37,26 @@ pub fn bench(
     // long enough that the learning rate is never annealed to nothing while timing
     config.train.updates = u64::from(u32::MAX);
     let mut trainer = Trainer::new(&config, 0, threads, device)?;
-    let warm_up = Instant::now();
-    for _ in 0..WARM_UP {
-        trainer.update()?;
-    }
-    let once = warm_up.elapsed().as_secs_f64() / WARM_UP as f64;
-    let updates = updates.unwrap_or_else(|| ((REPETITION_SECONDS / once).ceil() as u64).max(1));
-    let (mut sps, mut rollout, mut learn) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..repetitions {
-        let began = Instant::now();
-        for _ in 0..updates {
-            let report = trainer.update()?;
-            rollout.push(report.rollout_seconds);
-            learn.push(report.learn_seconds);
-        }
-        let steps = (updates * config.steps_per_update()) as f64;
-        sps.push(steps / began.elapsed().as_secs_f64());
-    }
-    let line = json!({
-        "work": "ppo-routed training step",
-        "algo": config.train.algo.name(),
-        "device": device_name.to_string(),
-        "threads": threads,
-        "sps_median": median(&mut sps).round(),
-        "sps_min": sps.first().copied().unwrap_or(0.0).round(),
-        "sps_max": sps.last().copied().unwrap_or(0.0).round(),
-        "rollout_s": median(&mut rollout),
-        "learn_s": median(&mut learn),
-        "env_only_sps": env_only(&config, threads)?.round(),
-        "gemm_gflops": gemm_gflops(threads).round(),
-    });
-    Ok(line.to_string())
-}
-
-/// Sorts and takes the middle.
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
-    f64::midpoint(low, high)
+    let plan = BenchPlan { warm_up: WARM_UP, repetitions, updates, seconds: REPETITION_SECONDS };
+    let (mut rollout, mut learn) = (Vec::new(), Vec::new());
+    let rates = plan.time(|| {
+        let report = trainer.update()?;
+        rollout.push(report.rollout_seconds);
+        learn.push(report.learn_seconds);
+        Ok(config.steps_per_update())
+    })?;
+    let timed = WARM_UP as usize;
+    let others = [
+        ("algo", json!(config.train.algo.name())),
+        ("rollout_s", json!(median(&mut rollout[timed..]))),
+        ("learn_s", json!(median(&mut learn[timed..]))),
+        ("env_only_sps", json!(env_only(&config, threads)?.round())),
+        ("gemm_gflops", json!(gemm_gflops(threads).round())),
+    ];
+    let others = others.into_iter().map(|(name, value): (&str, Value)| (name.to_owned(), value)).collect();
+    let work = "ppo-routed training step";
+    let fields = BenchFields { work, device: *device_name, threads, others };
+    Ok(rates.line(["sps_median", "sps_min", "sps_max"], fields))
 }
 
 /// Steps a second of the run's environments alone, with random actions, on `threads` threads.
@@ -85,17 +68,18 @@ fn env_only(config: &Config, threads: usize) -> Result<f64> {
         let bound = |part: usize| part * config.env.num_envs / threads;
         let env = envs::make_slice(&config.env.config(), bound(part), bound(part + 1) - bound(part))?;
         let rng = SeedStreams::new(0).stream(&format!("bench.{part}"));
-        parts.push((StepBuffers::for_env(env.as_ref()), vec![0u8; env.num_envs()], env, rng));
+        let num_actions = env.single_action_space().num_actions().unwrap_or(1) as u8;
+        parts.push((StepBuffers::for_env(env.as_ref()), vec![0u8; env.num_envs()], env, rng, num_actions));
     }
     let began = Instant::now();
     std::thread::scope(|scope| -> Result<()> {
         let workers: Vec<_> = parts
             .iter_mut()
-            .map(|(buffers, actions, env, rng)| {
+            .map(|(buffers, actions, env, rng, num_actions)| {
                 scope.spawn(move || -> Result<(), envs::EnvError> {
                     for _ in 0..STEPS {
                         for action in actions.iter_mut() {
-                            *action = rng.random_range(0..NUM_ACTIONS as u8);
+                            *action = rng.random_range(0..*num_actions);
                         }
                         env.step(actions, buffers.slices())?;
                     }
@@ -111,31 +95,19 @@ fn env_only(config: &Config, threads: usize) -> Result<f64> {
     Ok((STEPS * config.env.num_envs) as f64 / began.elapsed().as_secs_f64())
 }
 
-/// GFLOP/s of the hidden layer's product, 512×256 by 256×256, on each of `threads` threads at once: the best of
-/// five tries.
+/// GFLOP/s of the hidden layer's product, 512×256 by 256×256, on each of `threads` threads at once.
 fn gemm_gflops(threads: usize) -> f64 {
     const ROWS: usize = 512;
     const WIDTH: usize = 256;
     const TIMES: usize = 100;
-    let flop = (threads * TIMES * 2 * ROWS * WIDTH * WIDTH) as f64;
     let values = |len: usize| -> Vec<f32> { (0..len).map(|i| (i % 17) as f32 * 0.1 - 0.8).collect() };
     let (input, weight) = (values(ROWS * WIDTH), values(WIDTH * WIDTH));
-    let mut best: f64 = 0.0;
-    for _ in 0..5 {
-        let began = Instant::now();
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    let mut output = vec![0.0; ROWS * WIDTH];
-                    for _ in 0..TIMES {
-                        let (a, b) = (Matrix::new(&input, ROWS, WIDTH), Matrix::new(&weight, WIDTH, WIDTH));
-                        matmul(&mut output, a, b.t(), Write::Set);
-                    }
-                    std::hint::black_box(&output);
-                });
-            }
-        });
-        best = best.max(flop / began.elapsed().as_secs_f64() / 1e9);
-    }
-    best
+    peak_gflops(threads, TIMES * 2 * ROWS * WIDTH * WIDTH, || {
+        let mut output = vec![0.0; ROWS * WIDTH];
+        for _ in 0..TIMES {
+            let (a, b) = (Matrix::new(&input, ROWS, WIDTH), Matrix::new(&weight, WIDTH, WIDTH));
+            matmul(&mut output, a, b.t(), Write::Set);
+        }
+        std::hint::black_box(&output);
+    })
 }

@@ -1,17 +1,17 @@
 //! The command line: verbs, options, and what each verb prints.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
-use experiment::{CommonArgs, ConfigError, DeviceArg, UserError};
+use clap::{Parser, Subcommand};
+use experiment::driver::{Bar, Program as _, Run, RunRequest};
+use experiment::sweep::{SweepArgs, sweep};
+use experiment::{CommonArgs, ConfigError, GivenOptions, OutputArgs, UserError};
 
 use crate::config::{Algo, Config};
-use crate::progress::Bar;
-use crate::run::{Outputs, RunRequest};
-use crate::sweep::{SweepArgs, sweep};
-use crate::{bench, eval, plots, run};
+use crate::run::Ppo;
+use crate::{bench, eval, plots};
 
 /// Oversight experiments with gradient routing: train a policy of which only a share of episodes is overseen,
 /// and see whether the module you keep does what was meant.
@@ -24,17 +24,6 @@ struct Cli {
     outputs: OutputArgs,
     #[command(subcommand)]
     verb: Option<Verb>,
-}
-
-/// What a training run writes beside the run folder's own files.
-#[derive(Args, Clone, Copy, Debug)]
-struct OutputArgs {
-    /// Also write metrics.csv when the run is done.
-    #[arg(long, global = true)]
-    csv: bool,
-    /// Also write event files for `TensorBoard` while training.
-    #[arg(long, global = true)]
-    tensorboard: bool,
 }
 
 #[derive(Subcommand, Debug)]
@@ -107,68 +96,52 @@ pub fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<()> {
     let Cli { common, outputs, verb } = cli;
     let common = common.with_every_set(std::env::args_os());
-    let outputs = Outputs { csv: outputs.csv, tensorboard: outputs.tensorboard, pictures: true };
-    let mut bar = Bar::new(common.quiet);
+    let given = GivenOptions::new(&common, outputs);
+    let mut bar = Bar::new(Ppo::UNIT, common.quiet);
     let text = match verb.unwrap_or(Verb::Train) {
         Verb::Train => {
             let config = run_config(&common)?;
-            let seed = common.seed.unwrap_or(0);
-            let folder = common.out.clone().unwrap_or_else(|| run_name(&common, &config, seed));
-            let request = RunRequest {
-                config,
-                seed,
-                folder,
-                threads: threads(&common),
-                device: common.device,
-                outputs,
-            };
-            run::train(&request, &mut bar)?
+            let request = RunRequest::new(&Ppo, config, &common, outputs.with_pictures());
+            Run::create(&Ppo, &request)?.drive(&mut bar)?
         }
         Verb::Resume { run } => {
             let advice =
                 "it goes on with the settings of the run; to change them, start a new run with `train`";
-            refuse("resume", &common, outputs, &["--csv", "--tensorboard"], advice)?;
-            run::resume(&run, common.threads, outputs, &mut bar)?
+            given.refuse("resume", &["--csv", "--tensorboard"], advice)?;
+            Run::resume(&Ppo, &run, common.threads, outputs.with_pictures())?.drive(&mut bar)?
         }
         Verb::Eval { run, checkpoint, repeats } => {
             let advice = "it prints on stdout and has the config of the run, to be changed with --set";
-            refuse("eval", &common, outputs, &["--set", "--seed", "--device"], advice)?;
-            eval::eval(&run, checkpoint.as_deref(), &common, threads(&common), repeats)?
+            given.refuse("eval", &["--set", "--seed", "--device"], advice)?;
+            eval::eval(&run, checkpoint.as_deref(), &common, common.thread_count(), repeats)?
         }
         Verb::Plot { runs } => {
-            refuse("plot", &common, outputs, &["--out"], DRAWN)?;
+            given.refuse("plot", &["--out"], DRAWN)?;
             let folder = common.out.clone();
             let paths = plots::plot(&runs, folder.as_deref())?;
-            lines(&paths)
+            experiment::lines(&paths)
         }
         Verb::Render { run, text } => {
             if text {
-                refuse(
+                given.refuse(
                     "render --text",
-                    &common,
-                    outputs,
                     &["--seed"],
                     "it prints on stdout what the run's policies do",
                 )?;
                 return Ok(experiment::print(&eval::play(&run, common.seed.unwrap_or(0))?)?);
             }
-            refuse("render", &common, outputs, &["--out"], DRAWN)?;
+            given.refuse("render", &["--out"], DRAWN)?;
             let paths = plots::render(&run, common.out.as_deref())?;
-            lines(&paths)
+            experiment::lines(&paths)
         }
         Verb::Sweep(args) => {
             let advice = "seeds stand in sweep.seeds; each run has a folder in the sweep's";
-            let takes = args.takes();
-            refuse(args.name(), &common, outputs, takes, advice)?;
-            let report = sweep(args, &common)?;
-            experiment::print(&report.text)?;
-            return report.fault.map_or(Ok(()), |fault| Err(fault.into()));
+            given.refuse(args.name(), args.takes(), advice)?;
+            return sweep(&Ppo, args, &common)?.print();
         }
         Verb::Bench { algo, repetitions, updates } => {
-            refuse(
+            given.refuse(
                 "bench",
-                &common,
-                outputs,
                 &["--config", "--set", "--device"],
                 "it writes nothing, and needs no seed",
             )?;
@@ -181,7 +154,7 @@ fn dispatch(cli: Cli) -> Result<()> {
             let config: Config = experiment::load(common.config.as_deref(), &set)?;
             let device = common.device.open()?;
             let report =
-                bench::bench(&config, threads(&common), &common.device, &device, repetitions, updates)?;
+                bench::bench(&config, common.thread_count(), &common.device, &device, repetitions, updates)?;
             format!("{report}\n")
         }
     };
@@ -200,45 +173,5 @@ fn run_config(common: &CommonArgs) -> Result<Config> {
     })
 }
 
-/// `runs/NAME-seedN`, with the config file's name or else the method, algorithm and oversight.
-fn run_name(common: &CommonArgs, config: &Config, seed: u64) -> PathBuf {
-    let stem =
-        common.config.as_deref().and_then(Path::file_stem).map(|stem| stem.to_string_lossy().into_owned());
-    let name = stem.unwrap_or_else(|| {
-        let (method, algo) = (config.train.method.name(), config.train.algo.name());
-        format!("{method}-{algo}-p{}", config.env.oversight_prob)
-    });
-    Path::new("runs").join(format!("{name}-seed{seed}"))
-}
-
-fn threads(common: &CommonArgs) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    common.threads.unwrap_or_else(cores)
-}
-
 /// What `plot` and `render` answer to settings.
 const DRAWN: &str = "it draws what the run has written, into the run's folder or into --out";
-
-/// Refuses an option that every verb parses and `verb` would pass over in silence.
-fn refuse(verb: &str, common: &CommonArgs, outputs: Outputs, takes: &[&str], advice: &str) -> Result<()> {
-    let given = [
-        ("--config", common.config.is_some()),
-        ("--set", !common.set.is_empty()),
-        ("--seed", common.seed.is_some()),
-        ("--out", common.out.is_some()),
-        ("--device", common.device != DeviceArg::default()),
-        ("--csv", outputs.csv),
-        ("--tensorboard", outputs.tensorboard),
-    ];
-    match given.iter().find(|(option, given)| *given && !takes.contains(option)) {
-        Some((option, _)) => {
-            Err(UserError::usage(format!("`{verb}` does not take {option}")).with_hint(advice).into())
-        }
-        None => Ok(()),
-    }
-}
-
-fn lines(paths: &[PathBuf]) -> String {
-    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-    paths.join("\n") + "\n"
-}

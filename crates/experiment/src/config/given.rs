@@ -101,7 +101,7 @@ impl Given {
     }
 
     /// Adds the keys of a section, given by its path. It goes down only as far as the known sections go.
-    fn add_table(
+    pub(super) fn add_table(
         &mut self,
         section: &[String],
         table: Table,

@@ -15,7 +15,7 @@ use crate::localise::LocaliseResult;
 use crate::methods::Part;
 use crate::results::{PartResult, read_json};
 use crate::steer::SteerResult;
-use table::Table;
+pub(crate) use table::Table;
 
 /// What was written.
 pub(crate) struct Report {

@@ -1,7 +1,7 @@
 //! A table as text, CSV and Markdown.
 
 /// Rows of cells under headings; the first column holds names.
-pub(super) struct Table {
+pub(crate) struct Table {
     pub head: Vec<String>,
     pub rows: Vec<Vec<String>>,
 }

@@ -22,6 +22,14 @@ pub enum DatasetName {
 }
 
 impl DatasetName {
+    /// Images to train on.
+    pub fn training_images(self) -> u64 {
+        match self {
+            Self::Mnist | Self::Fashion => 60_000,
+            Self::Sample => 200,
+        }
+    }
+
     /// What it is called on screen.
     pub fn title(self) -> &'static str {
         match self {

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use ::plots::{Band, BarChart, BarPanel, BarSeries, Colour, Figure, Panel, ReferenceLine, Scale, Series};
 use anyhow::Result;
+use experiment::sweep::Spread;
 
 use super::results::{Arm, Cell, Results};
-use super::statistics::Spread;
 use super::tables::{leaders, percent, steps};
 use crate::{Method, plots};
 
@@ -167,7 +167,7 @@ fn steps_to_threshold(results: &Results, threshold: f64) -> Option<Figure> {
 
 /// Nothing where fewer than two of the ablation's methods have finished runs.
 fn ablation(results: &Results) -> Option<BarChart> {
-    const METHODS: [Method; 3] = [Method::Routing, Method::NoRouting, Method::NoGate];
+    const METHODS: [Method; 3] = [Method::ROUTING, Method::NO_ROUTING, Method::NO_GATE];
     let arms: Vec<&Arm> = results.arms.iter().filter(|arm| METHODS.contains(&arm.method)).collect();
     let levels = results.shared_levels(&arms);
     if arms.len() < 2 || levels.is_empty() {
@@ -180,7 +180,7 @@ fn ablation(results: &Results) -> Option<BarChart> {
         let spreads: Vec<Option<Spread>> =
             each.chain([results.mean_over(arm, &levels)]).map(|values| Spread::of(&values)).collect();
         let edge = |side: fn((f64, f64)) -> f64| -> Vec<f64> {
-            spreads.iter().map(|s| s.and_then(|s| s.interval).map_or(f64::NAN, side)).collect()
+            spreads.iter().map(|s| s.and_then(|s| s.interval()).map_or(f64::NAN, side)).collect()
         };
         BarSeries {
             label: arm.label(),
@@ -230,7 +230,7 @@ fn by_level(results: &Results, measure: Measure, shown: Shown) -> Vec<Series> {
 fn line(index: usize, arm: &Arm, x: Vec<f64>, spreads: &[Spread], shown: Shown) -> Series {
     let edge = |side: fn((f64, f64)) -> f64| -> Vec<f64> {
         let of = |spread: &Spread| match shown {
-            Shown::Interval => spread.interval.map_or(spread.mean, side),
+            Shown::Interval => spread.interval().map_or(spread.mean, side),
             Shown::Quantiles => side(spread.quantiles),
         };
         spreads.iter().map(of).collect()
@@ -260,14 +260,7 @@ fn look(index: usize, arm: &Arm) -> (Colour, bool) {
     if !arm.variant.is_empty() {
         return (COLOURS[index % COLOURS.len()], (index / COLOURS.len()) % 2 == 1);
     }
-    match arm.method {
-        Method::Routing => (Colour::Blue, false),
-        Method::NoRouting => (Colour::Sky, false),
-        Method::NoGate => (Colour::Purple, false),
-        Method::Naive => (Colour::Vermillion, false),
-        Method::Filtering => (Colour::Green, false),
-        Method::Oracle => (Colour::Grey, true),
-    }
+    (arm.method.colour, arm.method.dash)
 }
 
 fn reference_lines(results: &Results) -> Vec<ReferenceLine> {

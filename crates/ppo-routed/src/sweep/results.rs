@@ -1,18 +1,14 @@
-//! What the runs of a sweep came to, gathered from their folders.
+//! The results of a sweep, method by method and level by level of oversight.
 
-use anyhow::Result;
-use experiment::read_metrics;
+use experiment::sweep::{self, Planned, Spread};
 
-use super::execute::{State, state};
-use super::plan::{Planned, Sweep};
-use super::statistics::Spread;
-use crate::{Method, PolicyName, PolicySummary, Summary};
+use crate::{Config, Method, PolicySummary, Ppo, Summary};
 
 /// A finished run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
-    /// Its place in the plan, its settings and seed.
-    pub planned: Planned,
+    /// Its index in the plan, its settings and seed.
+    pub planned: Planned<Config>,
     /// Its summary.
     pub summary: Summary,
     /// The return of the kept policy after so many environment steps.
@@ -26,8 +22,11 @@ impl Row {
     }
 
     /// How the policy did that the method is judged by.
-    pub fn kept(&self) -> PolicySummary {
-        self.summary.policies[&PolicyName::kept(self.method())]
+    ///
+    /// # Panics
+    /// Panics where the summary has no policy.
+    pub fn kept(&self) -> &PolicySummary {
+        &self.summary.policies[0].1
     }
 
     /// Environment steps, on the method's own axis, until an evaluation first reached `threshold`.
@@ -40,7 +39,7 @@ impl Row {
 /// By how much the axis of environment steps is stretched: the oracle looks at every label, so its steps count
 /// 1/p-fold against methods that look at the share p.
 pub fn stretch(method: Method, oversight_prob: f64) -> f64 {
-    if method == Method::Oracle && oversight_prob > 0.0 { 1.0 / oversight_prob } else { 1.0 }
+    if method.sees_everything() && oversight_prob > 0.0 { 1.0 / oversight_prob } else { 1.0 }
 }
 
 /// What is compared: a method, with values of the further axes.
@@ -53,12 +52,8 @@ pub struct Arm {
 }
 
 impl Arm {
-    fn of(planned: &Planned) -> Self {
-        let values = planned.axes.iter().map(|(key, value)| {
-            let key = key.rsplit('.').next().unwrap_or(key);
-            format!("{key} {value}")
-        });
-        Self { method: planned.config.train.method, variant: values.collect::<Vec<_>>().join(", ") }
+    fn of(planned: &Planned<Config>) -> Self {
+        Self { method: planned.config.train.method, variant: planned.variant() }
     }
 
     /// Its name in figures and tables.
@@ -115,8 +110,6 @@ impl Cell<'_> {
 pub struct Results {
     /// The finished runs, in the order of the plan.
     pub rows: Vec<Row>,
-    /// Indices of those that are not.
-    pub unfinished: Vec<usize>,
     /// What is compared, in the order of the plan.
     pub arms: Vec<Arm>,
     /// The levels of oversight, ascending.
@@ -124,23 +117,14 @@ pub struct Results {
 }
 
 impl Results {
-    /// Gathers the runs of a sweep.
-    ///
-    /// # Errors
-    /// Fails where a run folder holds another run or a damaged file.
-    pub fn gather(sweep: &Sweep) -> Result<Self> {
-        let (mut rows, mut unfinished) = (Vec::new(), Vec::new());
-        for planned in &sweep.runs {
-            let State::Finished(summary) = state(sweep, planned)? else {
-                unfinished.push(planned.index);
-                continue;
-            };
-            let key = format!("eval/{}/return", PolicyName::kept(planned.config.train.method).as_str());
-            let records = read_metrics(&sweep.run_folder(planned).join("metrics.jsonl"))?;
-            let curve =
-                records.iter().filter_map(|r| r.values.get(&key).map(|value| (r.step, *value))).collect();
-            rows.push(Row { planned: planned.clone(), summary: *summary, curve });
-        }
+    /// Sorts what was gathered; every summary has a policy, which was checked when it was gathered.
+    pub fn new(gathered: &sweep::Results<Ppo>) -> Self {
+        let row = |row: &sweep::Row<Ppo>| {
+            let kept = row.summary.policies.first().map_or("", |(name, _)| name.as_str());
+            let curve = row.curves.get(&format!("eval/{kept}/return")).cloned().unwrap_or_default();
+            Row { planned: row.planned.clone(), summary: row.summary.clone(), curve }
+        };
+        let rows: Vec<Row> = gathered.rows.iter().map(row).collect();
         let mut arms: Vec<Arm> = Vec::new();
         for arm in rows.iter().map(|row| Arm::of(&row.planned)) {
             if !arms.contains(&arm) {
@@ -150,7 +134,7 @@ impl Results {
         let mut levels: Vec<f64> = rows.iter().map(|row| row.planned.config.env.oversight_prob).collect();
         levels.sort_by(f64::total_cmp);
         levels.dedup();
-        Ok(Self { rows, unfinished, arms, levels })
+        Self { rows, arms, levels }
     }
 
     /// The runs of an arm at a level; nothing where none is finished.
@@ -199,7 +183,7 @@ impl Results {
     /// the labels.
     pub fn leaders(&self) -> Vec<(f64, &Arm)> {
         let leader = |level: &f64| {
-            let partial = self.arms.iter().filter(|arm| arm.method != Method::Oracle);
+            let partial = self.arms.iter().filter(|arm| !arm.method.sees_everything());
             let means = partial.filter_map(|arm| {
                 let spread = Spread::of(&self.cell(arm, *level)?.last())?;
                 Some((spread.mean, arm))
@@ -212,6 +196,6 @@ impl Results {
 
     /// `words` where the oracle is among the methods, else nothing.
     pub fn about_oracle<'a>(&self, words: &'a str) -> &'a str {
-        if self.arms.iter().any(|arm| arm.method == Method::Oracle) { words } else { "" }
+        if self.arms.iter().any(|arm| arm.method.sees_everything()) { words } else { "" }
     }
 }

@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use experiment::sweep::{Spread, difference};
 
 use super::results::{Cell, Results};
-use super::statistics::{Spread, difference};
-use crate::{Method, PolicyName};
+use crate::Method;
 
 /// Writes `results.csv` (a line a run), `table.csv` (a line a method and level), `differences.csv`, `curves.csv`
 /// and `table.md` into `folder`; returns their paths and the Markdown.
@@ -72,7 +72,7 @@ fn runs(results: &Results, threshold: f64) -> Vec<Vec<String>> {
     for row in &results.rows {
         let (summary, kept) = (&row.summary, row.kept());
         let other = |name| {
-            let policy = summary.policies.get(&name).filter(|_| row.method().is_mixture());
+            let policy = summary.policy(name).filter(|_| row.method().is_mixture());
             optional(policy.map(|policy| policy.last))
         };
         let axes: Vec<String> =
@@ -88,10 +88,10 @@ fn runs(results: &Results, threshold: f64) -> Vec<Vec<String>> {
             summary.env_steps.to_string(),
             kept.last.to_string(),
             kept.best.to_string(),
-            kept.share_diamond.to_string(),
-            kept.share_ghost.to_string(),
-            other(PolicyName::Ghost),
-            other(PolicyName::Full),
+            kept.share("diamond").to_string(),
+            kept.share("ghost").to_string(),
+            other("ghost"),
+            other("full"),
             optional(row.steps_to(threshold)),
         ]);
     }
@@ -116,7 +116,7 @@ fn cells(results: &Results, threshold: f64) -> Vec<Vec<String>> {
         ];
         for values in [cell.last(), cell.best()] {
             let spread = Spread::of(&values);
-            let interval = spread.and_then(|spread| spread.interval);
+            let interval = spread.and_then(|spread| spread.interval());
             line.extend([
                 optional(spread.map(|spread| spread.mean)),
                 optional(interval.map(|(low, _)| low)),
@@ -134,9 +134,9 @@ fn cells(results: &Results, threshold: f64) -> Vec<Vec<String>> {
 /// Routing against every other arm of the same variant at every level.
 fn routing_minus(results: &Results) -> Vec<(f64, String, Versus)> {
     let mut found = Vec::new();
-    for routing in results.arms.iter().filter(|arm| arm.method == Method::Routing) {
+    for routing in results.arms.iter().filter(|arm| arm.method == Method::ROUTING) {
         for other in &results.arms {
-            if other.method == Method::Routing || other.variant != routing.variant {
+            if other.method == Method::ROUTING || other.variant != routing.variant {
                 continue;
             }
             for level in results.shared_levels(&[routing, other]) {
@@ -187,8 +187,8 @@ fn curves(results: &Results) -> Vec<Vec<String>> {
                 cell.oversight_prob.to_string(),
                 step.to_string(),
                 spread.mean.to_string(),
-                optional(spread.interval.map(|(low, _)| low)),
-                optional(spread.interval.map(|(_, high)| high)),
+                optional(spread.interval().map(|(low, _)| low)),
+                optional(spread.interval().map(|(_, high)| high)),
                 spread.quantiles.0.to_string(),
                 spread.quantiles.1.to_string(),
             ]);
@@ -233,7 +233,7 @@ fn markdown(results: &Results, threshold: f64) -> Result<String> {
     writeln!(out, "|---|---|---|---|---|---|---|")?;
     for cell in results.cells() {
         let spread = |values: Vec<f64>| {
-            Spread::of(&values).map_or_else(String::new, |s| with_interval(s.mean, s.interval))
+            Spread::of(&values).map_or_else(String::new, |s| with_interval(s.mean, s.interval()))
         };
         let (reached, median) = steps(&cell, threshold);
         let median = median.map_or_else(|| "–".to_owned(), |median| format!("{:.2}M", median / 1e6));

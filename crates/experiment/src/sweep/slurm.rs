@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use experiment::UserError;
 
 use super::plan::Sweep;
+use super::program::SweepProgram;
+use crate::UserError;
 
 /// What the user says about the jobs.
 #[derive(Clone, Debug, Default)]
@@ -35,12 +36,18 @@ pub struct Jobs {
     pub collect: PathBuf,
 }
 
-/// Writes the job scripts for the runs with the given indices into the sweep's folder `slurm/`. `program` is
-/// this binary, at a path that all nodes see.
+/// Writes the job scripts for the runs with the given indices into the sweep's folder `slurm/`. `binary` is
+/// that of the program, at a path that all nodes see.
 ///
 /// # Errors
 /// Fails where they cannot be written, or an option of the user does not fit into a line.
-pub fn write(sweep: &Sweep, indices: &[usize], program: &Path, request: &SlurmRequest) -> Result<Jobs> {
+pub fn write<P: SweepProgram>(
+    program: &P,
+    sweep: &Sweep<P>,
+    indices: &[usize],
+    binary: &Path,
+    request: &SlurmRequest,
+) -> Result<Jobs> {
     let folder = std::path::absolute(&sweep.folder)?;
     let slurm = folder.join("slurm");
     std::fs::create_dir_all(&slurm).with_context(|| format!("cannot make {}", slurm.display()))?;
@@ -51,10 +58,11 @@ pub fn write(sweep: &Sweep, indices: &[usize], program: &Path, request: &SlurmRe
         return Err(UserError::usage(message).with_hint("write it as --sbatch=--partition=cpu").into());
     }
     let further = lines(request.options.iter().map(|option| format!("#SBATCH {option}")));
-    let (folder, program) = (quoted(&folder.to_string_lossy()), quoted(&program.to_string_lossy()));
+    let (folder, binary) = (quoted(&folder.to_string_lossy()), quoted(&binary.to_string_lossy()));
+    let own: String = program.options().iter().flat_map(|option| [" ".to_owned(), quoted(option)]).collect();
     let list = lines(indices.iter().map(ToString::to_string));
     let list_path = slurm.join("indices.txt");
-    experiment::write_atomic(&list_path, list.as_bytes())?;
+    crate::write_atomic(&list_path, list.as_bytes())?;
     let tasks = indices.len().min(MOST_TASKS);
     let limit = request.concurrent.map_or_else(String::new, |most| format!("%{most}"));
     let threads = request.threads;
@@ -71,7 +79,7 @@ pub fn write(sweep: &Sweep, indices: &[usize], program: &Path, request: &SlurmRe
          # Slurm sends SIGTERM before a time limit: the run writes a checkpoint and ends. The shell waits for it.\n\
          trap 'stopped=1' TERM\n\
          for index in $(sed -n \"$((SLURM_ARRAY_TASK_ID + 1))~{tasks}p\" {list}); do\n  \
-           {program} sweep run {folder} --index \"$index\" --threads {threads} --quiet && continue\n  \
+           {binary} sweep run {folder} --index \"$index\" --threads {threads} --quiet{own} && continue\n  \
            code=$?\n  \
            # stopped or killed: in the queue again, to go on from the last checkpoint\n  \
            if {{ [ -n \"$stopped\" ] || [ \"$code\" -gt 128 ]; }} && [ \"${{SLURM_RESTART_COUNT:-0}}\" -lt {RESTARTS} ]; then\n    \
@@ -90,12 +98,12 @@ pub fn write(sweep: &Sweep, indices: &[usize], program: &Path, request: &SlurmRe
          #SBATCH --job-name={name}-collect\n\
          #SBATCH --output={log}\n\
          {further}\
-         exec {program} sweep collect {folder}\n",
+         exec {binary} sweep collect {folder}{own}\n",
         log = log("collect.log"),
     );
     let jobs = Jobs { runs: slurm.join("runs.sh"), collect: slurm.join("collect.sh") };
-    experiment::write_atomic(&jobs.runs, runs.as_bytes())?;
-    experiment::write_atomic(&jobs.collect, collect.as_bytes())?;
+    crate::write_atomic(&jobs.runs, runs.as_bytes())?;
+    crate::write_atomic(&jobs.collect, collect.as_bytes())?;
     Ok(jobs)
 }
 
@@ -134,55 +142,4 @@ fn lines(lines: impl Iterator<Item = String>) -> String {
 /// A word for the shell.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_scripts_name_each_unfinished_run_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let sweep = Sweep::plan(&folder.path().join("it's"), None, &[]).unwrap();
-        let request =
-            SlurmRequest { threads: 2, concurrent: Some(4), options: vec!["--partition=cpu".to_owned()] };
-        let jobs = write(&sweep, &[1, 3, 4], Path::new("/opt/ppo-routed"), &request).unwrap();
-        let script = std::fs::read_to_string(&jobs.runs).unwrap();
-        for line in ["#SBATCH --array=0-2%4", "#SBATCH --cpus-per-task=2", "#SBATCH --partition=cpu"] {
-            assert!(script.lines().any(|found| found == line), "{script}");
-        }
-        // run for each task with the program replaced by echo
-        let script = script.replace("'/opt/ppo-routed'", "echo");
-        let index_of = |task: usize| {
-            let output = Command::new("sh")
-                .args(["-c", &script])
-                .env("SLURM_ARRAY_TASK_ID", task.to_string())
-                .output()
-                .unwrap();
-            assert!(output.status.success(), "{output:?}");
-            String::from_utf8(output.stdout).unwrap()
-        };
-        let said: Vec<String> = (0..3).map(index_of).collect();
-        for (said, index) in said.iter().zip([1, 3, 4]) {
-            assert!(said.ends_with(&format!("it's --index {index} --threads 2 --quiet\n")), "{said}");
-        }
-    }
-
-    #[test]
-    fn a_task_of_a_long_plan_does_several_runs() {
-        let folder = tempfile::tempdir().unwrap();
-        let seeds: Vec<String> = (0..400).map(|seed: u32| seed.to_string()).collect();
-        let sweep =
-            Sweep::plan(folder.path(), None, &[format!("sweep.seeds=[{}]", seeds.join(","))]).unwrap();
-        let all: Vec<usize> = (0..sweep.runs.len()).collect();
-        let jobs = write(&sweep, &all, Path::new("echo"), &SlurmRequest::default()).unwrap();
-        let script = std::fs::read_to_string(&jobs.runs).unwrap();
-        assert!(script.contains("#SBATCH --array=0-999\n"), "{script}");
-        let output =
-            Command::new("sh").args(["-c", &script]).env("SLURM_ARRAY_TASK_ID", "7").output().unwrap();
-        let said = String::from_utf8(output.stdout).unwrap();
-        let indices: Vec<&str> =
-            said.lines().filter_map(|line| line.split("--index ").nth(1)?.split(' ').next()).collect();
-        assert_eq!(indices, ["7", "1007", "2007"]);
-    }
 }

@@ -3,12 +3,10 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use experiment::Progress;
+use crate::Progress;
+use crate::driver::Watch;
 
-use super::plan::Planned;
-use crate::progress::Watch;
-
-/// The bar of a sweep: environment steps of all runs together.
+/// The bar of a sweep: the steps of all runs together.
 #[derive(Debug)]
 pub struct Board {
     progress: Progress,
@@ -23,11 +21,11 @@ pub struct Board {
 }
 
 impl Board {
-    /// The bar for `runs`; none where `quiet`.
-    pub fn new(runs: &[Planned], quiet: bool) -> Self {
+    /// The bar for `runs` runs of `steps` steps together, which are called `unit`; none where `quiet`.
+    pub fn new(unit: &'static str, runs: usize, steps: u64, quiet: bool) -> Self {
         Self {
-            progress: Progress::new(runs.iter().map(Planned::steps).sum(), quiet),
-            runs: runs.len(),
+            progress: Progress::new(steps, quiet).counting(unit),
+            runs,
             done: AtomicUsize::new(0),
             failed: AtomicUsize::new(0),
             steps: AtomicU64::new(0),

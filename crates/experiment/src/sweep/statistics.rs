@@ -9,8 +9,8 @@ pub struct Spread {
     pub n: usize,
     /// Their mean.
     pub mean: f64,
-    /// The 95% interval of the mean by Student's t; nothing for a single seed.
-    pub interval: Option<(f64, f64)>,
+    /// Half the 95% interval of the mean by Student's t; nothing for a single seed.
+    pub half: Option<f64>,
     /// The 5% and 95% quantiles, linear between the seeds.
     pub quantiles: (f64, f64),
 }
@@ -21,11 +21,21 @@ impl Spread {
         let mut sorted: Vec<f64> = values.iter().copied().filter(|value| value.is_finite()).collect();
         sorted.sort_by(f64::total_cmp);
         let (n, mean, squared_error) = moments(&sorted)?;
-        let interval = squared_error.map(|squared_error| {
-            let half = t_quantile((n - 1) as f64) * squared_error.sqrt();
-            (mean - half, mean + half)
-        });
-        Some(Self { n, mean, interval, quantiles: (quantile(&sorted, 0.05), quantile(&sorted, 0.95)) })
+        let half = squared_error.map(|squared_error| t_quantile((n - 1) as f64) * squared_error.sqrt());
+        Some(Self { n, mean, half, quantiles: (quantile(&sorted, 0.05), quantile(&sorted, 0.95)) })
+    }
+
+    /// The 95% interval of the mean; nothing for a single seed.
+    pub fn interval(&self) -> Option<(f64, f64)> {
+        self.half.map(|half| (self.mean - half, self.mean + half))
+    }
+
+    /// `mean ± half` with so many decimals; the mean alone for a single seed.
+    pub fn plus_minus(&self, decimals: usize) -> String {
+        match self.half {
+            Some(half) => format!("{:.decimals$} ± {half:.decimals$}", self.mean),
+            None => format!("{:.decimals$}", self.mean),
+        }
     }
 }
 
@@ -87,7 +97,7 @@ mod tests {
         let b = [0.12, 0.54, 0.33];
         let spread = Spread::of(&a).unwrap();
         assert_abs_diff_eq!(spread.mean, 0.63375, epsilon = 1e-12);
-        let (low, high) = spread.interval.unwrap();
+        let (low, high) = spread.interval().unwrap();
         assert_abs_diff_eq!(low, 0.500_457_949_6, epsilon = 1e-6);
         assert_abs_diff_eq!(high, 0.767_042_050_4, epsilon = 1e-6);
         assert_abs_diff_eq!(spread.quantiles.0, 0.53615, epsilon = 1e-12);
@@ -103,7 +113,10 @@ mod tests {
     fn one_seed_has_no_interval_and_none_has_nothing() {
         assert_eq!(Spread::of(&[]), None);
         let one = Spread::of(&[0.5]).unwrap();
-        assert_eq!((one.n, one.interval, one.quantiles), (1, None, (0.5, 0.5)));
+        assert_eq!((one.n, one.interval(), one.quantiles), (1, None, (0.5, 0.5)));
+        assert_eq!(one.plus_minus(2), "0.50");
+        // scipy.stats.t.interval(0.95, 2, loc=2, scale=1/sqrt(3)): 2 ± 2.4841
+        assert_eq!(Spread::of(&[3.0, 1.0, 2.0]).unwrap().plus_minus(4), "2.0000 ± 2.4841");
         assert_eq!(difference(&[1.0], &[0.0, 0.5]).unwrap().1, None);
         assert_eq!(difference(&[1.0, 1.0], &[0.5, 0.5]).unwrap().1, Some((0.5, 0.5)));
     }
@@ -112,7 +125,7 @@ mod tests {
         #[test]
         fn relations(values in prop::collection::vec(-1.0..1.0f64, 5..20), shift in -1.0..1.0f64) {
             let spread = Spread::of(&values).unwrap();
-            let (low, high) = spread.interval.unwrap();
+            let (low, high) = spread.interval().unwrap();
             prop_assert!(low <= spread.mean && spread.mean <= high);
             prop_assert!(spread.quantiles.0 <= spread.quantiles.1);
             let shifted: Vec<f64> = values.iter().map(|value| value + shift).collect();
@@ -121,7 +134,7 @@ mod tests {
             prop_assert!((distance - shift).abs() < 1e-9);
             prop_assert!((f64::midpoint(low, high) - shift).abs() < 1e-6);
             // the interval of a difference is wider than that of either mean (from four seeds on)
-            let own = spread.interval.unwrap();
+            let own = spread.interval().unwrap();
             prop_assert!(high - low >= own.1 - own.0);
         }
     }
