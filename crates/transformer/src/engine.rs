@@ -16,6 +16,15 @@ use crate::model::{Activation, Architecture, Hooks, reference};
 /// Weights on the gradient of one class of tokens, by the name of the parameter: one for each of its elements.
 pub type ParameterWeights = BTreeMap<String, Vec<f32>>;
 
+/// What one class of tokens has in a batch, and which parameters it trains.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClassGradient {
+    /// The class's share of each target: (sequences · tokens).
+    pub shares: Vec<f32>,
+    /// The weights of its gradient. A parameter without any gets its gradient as it is.
+    pub weights: ParameterWeights,
+}
+
 enum Passes {
     Fused(Box<FusedModel>),
     Candle(GradStore),
@@ -102,20 +111,15 @@ impl Model {
     }
 
     /// Σ over the classes of `weights ⊙ ∂(mean loss of the batch, with the class's share of each target)`, kept
-    /// for [`Model::step`]. The shares of a target over the classes add up to 1. A parameter without weights gets
-    /// its gradient as it is.
+    /// for [`Model::step`]. The shares of a target over the classes add up to 1.
     ///
     /// # Errors
     /// As [`Model::gradient`], and where weights do not fit their parameter.
-    pub fn gradient_by_class(
-        &mut self,
-        batch: &Batch,
-        classes: &[(Vec<f32>, &ParameterWeights)],
-    ) -> Result<StepLoss, Error> {
+    pub fn gradient_by_class(&mut self, batch: &Batch, classes: &[ClassGradient]) -> Result<StepLoss, Error> {
         let whole = batch.total_weight();
         let mut sums: Vec<Vec<f32>> = Vec::new();
         let mut loss = 0.0;
-        for (shares, weights) in classes {
+        for ClassGradient { shares, weights } in classes {
             let mut part = batch.clone();
             part.weights.iter_mut().zip(shares).for_each(|(weight, share)| *weight *= share);
             let share = (part.total_weight() / whole.max(1e-9)) as f32;

@@ -47,7 +47,7 @@ mod model;
 mod network;
 
 pub use batch::{Batch, StepLoss};
-pub use engine::{Model, ParameterWeights};
+pub use engine::{ClassGradient, Model, ParameterWeights};
 pub use error::Error;
 pub use fused::ResidualLoss;
 pub use learning::Backend;
