@@ -192,6 +192,8 @@ fn config(place: Place) -> Config {
     (config.model.d_mlp, config.model.block_size) = (NEURONS, TOKENS);
     (config.routing.layers, config.routing.extra_neurons) = (vec![0, 1], EXTRA);
     (config.routing.forget_original, config.routing.place) = (0.0, place);
+    // the gradient of the L1 penalty is not routed
+    config.routing.l1 = 0.0;
     (config.steer.layers, config.steer.dimension, config.localise.neurons) = (vec![0, 1], 3, 5);
     config
 }
