@@ -1,11 +1,12 @@
 //! A batch of environments: the clockwork that every environment shares.
 
-use crate::grid::{Grid, bit};
+use crate::config::{DIAMOND, GHOST};
+use crate::grid::{Grid, NUM_ACTIONS, bit};
 use crate::rules::Rules;
-use crate::state::{EnvState, Lanes};
-use crate::vector_env::check_len;
+use crate::state::{GridState, Lanes};
+use crate::vector_env::{check_actions, check_len};
 use crate::{
-    AutoresetMode, EnvConfig, EnvError, EnvId, Layout, NUM_ACTIONS, Outcome, Reached, Space, StepSlices,
+    AutoresetMode, EnvConfig, EnvError, EnvId, EnvState, GridWorld, Kind, Layout, Outcome, Space, StepSlices,
     VectorEnv,
 };
 
@@ -20,7 +21,7 @@ pub(crate) struct Batch<R> {
     config: EnvConfig,
     first_env: usize,
     clockwork: Clockwork<R>,
-    state: EnvState,
+    state: GridState,
     observation_space: Space,
     action_space: Space,
 }
@@ -29,6 +30,8 @@ pub(crate) struct Batch<R> {
 struct Clockwork<R> {
     grid: Grid,
     rules: R,
+    /// What reaching the Diamond and the Ghost is worth.
+    values: [f32; 2],
     max_steps: u32,
     /// Scalars in an observation.
     obs_len: usize,
@@ -46,11 +49,12 @@ impl<R: Rules> Batch<R> {
         let clockwork = Clockwork {
             grid,
             rules: R::new(config),
+            values: [DIAMOND, GHOST].map(|kind| config.id.kinds()[usize::from(kind)].value),
             max_steps: config.max_steps,
             obs_len: observation_space.flat_len(),
             words,
         };
-        let mut state = EnvState::new(config, words, first_env, num_envs, 0);
+        let mut state = GridState::new(config, words, first_env, num_envs, 0);
         let mut lanes = state.lanes();
         for i in 0..num_envs {
             clockwork.begin(&mut lanes, i);
@@ -114,16 +118,16 @@ impl<R: Rules> Clockwork<R> {
             (lanes.agent[i], lanes.step[i]) = (cell, step);
 
             let reached = if cell == lanes.diamond[i] {
-                Reached::Diamond
+                Some(DIAMOND)
             } else if cell == lanes.ghost[i] {
-                Reached::Ghost
+                Some(GHOST)
             } else {
-                Reached::Nothing
+                None
             };
-            let terminated = reached != Reached::Nothing;
+            let terminated = reached.is_some();
             let truncated = !terminated && step >= self.max_steps;
             let overseen = terminated && bit(&lanes.bits[self.bits(i)], cell);
-            out.rewards[i] = reached.reward();
+            out.rewards[i] = reached.map_or(0.0, |kind| self.values[usize::from(kind)]);
             out.terminations[i] = terminated;
             out.truncations[i] = truncated;
             out.outcomes[i] = Outcome { reached, overseen };
@@ -138,12 +142,8 @@ impl<R: Rules> Clockwork<R> {
 }
 
 impl<R: Rules> VectorEnv for Batch<R> {
-    fn id(&self) -> EnvId {
-        self.config.id
-    }
-
-    fn config(&self) -> &EnvConfig {
-        &self.config
+    fn name(&self) -> &str {
+        self.config.id.as_str()
     }
 
     fn num_envs(&self) -> usize {
@@ -162,6 +162,10 @@ impl<R: Rules> VectorEnv for Batch<R> {
         AutoresetMode::SameStep
     }
 
+    fn kinds(&self) -> &[Kind] {
+        self.config.id.kinds()
+    }
+
     fn reset(&mut self, seed: Option<u64>, observations: &mut [f32]) -> Result<(), EnvError> {
         let n = self.num_envs();
         check_len("observations", n * self.clockwork.obs_len, observations.len())?;
@@ -178,16 +182,47 @@ impl<R: Rules> VectorEnv for Batch<R> {
 
     fn step(&mut self, actions: &[u8], out: StepSlices<'_>) -> Result<(), EnvError> {
         let n = self.num_envs();
-        check_len("actions", n, actions.len())?;
         out.check(n, self.clockwork.obs_len)?;
-        if let Some(index) = actions.iter().position(|&action| usize::from(action) >= NUM_ACTIONS) {
-            return Err(EnvError::Action { index, got: actions[index] });
-        }
+        check_actions(actions, n, NUM_ACTIONS)?;
         let floats = n * self.clockwork.obs_len;
         let threads = if floats < PARALLEL_FLOATS { 1 } else { rayon::current_num_threads() };
         let grain = if threads == 1 { n } else { n.div_ceil(4 * threads) };
         self.clockwork.step(self.state.lanes(), actions, out, grain);
         Ok(())
+    }
+
+    fn observe(&self, observations: &mut [f32]) -> Result<(), EnvError> {
+        let len = self.clockwork.obs_len;
+        check_len("observations", self.num_envs() * len, observations.len())?;
+        for (i, row) in observations.chunks_exact_mut(len).enumerate() {
+            self.clockwork.rules.observe(self.state.placement(i), self.state.bits(i), row);
+        }
+        Ok(())
+    }
+
+    fn save_state(&self) -> Result<EnvState, EnvError> {
+        EnvState::of(&self.state)
+    }
+
+    fn load_state(&mut self, state: &EnvState) -> Result<(), EnvError> {
+        let state: GridState = state.read()?;
+        state.check(&self.config, &self.clockwork.grid, self.num_envs())?;
+        self.state = state;
+        Ok(())
+    }
+
+    fn render_text(&self, index: usize) -> String {
+        self.layout(index).render_text(self.config.id)
+    }
+}
+
+impl<R: Rules> GridWorld for Batch<R> {
+    fn id(&self) -> EnvId {
+        self.config.id
+    }
+
+    fn config(&self) -> &EnvConfig {
+        &self.config
     }
 
     fn layout(&self, index: usize) -> Layout {
@@ -204,21 +239,7 @@ impl<R: Rules> VectorEnv for Batch<R> {
         Ok(())
     }
 
-    fn save_state(&self) -> EnvState {
-        self.state.clone()
-    }
-
-    fn load_state(&mut self, state: &EnvState) -> Result<(), EnvError> {
-        state.check(&self.config, &self.clockwork.grid, self.num_envs())?;
-        self.state = state.clone();
-        Ok(())
-    }
-
-    fn render_text(&self, index: usize) -> String {
-        self.layout(index).render_text(self.id())
-    }
-
     fn render_rgb(&self, index: usize) -> ndarray::Array3<u8> {
-        self.layout(index).render_rgb(self.id())
+        self.layout(index).render_rgb(self.config.id)
     }
 }

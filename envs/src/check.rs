@@ -1,28 +1,52 @@
 //! The one checker of the contract, over every environment.
 
+mod grid;
 mod model;
 #[cfg(test)]
 mod sabotage;
+
+use std::collections::BTreeSet;
 
 use rand::{RngExt, SeedableRng};
 
 use crate::stream::Stream;
 use crate::{
-    AutoresetMode, EnvConfig, EnvError, NUM_ACTIONS, Space, StepBuffers, VectorEnv, make, make_slice,
+    AutoresetMode, EnvConfig, EnvError, EnvState, Outcome, StepBuffers, VectorEnv, make, make_slice, maker,
 };
 
-/// Checks that the environment of `config` keeps to the contract of [`VectorEnv`].
+/// Checks that an environment keeps to the contract of [`VectorEnv`]: any environment, by what the contract alone
+/// promises.
 ///
-/// Random rollouts are compared, step by step, with what the documentation promises: spaces, the dynamics of
-/// the grid, rewards, the ends of episodes, autoreset, outcomes, how episodes begin, refused input, seeding,
-/// saved states, and slices of a batch. It takes well under a second for grids of the usual size.
+/// `make_env(first_env, num_envs)` makes the environments `first_env..first_env + num_envs` of a larger batch. Random
+/// rollouts are compared, step by step, with what the documentation promises: spaces, kinds, the ends of episodes,
+/// outcomes and rewards, autoreset, refused input, seeding, saved states, and slices of a batch.
+///
+/// # Errors
+/// [`EnvError::Contract`] with the first promise it breaks, or what `make_env` fails with.
+pub fn check_env(
+    make_env: impl Fn(usize, usize) -> Result<Box<dyn VectorEnv>, EnvError>,
+) -> Result<(), EnvError> {
+    let env = make_env(0, 1)?;
+    let checker = Checker {
+        make_env: &make_env,
+        obs_len: env.single_observation_space().flat_len(),
+        num_actions: env.single_action_space().num_actions().unwrap_or(0),
+    };
+    checker.check().map_err(|reason| EnvError::Contract { name: env.name().to_owned(), reason })
+}
+
+/// Checks a gridworld of this crate: [`check_env`], and beyond it what [`GridWorld`] promises and what the
+/// documentation says of the dynamics of the grid and of how episodes begin.
+///
+/// It takes well under a second for grids of the usual size.
 ///
 /// # Errors
 /// [`EnvError::Config`] if it cannot be made, [`EnvError::Contract`] with the first promise it breaks.
-pub fn check_env(config: &EnvConfig) -> Result<(), EnvError> {
+pub fn check_grid_world(config: &EnvConfig) -> Result<(), EnvError> {
     make(config, 1)?;
-    let checker = Checker { config, make_slice: &|first, n| make_slice(config, first, n) };
-    checker.check().map_err(|reason| EnvError::Contract { id: config.id, reason })
+    check_env(maker(config))?;
+    let checker = grid::Checker { config, make_grid: &|first, n| make_slice(config, first, n) };
+    checker.check().map_err(|reason| EnvError::Contract { name: config.id.as_str().to_owned(), reason })
 }
 
 /// `Err` with the promise that was broken.
@@ -36,10 +60,21 @@ fn ensure(kept: bool, reason: impl FnOnce() -> String) -> Verdict {
 /// The seed that everything here is drawn from.
 const SEED: u64 = 7;
 
-/// The checks of one config, on environments made by `make_slice(first, n)`.
+/// A batch to check: large enough to see ends of episodes, small where observations are large.
+fn batch_size(obs_len: usize) -> usize {
+    (1_000_000 / obs_len.max(1)).clamp(2, 32)
+}
+
+/// Steps of a rollout, fewer where observations are large.
+fn rollout_steps(obs_len: usize) -> usize {
+    if obs_len < 10_000 { 150 } else { 10 }
+}
+
+/// The checks of what every environment promises, on environments made by `make_env(first, n)`.
 struct Checker<'a> {
-    config: &'a EnvConfig,
-    make_slice: &'a dyn Fn(usize, usize) -> Result<Box<dyn VectorEnv>, EnvError>,
+    make_env: &'a dyn Fn(usize, usize) -> Result<Box<dyn VectorEnv>, EnvError>,
+    obs_len: usize,
+    num_actions: usize,
 }
 
 impl Checker<'_> {
@@ -48,81 +83,76 @@ impl Checker<'_> {
         self.seeding()?;
         self.refusals()?;
         self.rollout()?;
-        self.last_step()?;
         self.saved_state()?;
         self.slices()
     }
 
-    /// A batch to check: large enough to see ends of episodes, small where observations are large.
     fn num_envs(&self) -> usize {
-        (1_000_000 / self.obs_len()).clamp(2, 32)
+        batch_size(self.obs_len)
     }
 
-    /// Steps of a rollout, fewer where observations are large.
     fn steps(&self) -> usize {
-        if self.obs_len() < 10_000 { 150 } else { 10 }
-    }
-
-    fn obs_len(&self) -> usize {
-        self.config.id.planes() * self.config.rows * self.config.cols
+        rollout_steps(self.obs_len)
     }
 
     fn make(&self, first: usize, n: usize) -> Result<(Box<dyn VectorEnv>, StepBuffers), String> {
-        let env = (self.make_slice)(first, n).map_err(|error| format!("it cannot be made: {error}"))?;
+        let env = (self.make_env)(first, n).map_err(|error| format!("it cannot be made: {error}"))?;
         let buffers = StepBuffers::for_env(env.as_ref());
         Ok((env, buffers))
     }
 
-    /// Names, sizes and spaces.
+    fn actions(&self, random: &mut Stream, n: usize) -> Vec<u8> {
+        (0..n).map(|_| random.random_range(0..self.num_actions as u32) as u8).collect()
+    }
+
+    /// Sizes, spaces and kinds.
     fn description(&self) -> Verdict {
         let n = self.num_envs();
         let (env, _) = self.make(0, n)?;
-        let &EnvConfig { id, rows, cols, .. } = self.config;
-        let observation = Space::MultiBinary { shape: vec![id.planes(), rows, cols] };
-        let action = Space::Discrete { n: NUM_ACTIONS };
-        ensure(env.id() == id, || format!("it calls itself {}", env.id()))?;
-        ensure(env.config() == self.config, || "its settings are not those it was made with".to_owned())?;
         ensure(env.num_envs() == n, || format!("it has {} environments, not {n}", env.num_envs()))?;
-        ensure(*env.single_observation_space() == observation, || {
-            format!("observations are of {:?}, not {observation:?}", env.single_observation_space())
+        ensure(self.obs_len > 0, || "an observation has no entry".to_owned())?;
+        ensure((1..=256).contains(&self.num_actions), || {
+            format!("actions are of {:?}, not `Discrete` of 1 to 256", env.single_action_space())
         })?;
-        ensure(*env.single_action_space() == action, || {
-            format!("actions are of {:?}, not {action:?}", env.single_action_space())
-        })?;
-        ensure(env.autoreset_mode() == AutoresetMode::SameStep, || "autoreset is not same-step".to_owned())
+        ensure(env.autoreset_mode() == AutoresetMode::SameStep, || "autoreset is not same-step".to_owned())?;
+        let kinds = env.kinds();
+        ensure((1..=254).contains(&kinds.len()), || format!("it has {} kinds, not 1 to 254", kinds.len()))?;
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        for kind in kinds {
+            ensure(!kind.name.is_empty() && kind.name.chars().all(plain), || {
+                format!("the kind {:?} is not named in lower-case letters, digits and `_`", kind.name)
+            })?;
+            ensure(kind.value.is_finite(), || format!("the kind {} is worth {}", kind.name, kind.value))?;
+        }
+        let names: BTreeSet<&str> = kinds.iter().map(|kind| kind.name.as_ref()).collect();
+        ensure(names.len() == kinds.len(), || "two kinds have the same name".to_owned())
     }
 
-    /// The same seed begins the same episodes, another seed others; without a seed the streams go on.
+    /// The same seed begins the same episodes; without a seed the streams go on, alike in both.
     fn seeding(&self) -> Verdict {
-        // enough that equal episodes everywhere are no accident even where there are six layouts
         let n = self.num_envs();
         let (mut a, mut at) = self.make(0, n)?;
         let (mut b, mut bt) = self.make(0, n)?;
-        let layouts = |env: &dyn VectorEnv| (0..n).map(|i| env.layout(i)).collect::<Vec<_>>();
-        reset(a.as_mut(), Some(SEED), &mut at.observations)?;
-        let first = layouts(a.as_ref());
-        model::check_beginnings(self.config, &first)?;
-        model::check_observations(self.config, &first, &at.observations)?;
-        reset(a.as_mut(), None, &mut at.observations)?;
-        let second = layouts(a.as_ref());
-        model::check_observations(self.config, &second, &at.observations)?;
-        // where observations are large, batches are small, but layouts are many
-        ensure(first != second, || "a reset without a seed begins the same episodes again".to_owned())?;
-        for expected in [&first, &second] {
-            let seed = (expected == &first).then_some(SEED);
+        let mut random = Stream::seed_from_u64(SEED);
+        for seed in [Some(SEED), None, Some(SEED + 1), Some(SEED)] {
+            reset(a.as_mut(), seed, &mut at.observations)?;
             reset(b.as_mut(), seed, &mut bt.observations)?;
-            ensure(layouts(b.as_ref()) == *expected, || "the same seed begins other episodes".to_owned())?;
+            for _ in 0..self.steps() / 8 {
+                ensure(at == bt, || "the same seed begins other episodes".to_owned())?;
+                let actions = self.actions(&mut random, n);
+                step(a.as_mut(), &actions, &mut at)?;
+                step(b.as_mut(), &actions, &mut bt)?;
+            }
         }
-        reset(b.as_mut(), Some(SEED + 1), &mut bt.observations)?;
-        ensure(layouts(b.as_ref()) != first, || "another seed begins the same episodes".to_owned())
+        Ok(())
     }
 
     /// Wrong lengths and wrong actions are refused, with the right numbers, and change nothing.
     fn refusals(&self) -> Verdict {
         let n = self.num_envs();
         let (mut env, mut buffers) = self.make(0, n)?;
-        let (state, untouched) = (env.save_state(), buffers.clone());
-        let long = n * self.obs_len();
+        let (state, untouched) = (saved(env.as_ref())?, buffers.clone());
+        let long = n * self.obs_len;
         for what in
             ["actions", "observations", "rewards", "terminations", "truncations", "final_obs", "outcomes"]
         {
@@ -141,62 +171,84 @@ impl Checker<'_> {
             let got = env.step(&actions, short.slices()).err();
             ensure(got == expected, || format!("`{what}` too short gives {got:?}, not {expected:?}"))?;
         }
-        let got = env.reset(Some(0), &mut buffers.observations[1..]).err();
         let expected = Some(EnvError::Length { what: "observations", expected: long, got: long - 1 });
+        let got = env.reset(Some(0), &mut buffers.observations[1..]).err();
         ensure(got == expected, || {
             format!("a reset into too short a slice gives {got:?}, not {expected:?}")
         })?;
-        for wrong in [4, u8::MAX] {
-            let mut actions = vec![1; n];
+        let got = env.observe(&mut buffers.observations[1..]).err();
+        ensure(got == expected, || {
+            format!("observing into too short a slice gives {got:?}, not {expected:?}")
+        })?;
+        // where every byte is an action there is none to refuse
+        let wrong = [u8::try_from(self.num_actions).ok(), (self.num_actions < 256).then_some(u8::MAX)];
+        for wrong in wrong.into_iter().flatten() {
+            let mut actions = vec![0; n];
             actions[n - 1] = wrong;
             let got = env.step(&actions, buffers.slices()).err();
-            let expected = Some(EnvError::Action { index: n - 1, got: wrong });
+            let expected = Some(EnvError::Action { index: n - 1, got: wrong, actions: self.num_actions });
             ensure(got == expected, || format!("action {wrong} gives {got:?}, not {expected:?}"))?;
         }
-        let layout = env.layout(0);
-        let got = env.set_layout(n, &layout).err();
-        ensure(got == Some(EnvError::Index { index: n, num_envs: n }), || {
-            format!("a layout for environment {n} of {n} gives {got:?}")
-        })?;
-        ensure(env.save_state() == state, || "refused input changes the state".to_owned())?;
+        ensure(saved(env.as_ref())? == state, || "refused input changes the state".to_owned())?;
         ensure(buffers == untouched, || "refused input is answered by writing".to_owned())
     }
 
-    /// Every step of a random rollout is what the model says.
+    /// Every step of a random rollout writes what it should and nothing else.
     fn rollout(&self) -> Verdict {
-        let (mut env, mut buffers) = self.make(0, self.num_envs())?;
-        reset(env.as_mut(), Some(SEED), &mut buffers.observations)?;
-        let mut random = Stream::seed_from_u64(SEED);
-        for _ in 0..self.steps() {
-            model::check_step(env.as_mut(), &mut buffers, &random_actions(&mut random, self.num_envs()))?;
-        }
-        Ok(())
-    }
-
-    /// The last action allowed truncates, unless it arrives at a terminal.
-    fn last_step(&self) -> Verdict {
         let n = self.num_envs();
         let (mut env, mut buffers) = self.make(0, n)?;
         reset(env.as_mut(), Some(SEED), &mut buffers.observations)?;
-        let mut random = Stream::seed_from_u64(SEED + 1);
-        for _ in 0..self.steps().div_ceil(4) {
-            for i in 0..n {
-                let mut layout = env.layout(i);
-                layout.step = self.config.max_steps - 1;
-                // beside a terminal, so that some of the last actions arrive
-                layout.agent = model::beside(self.config, &layout).unwrap_or(layout.agent);
-                env.set_layout(i, &layout)
-                    .map_err(|error| format!("a possible layout is refused: {error}"))?;
-                ensure(env.layout(i) == layout, || "`layout` is not what `set_layout` set".to_owned())?;
-            }
-            model::check_step(env.as_mut(), &mut buffers, &random_actions(&mut random, n))?;
-            let ended = (0..n).all(|i| buffers.terminations[i] || buffers.truncations[i]);
-            ensure(ended, || "an episode outlasts the last step".to_owned())?;
+        let mut random = Stream::seed_from_u64(SEED);
+        for _ in 0..self.steps() {
+            self.check_observations(env.as_ref(), &buffers.observations)?;
+            buffers.final_obs.fill(f32::NAN);
+            step(env.as_mut(), &self.actions(&mut random, n), &mut buffers)?;
+            (0..n).try_for_each(|i| self.check_written(env.as_ref(), &buffers, i))?;
         }
         Ok(())
     }
 
-    /// A saved state, loaded elsewhere, goes on exactly.
+    /// The observations lie in their space and can be had again.
+    fn check_observations(&self, env: &dyn VectorEnv, observations: &[f32]) -> Verdict {
+        let space = env.single_observation_space();
+        for row in observations.chunks_exact(self.obs_len) {
+            ensure(space.contains(row), || format!("an observation lies outside {space:?}"))?;
+        }
+        let mut again = vec![f32::NAN; observations.len()];
+        env.observe(&mut again).map_err(|error| format!("observing is refused: {error}"))?;
+        ensure(again == observations, || "`observe` writes other observations than the last step".to_owned())
+    }
+
+    /// What a step wrote for environment `i` agrees with itself.
+    fn check_written(&self, env: &dyn VectorEnv, written: &StepBuffers, i: usize) -> Verdict {
+        let (terminated, truncated) = (written.terminations[i], written.truncations[i]);
+        let Outcome { reached, overseen } = written.outcomes[i];
+        ensure(!(terminated && truncated), || "an episode is terminated and truncated at once".to_owned())?;
+        ensure(reached.is_some() == terminated, || {
+            format!("it reached {reached:?}, and terminated is {terminated}")
+        })?;
+        ensure(!overseen || terminated, || "a step is overseen that reached nothing".to_owned())?;
+        let kinds = env.kinds();
+        ensure(reached.is_none_or(|kind| usize::from(kind) < kinds.len()), || {
+            format!("it reached {reached:?} of {} kinds", kinds.len())
+        })?;
+        let value = reached.map_or(0.0, |kind| kinds[usize::from(kind)].value);
+        ensure(written.rewards[i].to_bits() == value.to_bits(), || {
+            format!("the reward is {}, not {value}, on reaching {reached:?}", written.rewards[i])
+        })?;
+        let final_obs = &written.final_obs[i * self.obs_len..][..self.obs_len];
+        if terminated || truncated {
+            ensure(env.single_observation_space().contains(final_obs), || {
+                "an episode ends and final_obs holds no observation".to_owned()
+            })
+        } else {
+            ensure(final_obs.iter().all(|v| v.is_nan()), || {
+                "final_obs is written though the episode goes on".to_owned()
+            })
+        }
+    }
+
+    /// A saved state, written, read and loaded elsewhere, goes on exactly.
     fn saved_state(&self) -> Verdict {
         let n = self.num_envs();
         let (mut env, mut buffers) = self.make(0, n)?;
@@ -205,14 +257,17 @@ impl Checker<'_> {
         reset(other.as_mut(), Some(SEED + 1), &mut others.observations)?;
         let mut random = Stream::seed_from_u64(SEED);
         for _ in 0..self.steps() / 2 {
-            step(env.as_mut(), &random_actions(&mut random, n), &mut buffers)?;
+            step(env.as_mut(), &self.actions(&mut random, n), &mut buffers)?;
         }
-        let state = env.save_state();
-        other.load_state(&state).map_err(|error| format!("its own state is refused: {error}"))?;
-        ensure(other.save_state() == state, || "a state changes by being loaded".to_owned())?;
+        let state = saved(env.as_ref())?;
+        let read = serde_json::to_string(&state).and_then(|text| serde_json::from_str::<EnvState>(&text));
+        let read = read.map_err(|error| format!("its state cannot be written and read: {error}"))?;
+        other.load_state(&read).map_err(|error| format!("its own state is refused: {error}"))?;
+        ensure(saved(other.as_ref())? == state, || "a state changes by being loaded".to_owned())?;
         others.clone_from(&buffers);
+        self.check_observations(other.as_ref(), &others.observations)?;
         for _ in 0..self.steps() / 2 {
-            let actions = random_actions(&mut random, n);
+            let actions = self.actions(&mut random, n);
             step(env.as_mut(), &actions, &mut buffers)?;
             step(other.as_mut(), &actions, &mut others)?;
             ensure(buffers == others, || "a loaded state goes on differently".to_owned())?;
@@ -222,7 +277,7 @@ impl Checker<'_> {
 
     /// The slices of a batch behave as the whole.
     fn slices(&self) -> Verdict {
-        let (n, len) = (self.num_envs(), self.obs_len());
+        let (n, len) = (self.num_envs(), self.obs_len);
         let mid = n / 3 + 1;
         let (mut whole, mut buffers) = self.make(0, n)?;
         let (mut head, _) = self.make(0, mid)?;
@@ -235,7 +290,7 @@ impl Checker<'_> {
         let mut random = Stream::seed_from_u64(SEED);
         for _ in 0..self.steps() {
             ensure(buffers == parts, || "slices behave differently from the whole batch".to_owned())?;
-            let actions = random_actions(&mut random, n);
+            let actions = self.actions(&mut random, n);
             step(whole.as_mut(), &actions, &mut buffers)?;
             let (begin, end) = parts.slices().split_at(mid, len);
             head.step(&actions[..mid], begin).map_err(|error| error.to_string())?;
@@ -245,14 +300,14 @@ impl Checker<'_> {
     }
 }
 
-fn random_actions(random: &mut Stream, n: usize) -> Vec<u8> {
-    (0..n).map(|_| random.random_range(0..NUM_ACTIONS as u8)).collect()
-}
-
 fn reset(env: &mut dyn VectorEnv, seed: Option<u64>, observations: &mut [f32]) -> Verdict {
     env.reset(seed, observations).map_err(|error| format!("a reset is refused: {error}"))
 }
 
 fn step(env: &mut dyn VectorEnv, actions: &[u8], buffers: &mut StepBuffers) -> Verdict {
     env.step(actions, buffers.slices()).map_err(|error| format!("a step is refused: {error}"))
+}
+
+fn saved(env: &dyn VectorEnv) -> Result<EnvState, String> {
+    env.save_state().map_err(|error| format!("its state cannot be saved: {error}"))
 }

@@ -5,12 +5,21 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::EnvError;
+use crate::{EnvError, Kind};
 
 /// The most cells (`rows * cols`, walls included) a grid may have; a cell number then fits sixteen bits.
 pub const MAX_CELLS: usize = 65_536;
 
-/// The environments there are.
+/// The kinds of both gridworlds, in the order of their indices.
+static KINDS: [Kind; 2] = [Kind::new("diamond", 1.0), Kind::new("ghost", -1.0)];
+
+/// The place of the Diamond among the kinds.
+pub(crate) const DIAMOND: u8 = 0;
+
+/// The place of the Ghost.
+pub(crate) const GHOST: u8 = 1;
+
+/// The environments that [`make`](crate::make) knows by name.
 ///
 /// Written, in a config or by `Display`, as Gymnasium writes an id: `OversightGrid-v0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,6 +49,13 @@ impl EnvId {
         match self {
             Self::OversightGridV0 => crate::oversight_grid::PLANES,
             Self::WalledOversightGridV0 => crate::walled::PLANES,
+        }
+    }
+
+    /// The kinds of ends: the Diamond, worth +1, and the Ghost, worth −1.
+    pub fn kinds(self) -> &'static [Kind] {
+        match self {
+            Self::OversightGridV0 | Self::WalledOversightGridV0 => &KINDS,
         }
     }
 

@@ -28,12 +28,14 @@ pub enum EnvError {
         got: usize,
     },
     /// An action that does not exist. Nothing was stepped.
-    #[error("action {got} of environment {index} does not exist; actions are 0 to {}", crate::NUM_ACTIONS - 1)]
+    #[error("action {got} of environment {index} does not exist; actions are 0 to {}", .actions - 1)]
     Action {
         /// The environment within the batch.
         index: usize,
         /// The action it was given.
         got: u8,
+        /// How many actions there are.
+        actions: usize,
     },
     /// No such environment in the batch.
     #[error("there is no environment {index} in a batch of {num_envs}")]
@@ -58,10 +60,10 @@ pub enum EnvError {
         reason: String,
     },
     /// An environment does not keep to the contract of [`VectorEnv`](crate::VectorEnv).
-    #[error("{id} breaks the contract of a vector environment: {reason}")]
+    #[error("{name} breaks the contract of a vector environment: {reason}")]
     Contract {
-        /// The environment.
-        id: EnvId,
+        /// What the environment calls itself.
+        name: String,
         /// The promise that was broken.
         reason: String,
     },

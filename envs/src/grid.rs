@@ -2,8 +2,11 @@
 
 use rand::distr::{Bernoulli, Distribution};
 
+use crate::EnvConfig;
 use crate::stream::Stream;
-use crate::{EnvConfig, NUM_ACTIONS};
+
+/// The number of actions: north, east, south, west.
+pub(crate) const NUM_ACTIONS: usize = 4;
 
 /// Where the three objects are, as cell numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

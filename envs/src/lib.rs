@@ -15,7 +15,9 @@
 //! border or a wall leaves the agent where it is. Cells are numbered `row * cols + col`.
 //!
 //! The contract is Gymnasium's vector contract with same-step autoreset ([`VectorEnv`]). Everything that
-//! [`VectorEnv::step`] writes goes into slices the caller owns, and `step` allocates nothing.
+//! [`VectorEnv::step`] writes goes into slices the caller owns, and `step` allocates nothing. Anybody can implement
+//! it, with kinds of ends of their own, and hold the result to [`check_env`]; [`GridWorld`] adds the layouts and
+//! pictures that only the environments of this crate have.
 //!
 //! # Example
 //! ```
@@ -48,8 +50,11 @@
 mod batch;
 mod check;
 mod config;
+mod env_state;
 mod error;
 mod grid;
+mod grid_world;
+mod kind;
 mod layout;
 mod make;
 mod oversight_grid;
@@ -62,12 +67,14 @@ mod stream;
 mod vector_env;
 mod walled;
 
-pub use check::check_env;
+pub use check::{check_env, check_grid_world};
 pub use config::{EnvConfig, EnvId, Fault, MAX_CELLS};
+pub use env_state::EnvState;
 pub use error::EnvError;
+pub use grid_world::GridWorld;
+pub use kind::Kind;
 pub use layout::Layout;
-pub use make::{make, make_slice};
+pub use make::{make, make_slice, maker};
 pub use render::CELL_PIXELS;
 pub use space::{AutoresetMode, Space};
-pub use state::EnvState;
-pub use vector_env::{NUM_ACTIONS, Outcome, Reached, StepBuffers, StepSlices, VectorEnv};
+pub use vector_env::{Outcome, StepBuffers, StepSlices, VectorEnv, check_actions, check_len};

@@ -3,13 +3,13 @@
 use crate::batch::Batch;
 use crate::oversight_grid::OversightGrid;
 use crate::walled::WalledOversightGrid;
-use crate::{EnvConfig, EnvError, EnvId, VectorEnv};
+use crate::{EnvConfig, EnvError, EnvId, GridWorld, VectorEnv};
 
 /// A batch of `num_envs` environments, reset under seed 0.
 ///
 /// # Errors
 /// [`EnvError::Config`] with every fault of `config`; [`EnvError::NoEnvs`] if `num_envs` is 0.
-pub fn make(config: &EnvConfig, num_envs: usize) -> Result<Box<dyn VectorEnv>, EnvError> {
+pub fn make(config: &EnvConfig, num_envs: usize) -> Result<Box<dyn GridWorld>, EnvError> {
     make_slice(config, 0, num_envs)
 }
 
@@ -24,7 +24,7 @@ pub fn make_slice(
     config: &EnvConfig,
     first_env: usize,
     num_envs: usize,
-) -> Result<Box<dyn VectorEnv>, EnvError> {
+) -> Result<Box<dyn GridWorld>, EnvError> {
     let faults = config.faults();
     if !faults.is_empty() {
         return Err(EnvError::Config(faults));
@@ -38,4 +38,14 @@ pub fn make_slice(
             Box::new(Batch::<WalledOversightGrid>::new(config, first_env, num_envs))
         }
     })
+}
+
+/// [`make_slice`] for these settings, as whoever takes environments of any sort wants it: `(first_env, num_envs)` to
+/// a batch.
+pub fn maker(config: &EnvConfig) -> impl Fn(usize, usize) -> Result<Box<dyn VectorEnv>, EnvError> + use<> {
+    let config = config.clone();
+    move |first_env, num_envs| {
+        let env: Box<dyn VectorEnv> = make_slice(&config, first_env, num_envs)?;
+        Ok(env)
+    }
 }

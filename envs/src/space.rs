@@ -1,7 +1,7 @@
 //! What an observation and an action may be, in Gymnasium's words.
 
 /// A space, of those Gymnasium spaces that the environments use.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Space {
     /// The numbers `0..n`.
     Discrete {
@@ -10,7 +10,16 @@ pub enum Space {
     },
     /// Arrays of zeros and ones.
     MultiBinary {
-        /// The extent of each axis, for an observation `[planes, rows, cols]`.
+        /// The extent of each axis, for an observation of a gridworld `[planes, rows, cols]`.
+        shape: Vec<usize>,
+    },
+    /// Arrays of numbers between two bounds.
+    Box {
+        /// The least value.
+        low: f32,
+        /// The greatest value.
+        high: f32,
+        /// The extent of each axis.
         shape: Vec<usize>,
     },
 }
@@ -20,7 +29,23 @@ impl Space {
     pub fn flat_len(&self) -> usize {
         match self {
             Self::Discrete { .. } => 1,
-            Self::MultiBinary { shape } => shape.iter().product(),
+            Self::MultiBinary { shape } | Self::Box { shape, .. } => shape.iter().product(),
+        }
+    }
+
+    /// The extent of each axis: `[planes, rows, cols]` for an observation of a gridworld; none for `Discrete`.
+    pub fn shape(&self) -> &[usize] {
+        match self {
+            Self::Discrete { .. } => &[],
+            Self::MultiBinary { shape } | Self::Box { shape, .. } => shape,
+        }
+    }
+
+    /// The number of elements of a `Discrete` space; nothing for the others, which are no space of actions.
+    pub fn num_actions(&self) -> Option<usize> {
+        match self {
+            Self::Discrete { n } => Some(*n),
+            Self::MultiBinary { .. } | Self::Box { .. } => None,
         }
     }
 
@@ -32,6 +57,7 @@ impl Space {
                     values.iter().all(|&v| v >= 0.0 && v.fract() == 0.0 && f64::from(v) < *n as f64)
                 }
                 Self::MultiBinary { .. } => values.iter().all(|v| [0.0, 1.0].contains(v)),
+                Self::Box { low, high, .. } => values.iter().all(|v| (*low..=*high).contains(v)),
             }
     }
 }

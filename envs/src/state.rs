@@ -7,12 +7,9 @@ use crate::grid::{Grid, Placement, set_bits};
 use crate::stream::{Stream, stream};
 use crate::{EnvConfig, EnvError, EnvId, Layout};
 
-/// Everything that changes over time in a batch, random streams included; see
-/// [`VectorEnv::save_state`](crate::VectorEnv::save_state).
-///
-/// It is written and read by serde; what is in it is checked when it is loaded, not when it is read.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EnvState {
+/// Everything that changes over time in a batch of a gridworld, random streams included.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct GridState {
     id: EnvId,
     rows: usize,
     cols: usize,
@@ -40,7 +37,7 @@ pub(crate) struct Lanes<'a> {
     pub streams: &'a mut [Stream],
 }
 
-impl EnvState {
+impl GridState {
     /// A state with the streams of the environments `first..first + n` and with nothing placed yet.
     pub(crate) fn new(config: &EnvConfig, words: usize, first: usize, n: usize, seed: u64) -> Self {
         Self {
@@ -57,7 +54,7 @@ impl EnvState {
     }
 
     /// The number of environments.
-    pub fn num_envs(&self) -> usize {
+    pub(crate) fn num_envs(&self) -> usize {
         self.agent.len()
     }
 
@@ -80,6 +77,16 @@ impl EnvState {
         }
     }
 
+    /// Where the objects of environment `i` are.
+    pub(crate) fn placement(&self, i: usize) -> Placement {
+        Placement { agent: self.agent[i], ghost: self.ghost[i], diamond: self.diamond[i] }
+    }
+
+    /// The oversight bits of environment `i`.
+    pub(crate) fn bits(&self, i: usize) -> &[u64] {
+        self.bits.row(i).to_slice().expect("an array made here, or read by serde, is contiguous and in order")
+    }
+
     /// Where everything is in environment `i`.
     pub(crate) fn layout(&self, i: usize) -> Layout {
         Layout {
@@ -88,7 +95,7 @@ impl EnvState {
             agent: usize::from(self.agent[i]),
             ghost: usize::from(self.ghost[i]),
             diamond: usize::from(self.diamond[i]),
-            oversight: set_bits(&self.bits.row(i).to_vec()).collect(),
+            oversight: set_bits(self.bits(i)).collect(),
             step: self.step[i],
         }
     }

@@ -1,43 +1,14 @@
 //! The contract of a vector environment.
 
-use crate::{AutoresetMode, EnvConfig, EnvError, EnvId, EnvState, Layout, Space};
-
-/// The number of actions: north, east, south, west.
-pub const NUM_ACTIONS: usize = 4;
-
-/// Which terminal an agent arrived at.
-///
-/// In `WalledOversightGrid-v0` kind 0 is the Diamond and kind 1 the Ghost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[repr(u8)]
-pub enum Reached {
-    /// None: the episode goes on, or was truncated.
-    #[default]
-    Nothing = 0,
-    /// The terminal worth +1.
-    Diamond = 1,
-    /// The terminal worth −1.
-    Ghost = 2,
-}
-
-impl Reached {
-    /// The ground-truth reward of arriving: +1, −1, or 0 for nothing.
-    pub const fn reward(self) -> f32 {
-        match self {
-            Self::Nothing => 0.0,
-            Self::Diamond => 1.0,
-            Self::Ghost => -1.0,
-        }
-    }
-}
+use crate::{AutoresetMode, EnvError, EnvState, Kind, Space};
 
 /// What a step arrived at, and whether the trainer may know.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Outcome {
-    /// The terminal reached in this step.
-    pub reached: Reached,
-    /// Whether the bit of the terminal's cell is set. Never without a terminal.
+    /// The kind of end reached in this step, by its place in [`VectorEnv::kinds`]; nothing where the episode goes on
+    /// or was truncated.
+    pub reached: Option<u8>,
+    /// Whether the trainer was watching. Never without an end reached.
     pub overseen: bool,
 }
 
@@ -50,17 +21,17 @@ pub struct StepSlices<'a> {
     /// `[n, d]`. The observation to act on next: for an environment whose episode ended in this step, the first
     /// one of the new episode.
     pub observations: &'a mut [f32],
-    /// `[n]`. The ground truth: +1 on the step that arrives at the Diamond, −1 at the Ghost, otherwise 0.
+    /// `[n]`. The ground truth: the value of the kind that the step reaches, otherwise 0.
     pub rewards: &'a mut [f32],
-    /// `[n]`. The episode ended because a terminal was reached.
+    /// `[n]`. The episode ended because it reached one of the kinds.
     pub terminations: &'a mut [bool],
-    /// `[n]`. The episode ended because `max_steps` actions were taken. Never together with a termination: a
-    /// terminal reached by the last action allowed is a termination.
+    /// `[n]`. The episode ended because as many actions were taken as are allowed. Never together with a
+    /// termination: an end reached by the last action allowed is a termination.
     pub truncations: &'a mut [bool],
     /// `[n, d]`. For an environment whose episode ended in this step, the last observation of that episode. The
     /// other rows are left as they were.
     pub final_obs: &'a mut [f32],
-    /// `[n]`. The terminal reached in this step; the default (nothing, not overseen) for everyone else.
+    /// `[n]`. The kind reached in this step; the default (nothing, not overseen) for everyone else.
     pub outcomes: &'a mut [Outcome],
 }
 
@@ -141,8 +112,11 @@ impl<'a> StepSlices<'a> {
         )
     }
 
-    /// Checks every length against a batch of `n` environments.
-    pub(crate) fn check(&self, n: usize, obs_len: usize) -> Result<(), EnvError> {
+    /// Checks every length against a batch of `n` environments whose observations have `obs_len` scalars.
+    ///
+    /// # Errors
+    /// [`EnvError::Length`] with the first slice of the wrong length.
+    pub fn check(&self, n: usize, obs_len: usize) -> Result<(), EnvError> {
         check_len("observations", n * obs_len, self.observations.len())?;
         check_len("rewards", n, self.rewards.len())?;
         check_len("terminations", n, self.terminations.len())?;
@@ -153,33 +127,51 @@ impl<'a> StepSlices<'a> {
 }
 
 /// Checks the length of one slice.
-pub(crate) fn check_len(what: &'static str, expected: usize, got: usize) -> Result<(), EnvError> {
+///
+/// # Errors
+/// [`EnvError::Length`] if it is wrong.
+pub fn check_len(what: &'static str, expected: usize, got: usize) -> Result<(), EnvError> {
     if expected == got { Ok(()) } else { Err(EnvError::Length { what, expected, got }) }
 }
 
-/// A batch of environments of one kind that are stepped together: Gymnasium's vector contract.
+/// Checks that there are `n` actions, all of them below `num_actions`.
 ///
-/// A batch fresh from [`make`](crate::make) has been reset under seed 0.
-pub trait VectorEnv: Send {
-    /// Which environment this is.
-    fn id(&self) -> EnvId;
+/// # Errors
+/// [`EnvError::Length`] or [`EnvError::Action`] if not.
+pub fn check_actions(actions: &[u8], n: usize, num_actions: usize) -> Result<(), EnvError> {
+    check_len("actions", n, actions.len())?;
+    match actions.iter().position(|&action| usize::from(action) >= num_actions) {
+        Some(index) => Err(EnvError::Action { index, got: actions[index], actions: num_actions }),
+        None => Ok(()),
+    }
+}
 
-    /// The settings it was made with.
-    fn config(&self) -> &EnvConfig;
+/// A batch of environments of one sort that are stepped together: Gymnasium's vector contract.
+///
+/// Environment `i` of a batch draws from a random stream of its own, seeded by the seed and its number in the whole
+/// batch alone, so that a batch made in slices behaves as the whole. [`check_env`](crate::check_env) holds an
+/// implementation to everything that is said here.
+pub trait VectorEnv: Send {
+    /// Its name, in messages.
+    fn name(&self) -> &str;
 
     /// How many environments are in the batch.
     fn num_envs(&self) -> usize;
 
-    /// The space of one observation: `MultiBinary`, of shape `[planes, rows, cols]`.
+    /// The space of one observation. The first axis of a shape with several counts planes.
     fn single_observation_space(&self) -> &Space;
 
-    /// The space of one action: `Discrete`, `n` = 4.
+    /// The space of one action: `Discrete`, of at most 256.
     fn single_action_space(&self) -> &Space;
 
     /// What happens at the end of an episode: [`AutoresetMode::SameStep`].
     fn autoreset_mode(&self) -> AutoresetMode;
 
-    /// Begins a new episode everywhere and writes the first observations, `[num_envs, planes, rows, cols]`.
+    /// The kinds of ends that an episode can come to, at least one and at most 254, by their index. An episode
+    /// terminates by reaching one of them.
+    fn kinds(&self) -> &[Kind];
+
+    /// Begins a new episode everywhere and writes the first observations, `[num_envs, observation]`.
     ///
     /// With a seed, every random stream starts anew from it; with `None` the streams go on from where they
     /// are.
@@ -190,32 +182,25 @@ pub trait VectorEnv: Send {
 
     /// Takes one action everywhere. Allocates nothing.
     ///
-    /// `actions` are `0` north, `1` east, `2` south, `3` west, one for each environment. What is written, and
-    /// what is not, stands at [`StepSlices`]. Large batches are spread over the current rayon pool, with the
-    /// same result.
+    /// `actions` are one for each environment. What is written, and what is not, stands at [`StepSlices`]. Large
+    /// batches may be spread over the current rayon pool, with the same result.
     ///
     /// # Errors
     /// [`EnvError::Length`] if a slice has the wrong length, [`EnvError::Action`] if an action does not exist;
     /// no environment is stepped and nothing is written then.
     fn step(&mut self, actions: &[u8], out: StepSlices<'_>) -> Result<(), EnvError>;
 
-    /// Where everything is in environment `index`.
-    ///
-    /// # Panics
-    /// If there is no such environment.
-    fn layout(&self, index: usize) -> Layout;
-
-    /// Puts everything in environment `index` where `layout` says. Its random stream stays as it is.
-    ///
-    /// The distances that `WalledOversightGrid-v0` keeps when it draws a layout need not be kept here.
+    /// Writes the observations to act on next, as the last reset or step did, `[num_envs, observation]`.
     ///
     /// # Errors
-    /// [`EnvError::Index`] if there is no such environment, [`EnvError::Layout`] if it cannot be in that layout;
-    /// nothing is changed then.
-    fn set_layout(&mut self, index: usize, layout: &Layout) -> Result<(), EnvError>;
+    /// [`EnvError::Length`] if `observations` has the wrong length.
+    fn observe(&self, observations: &mut [f32]) -> Result<(), EnvError>;
 
     /// Everything that changes over time, random streams included.
-    fn save_state(&self) -> EnvState;
+    ///
+    /// # Errors
+    /// [`EnvError::State`] if it cannot be written as JSON.
+    fn save_state(&self) -> Result<EnvState, EnvError>;
 
     /// Takes over a saved state; what follows is exactly what would have followed the saving.
     ///
@@ -223,16 +208,9 @@ pub trait VectorEnv: Send {
     /// [`EnvError::State`] if the state comes from other settings or is damaged; nothing is changed then.
     fn load_state(&mut self, state: &EnvState) -> Result<(), EnvError>;
 
-    /// Environment `index` as text, a line for each row; the legend stands at [`Layout::render_text`].
+    /// Environment `index` as text, a line for each row.
     ///
     /// # Panics
     /// If there is no such environment.
     fn render_text(&self, index: usize) -> String;
-
-    /// Environment `index` as a picture, `[rows * CELL_PIXELS, cols * CELL_PIXELS, 3]`; the legend stands at
-    /// [`Layout::render_rgb`].
-    ///
-    /// # Panics
-    /// If there is no such environment.
-    fn render_rgb(&self, index: usize) -> ndarray::Array3<u8>;
 }

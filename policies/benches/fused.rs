@@ -11,7 +11,7 @@ use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 const CELLS: usize = 25;
 
 fn passes(criterion: &mut Criterion) -> Result<(), PolicyError> {
-    let config = PolicyConfig::mixture(4, CELLS);
+    let config = PolicyConfig::mixture(["diamond", "ghost"], 4, CELLS, 4);
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(0);
     let policy = Policy::new(config.clone(), &mut rng, &Device::Cpu)?;
     let mut fused = FusedPolicy::new(&config, policy.parameters())?;

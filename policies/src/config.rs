@@ -45,17 +45,22 @@ pub struct PolicyConfig {
 }
 
 impl PolicyConfig {
-    /// The mixture of a diamond and a ghost expert with a learned gate.
+    /// The mixture of these experts with a learned gate, in the sizes of the paper.
     ///
     /// # Source
     /// Cloud et al. 2024, §4.3 and app. F.
-    pub fn mixture(planes: usize, cells: usize) -> Self {
+    pub fn mixture<S: Into<String>>(
+        experts: impl IntoIterator<Item = S>,
+        planes: usize,
+        cells: usize,
+        actions: usize,
+    ) -> Self {
         Self {
             planes,
             cells,
             hidden: vec![256, 256],
-            actions: 4,
-            experts: vec!["diamond".into(), "ghost".into()],
+            actions,
+            experts: experts.into_iter().map(Into::into).collect(),
             gate: Gate::Learned,
             value_planes: 16,
             value_hidden: vec![256, 32],
@@ -63,8 +68,8 @@ impl PolicyConfig {
     }
 
     /// A single expert: the function class of the steered mixture, for the baselines.
-    pub fn single(planes: usize, cells: usize) -> Self {
-        Self { experts: vec!["policy".into()], gate: Gate::Constant, ..Self::mixture(planes, cells) }
+    pub fn single(planes: usize, cells: usize, actions: usize) -> Self {
+        Self { gate: Gate::Constant, ..Self::mixture(["policy"], planes, cells, actions) }
     }
 
     /// The length of an observation: planes × cells.

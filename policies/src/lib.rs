@@ -10,7 +10,7 @@
 //! use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 //!
 //! # fn main() -> Result<(), policies::PolicyError> {
-//! let config = PolicyConfig::mixture(4, 25);
+//! let config = PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4);
 //! let policy = Policy::new(config, &mut Xoshiro256PlusPlus::seed_from_u64(0), &Device::Cpu)?;
 //! assert_eq!(policy.parameters().num_elements(), 276_249 + 110_993); // mixture and value net
 //!

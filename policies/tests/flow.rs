@@ -108,9 +108,11 @@ struct Case {
 impl Case {
     fn new(net: Net) -> Self {
         let config = match net {
-            Net::Mixture => PolicyConfig::mixture(4, 25),
-            Net::ConstantGate => PolicyConfig { gate: Gate::Constant, ..PolicyConfig::mixture(4, 25) },
-            Net::Single => PolicyConfig::single(4, 25),
+            Net::Mixture => PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4),
+            Net::ConstantGate => {
+                PolicyConfig { gate: Gate::Constant, ..PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4) }
+            }
+            Net::Single => PolicyConfig::single(4, 25, 4),
         };
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(11);
         let policy = Policy::new(config, &mut rng, &Device::Cpu).unwrap();

@@ -150,7 +150,11 @@ fn assert_close(name: &str, got: &[f32], want: &[f32]) {
 }
 
 fn configs() -> Vec<PolicyConfig> {
-    let small = PolicyConfig { value_planes: 3, value_hidden: vec![5, 3], ..PolicyConfig::mixture(4, 6) };
+    let small = PolicyConfig {
+        value_planes: 3,
+        value_hidden: vec![5, 3],
+        ..PolicyConfig::mixture(["diamond", "ghost"], 4, 6, 4)
+    };
     vec![
         PolicyConfig { hidden: vec![8, 8], ..small.clone() },
         PolicyConfig { hidden: vec![7, 5, 9], ..small.clone() },
@@ -158,7 +162,7 @@ fn configs() -> Vec<PolicyConfig> {
         PolicyConfig { hidden: vec![8, 6], gate: Gate::Constant, ..small.clone() },
         PolicyConfig { hidden: vec![8, 6], experts: vec!["only".into()], ..small.clone() },
         PolicyConfig { hidden: vec![8, 6], experts: vec!["a".into(), "b".into(), "c".into()], ..small },
-        PolicyConfig::mixture(4, 25),
+        PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4),
     ]
 }
 
@@ -189,7 +193,7 @@ fn an_empty_batch_has_a_gradient_of_zero() {
 
 #[test]
 fn steering_agrees_with_the_reference() {
-    let case = Case::new(&PolicyConfig::mixture(4, 25), 40, 9);
+    let case = Case::new(&PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4), 40, 9);
     let config = case.policy.config();
     let fused = FusedPolicy::new(config, case.policy.parameters()).unwrap();
     let mut x = SparseRows::new(config.inputs());

@@ -58,7 +58,7 @@ fn count(policy: &Policy, prefixes: &[&str]) -> usize {
 
 #[test]
 fn parameter_counts_are_those_of_the_specification() {
-    let mixture = policy(PolicyConfig::mixture(4, 25), 0);
+    let mixture = policy(PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4), 0);
     for (prefixes, expected) in [
         (&["experts.diamond."][..], 91_648),
         (&["experts.ghost."], 91_648),
@@ -70,16 +70,19 @@ fn parameter_counts_are_those_of_the_specification() {
     ] {
         assert_eq!(count(&mixture, prefixes), expected, "{prefixes:?}");
     }
-    let single = policy(PolicyConfig::single(4, 25), 0);
+    let single = policy(PolicyConfig::single(4, 25, 4), 0);
     assert_eq!(count(&single, &["experts.", "gate.", "head."]), 92_676);
     assert_eq!(count(&single, &["value."]), 110_993);
-    let constant = policy(PolicyConfig { gate: Gate::Constant, ..PolicyConfig::mixture(4, 25) }, 0);
+    let constant = policy(
+        PolicyConfig { gate: Gate::Constant, ..PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4) },
+        0,
+    );
     assert_eq!(count(&constant, &["experts.", "gate.", "head."]), 276_249 - 91_925);
 }
 
 #[test]
 fn weights_start_uniform_within_one_over_the_root_of_the_inputs_and_biases_at_zero() {
-    for config in [PolicyConfig::mixture(4, 25), PolicyConfig::single(6, 49)] {
+    for config in [PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4), PolicyConfig::single(6, 49, 4)] {
         for (name, var) in policy(config, 3).parameters().iter() {
             let values = flat(var);
             if name.ends_with("bias") {
@@ -111,10 +114,10 @@ fn weights_start_uniform_within_one_over_the_root_of_the_inputs_and_biases_at_ze
 /// Against numbers worked out by another program: see `golden/initial_weights.py`.
 #[test]
 fn first_weights_are_those_of_the_golden_file() {
-    let mixture = policy(PolicyConfig::mixture(4, 25), 7);
-    let again = policy(PolicyConfig::mixture(4, 25), 7);
+    let mixture = policy(PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4), 7);
+    let again = policy(PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4), 7);
     assert_eq!(mixture.parameters().to_flat_vec().unwrap(), again.parameters().to_flat_vec().unwrap());
-    let other = policy(PolicyConfig::mixture(4, 25), 8);
+    let other = policy(PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4), 8);
     assert_ne!(mixture.parameters().to_flat_vec().unwrap(), other.parameters().to_flat_vec().unwrap());
 
     let golden = include_str!("golden/initial_weights.txt");
@@ -201,7 +204,8 @@ fn relu(x: Vec<f64>) -> Vec<f64> {
 fn forward_values_equal_the_definition_in_f64() {
     let mut rng = rng(21);
     for (planes, cells) in [(4, 25), (6, 49), (4, 9)] {
-        let policy = with_biases(policy(PolicyConfig::mixture(planes, cells), 5), &mut rng);
+        let policy =
+            with_biases(policy(PolicyConfig::mixture(["diamond", "ghost"], planes, cells, 4), 5), &mut rng);
         let naive = Naive::new(&policy);
         let x = observations(10, planes * cells, &mut rng);
         let values = policy.value(&x).unwrap().to_vec1::<f32>().unwrap();
@@ -238,9 +242,9 @@ fn forward_values_equal_the_definition_in_f64() {
 fn routing_leaves_every_forward_value_as_it_was_bit_for_bit() {
     let mut rng = rng(4);
     for config in [
-        PolicyConfig::mixture(4, 25),
-        PolicyConfig { gate: Gate::Constant, ..PolicyConfig::mixture(4, 25) },
-        PolicyConfig::single(4, 25),
+        PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4),
+        PolicyConfig { gate: Gate::Constant, ..PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4) },
+        PolicyConfig::single(4, 25, 4),
     ] {
         let experts = config.experts.len();
         let policy = with_biases(policy(config, 1), &mut rng);
@@ -275,9 +279,10 @@ fn fused_logits(policy: &Policy, x: &Tensor, steering: Steering) -> Vec<u32> {
 #[test]
 fn a_steered_policy_does_not_see_what_was_removed() {
     let mut rng = rng(6);
-    for config in
-        [PolicyConfig::mixture(4, 25), PolicyConfig { gate: Gate::Constant, ..PolicyConfig::mixture(4, 25) }]
-    {
+    for config in [
+        PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4),
+        PolicyConfig { gate: Gate::Constant, ..PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4) },
+    ] {
         let x = observations(20, 100, &mut rng);
         for (expert, other) in [("diamond", "ghost"), ("ghost", "diamond")] {
             let steering = Steering::Expert(usize::from(expert == "ghost"));
@@ -285,7 +290,7 @@ fn a_steered_policy_does_not_see_what_was_removed() {
             let logits = policy.forward(&x, steering).unwrap().logits;
             let fused = fused_logits(&policy, &x, steering);
 
-            let single = self::policy(PolicyConfig::single(4, 25), 9);
+            let single = self::policy(PolicyConfig::single(4, 25, 4), 9);
             for (name, var) in single.parameters().iter() {
                 let own = name.replace("experts.policy", &format!("experts.{expert}"));
                 var.set(&policy.parameters().get(&own).unwrap().copy().unwrap()).unwrap();
@@ -317,10 +322,10 @@ fn a_saved_policy_comes_back_and_another_architecture_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("policy.safetensors");
     let mut rng = rng(8);
-    let saved = with_biases(policy(PolicyConfig::mixture(4, 25), 1), &mut rng);
+    let saved = with_biases(policy(PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4), 1), &mut rng);
     saved.parameters().save_safetensors(&file).unwrap();
 
-    let loaded = policy(PolicyConfig::mixture(4, 25), 2);
+    let loaded = policy(PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4), 2);
     loaded.parameters().load_safetensors(&file).unwrap();
     assert_eq!(loaded.parameters().to_flat_vec().unwrap(), saved.parameters().to_flat_vec().unwrap());
     let x = observations(5, 100, &mut rng);
@@ -337,28 +342,34 @@ fn a_saved_policy_comes_back_and_another_architecture_is_refused() {
         assert_eq!(other.parameters().to_flat_vec().unwrap(), before, "a refused file changes nothing");
         error
     };
-    let error = refused(PolicyConfig::single(4, 25));
+    let error = refused(PolicyConfig::single(4, 25, 4));
     assert!(
         matches!(&error, LearningError::Missing { names, .. } if names.contains("experts.policy.0.bias")),
         "{error}"
     );
-    let error = refused(PolicyConfig { gate: Gate::Constant, ..PolicyConfig::mixture(4, 25) });
+    let error = refused(PolicyConfig {
+        gate: Gate::Constant,
+        ..PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4)
+    });
     assert!(
         matches!(&error, LearningError::Unexpected { names, .. } if names.contains("gate.conv.weight")),
         "{error}"
     );
-    let error = refused(PolicyConfig::mixture(4, 9));
+    let error = refused(PolicyConfig::mixture(["diamond", "ghost"], 4, 9, 4));
     assert!(matches!(&error, LearningError::Shape { found, .. } if found == &[256, 100]), "{error}");
     assert!(error.to_string().contains("policy.safetensors"), "{error}");
 
     let whole = std::fs::read(&file).unwrap();
     std::fs::write(&file, &whole[..whole.len() / 2]).unwrap();
-    assert!(matches!(refused(PolicyConfig::mixture(4, 25)), LearningError::Unreadable { .. }));
+    assert!(matches!(
+        refused(PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4)),
+        LearningError::Unreadable { .. }
+    ));
 }
 
 #[test]
 fn inputs_that_do_not_fit_are_refused() {
-    let policy = policy(PolicyConfig::mixture(4, 25), 0);
+    let policy = policy(PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4), 0);
     let wrong = Tensor::zeros((2, 99), DType::F32, &Device::Cpu).unwrap();
     let messages = [
         policy.forward(&wrong, Steering::Mixture).unwrap_err().to_string(),
@@ -376,9 +387,9 @@ fn inputs_that_do_not_fit_are_refused() {
     };
     assert!(policy.forward_routed(&right, &masks).is_err());
     for config in [
-        PolicyConfig { experts: vec![], ..PolicyConfig::mixture(4, 25) },
-        PolicyConfig { hidden: vec![8, 0], ..PolicyConfig::mixture(4, 25) },
-        PolicyConfig::mixture(4, 0),
+        PolicyConfig { experts: vec![], ..PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4) },
+        PolicyConfig { hidden: vec![8, 0], ..PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4) },
+        PolicyConfig::mixture(["diamond", "ghost"], 4, 0, 4),
     ] {
         assert!(Policy::new(config, &mut rng(0), &Device::Cpu).is_err());
     }

@@ -276,10 +276,11 @@ fn what_cannot_be_is_refused_in_one_line_and_a_hint() {
 #[test]
 fn a_sweep_over_seeds_has_a_table_of_losses() {
     let ws = ws();
-    let settings = |line: &str| {
+    let sweep = |verb: &str, folder: &str| {
         let tiny = crate::workspace::TINY_LM;
         format!(
-            "{line} --out swept {tiny} --set sweep.seeds=[1,2] --set experiment.methods=[\"base\",\"era\"]"
+            "sweep {verb} --out {folder} {tiny} --set sweep.seeds=[1,2] --set train.steps=100 \
+             --set experiment.methods=[\"base\",\"era\"]"
         )
     };
     let mut running = ws.start(&sweep("--jobs 1", "swept"));

@@ -77,7 +77,7 @@ fn without_a_verb_it_trains_and_says_what_came_of_it() {
 fn the_resolved_config_reads_back() {
     let config: Config = toml::from_str(text(&FINISHED, "config.toml")).unwrap();
     assert_eq!((config.env.num_envs, config.train.updates, config.eval.num_envs), (8, 4, 4));
-    assert_eq!((config.env.rows, config.train.method), (5, Method::Routing));
+    assert_eq!((config.env.rows, config.train.method), (5, Method::ROUTING));
     // and is a config to train with
     let ws = Workspace::with_finished_run();
     ws.done(
@@ -221,7 +221,7 @@ fn every_method_trains_with_both_algorithms() {
                 if method.is_mixture() { &MIXTURE } else { &["full"] },
             );
             // the oracle's axis is stretched by 1/p, so it does the share p of the updates
-            let updates = if method == Method::Oracle { 1 } else { 2 };
+            let updates = if method == Method::ORACLE { 1 } else { 2 };
             let summary = object(&tree, "summary.json");
             assert_eq!(summary["updates"].as_u64(), Some(updates), "{}", method.name());
             assert_eq!((&summary["method"], &summary["algo"]), (&method.name().into(), &algo.into()));
@@ -286,7 +286,7 @@ fn settings_before_and_behind_the_verb_count() {
     ws.done("--config a.toml --set train.gamma=0.5 --set=env.rows=4 train --set env.cols=4 --set env.num_envs=6 --out b");
     let config: Config = toml::from_str(&ws.read("b/config.toml")).unwrap();
     assert_eq!((config.env.rows, config.env.cols, config.env.num_envs), (4, 4, 6));
-    assert_eq!((config.train.gamma, config.train.updates, config.train.method), (0.5, 2, Method::Naive));
+    assert_eq!((config.train.gamma, config.train.updates, config.train.method), (0.5, 2, Method::NAIVE));
 }
 
 #[test]

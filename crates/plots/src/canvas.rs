@@ -45,16 +45,16 @@ pub(crate) struct Rect {
 }
 
 impl Rect {
-    pub fn width(&self) -> f64 {
+    pub(crate) fn width(&self) -> f64 {
         self.right - self.left
     }
 
-    pub fn height(&self) -> f64 {
+    pub(crate) fn height(&self) -> f64 {
         self.bottom - self.top
     }
 
     /// The rectangle moved outwards by `margin` on all sides.
-    pub fn grown(&self, margin: f64) -> Self {
+    pub(crate) fn grown(&self, margin: f64) -> Self {
         Self {
             left: self.left - margin,
             top: self.top - margin,
@@ -63,7 +63,7 @@ impl Rect {
         }
     }
 
-    pub fn overlaps(&self, other: &Self) -> bool {
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
         self.left < other.right
             && other.left < self.right
             && self.top < other.bottom
@@ -79,14 +79,14 @@ pub(crate) struct Canvas {
 
 impl Canvas {
     /// A white sheet; an error if it would be too large to work with.
-    pub fn new(width: f64, height: f64) -> Result<Self, PlotError> {
+    pub(crate) fn new(width: f64, height: f64) -> Result<Self, PlotError> {
         Self::check_size(width, height)?;
         let (width, height) = (width.ceil() as u32, height.ceil() as u32);
         Ok(Self { width, height, pixels: vec![255; (3 * SCALE * SCALE * width * height) as usize] })
     }
 
     /// An error if a sheet would be too large to work with.
-    pub fn check_size(width: f64, height: f64) -> Result<(), PlotError> {
+    pub(crate) fn check_size(width: f64, height: f64) -> Result<(), PlotError> {
         let (width, height) = (width.ceil(), height.ceil());
         if width.max(height) > LONGEST_SIDE || width * height > LARGEST_AREA {
             return Err(PlotError::TooLarge { size: (width as u64, height as u64) });
@@ -98,19 +98,19 @@ impl Canvas {
         BitMapBackend::with_buffer(&mut self.pixels, (SCALE * self.width, SCALE * self.height))
     }
 
-    pub fn rect(&mut self, rect: &Rect, ink: Ink) {
+    pub(crate) fn rect(&mut self, rect: &Rect, ink: Ink) {
         let (from, to) = (fine((rect.left, rect.top)), fine((rect.right, rect.bottom)));
         // drawing into memory cannot fail, here and below
         let _ = self.backend().draw_rect(from, to, &ink.rgba(), true);
     }
 
-    pub fn polygon(&mut self, corners: &[Point], ink: Ink) {
+    pub(crate) fn polygon(&mut self, corners: &[Point], ink: Ink) {
         let _ = self.backend().fill_polygon(corners.iter().copied().map(fine), &ink.rgba());
     }
 
     /// Fills between two edges over a stretch of x, column by column, so that stretches side by side do not
     /// overlap. Each end is x, then the heights of the two edges.
-    pub fn strip(&mut self, from: (f64, f64, f64), to: (f64, f64, f64), ink: Ink) {
+    pub(crate) fn strip(&mut self, from: (f64, f64, f64), to: (f64, f64, f64), ink: Ink) {
         let ((first, _), (last, _)) = (fine((from.0, 0.0)), fine((to.0, 0.0)));
         for column in first..last {
             let share = f64::from(column - first) / f64::from(last - first);
@@ -121,14 +121,14 @@ impl Canvas {
         }
     }
 
-    pub fn circle(&mut self, centre: Point, radius: f64, ink: Ink) {
+    pub(crate) fn circle(&mut self, centre: Point, radius: f64, ink: Ink) {
         let radius = (radius * f64::from(SCALE)).round() as u32;
         let _ = self.backend().draw_circle(fine(centre), radius, &ink.rgba(), true);
     }
 
     /// A line with round joints and ends. Each stretch is drawn on its own: noisy curves double back on
     /// themselves, and one outline around all of them would have holes.
-    pub fn line(&mut self, points: &[Point], thickness: f64, ink: Ink) {
+    pub(crate) fn line(&mut self, points: &[Point], thickness: f64, ink: Ink) {
         let Some((&first, rest)) = points.split_first() else { return };
         let radius = thickness / 2.0;
         self.circle(first, radius, ink);
@@ -158,13 +158,13 @@ impl Canvas {
     }
 
     /// The outline of a rectangle.
-    pub fn frame(&mut self, rect: &Rect, thickness: f64, ink: Ink) {
+    pub(crate) fn frame(&mut self, rect: &Rect, thickness: f64, ink: Ink) {
         let Rect { left, top, right, bottom } = *rect;
         self.line(&[(left, top), (right, top), (right, bottom), (left, bottom), (left, top)], thickness, ink);
     }
 
     /// A line broken into dashes of equal length along its way.
-    pub fn dashed_line(&mut self, points: &[Point], thickness: f64, ink: Ink) {
+    pub(crate) fn dashed_line(&mut self, points: &[Point], thickness: f64, ink: Ink) {
         const DASH: f64 = 11.0;
         const PERIOD: f64 = 20.0;
         let mut travelled = 0.0;
@@ -197,7 +197,7 @@ impl Canvas {
     }
 
     /// One line of text on the baseline `at.1`.
-    pub fn text(&mut self, text: &str, at: Point, font: Font, anchor: Anchor, ink: Ink) {
+    pub(crate) fn text(&mut self, text: &str, at: Point, font: Font, anchor: Anchor, ink: Ink) {
         let left = match anchor {
             Anchor::Left => at.0,
             Anchor::Centre => at.0 - font.width(text) / 2.0,
@@ -212,7 +212,7 @@ impl Canvas {
     }
 
     /// Runs `draw` and keeps what it drew inside `rect` only.
-    pub fn clipped(&mut self, rect: &Rect, draw: impl FnOnce(&mut Self)) {
+    pub(crate) fn clipped(&mut self, rect: &Rect, draw: impl FnOnce(&mut Self)) {
         let before = self.pixels.clone();
         draw(self);
         let ((left, top), (right, bottom)) = (fine((rect.left, rect.top)), fine((rect.right, rect.bottom)));
@@ -230,7 +230,7 @@ impl Canvas {
     }
 
     /// The picture at its output size.
-    pub fn finish(self) -> Image {
+    pub(crate) fn finish(self) -> Image {
         let (width, scale) = (self.width as usize, SCALE as usize);
         let row_bytes = 3 * scale * width;
         let mut pixels = Vec::with_capacity(3 * width * self.height as usize);

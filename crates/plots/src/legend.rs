@@ -21,7 +21,7 @@ pub(crate) struct Legend {
 impl Legend {
     /// Places the names, from the left, in as many rows as they take in `width`. Colours without a name are
     /// left out.
-    pub fn new<'a>(names: impl Iterator<Item = (&'a str, Ink)>, width: f64) -> Self {
+    pub(crate) fn new<'a>(names: impl Iterator<Item = (&'a str, Ink)>, width: f64) -> Self {
         let indent = SQUARE + SQUARE_GAP;
         let (mut left, mut top, mut row_height) = (0.0, 0.0, 0.0_f64);
         let mut entries = Vec::new();
@@ -43,7 +43,7 @@ impl Legend {
     }
 
     /// Draws it with its upper left corner at `start`.
-    pub fn draw(&self, canvas: &mut Canvas, start: Point) {
+    pub(crate) fn draw(&self, canvas: &mut Canvas, start: Point) {
         for ((x, y), ink, lines) in &self.entries {
             let (left, top) = ((start.0 + x).round(), start.1 + y);
             // the square stands on the baseline, a little lower, so that it is centred on the letters

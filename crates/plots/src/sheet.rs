@@ -38,18 +38,18 @@ pub(crate) struct Header {
 
 impl Header {
     /// The header of a chart that is `width` wide.
-    pub fn new(title: &str, subtitle: &str, width: f64) -> Self {
+    pub(crate) fn new(title: &str, subtitle: &str, width: f64) -> Self {
         let width = width - 2.0 * MARGIN;
         Self { title: TITLE.wrap(title, width), subtitle: TEXT.wrap(subtitle, width) }
     }
 
     /// Where the rest of the chart begins.
-    pub fn bottom(&self) -> f64 {
+    pub(crate) fn bottom(&self) -> f64 {
         let title = self.title.len() as f64 * TITLE.line_height();
         0.8 * MARGIN + title + self.subtitle.len() as f64 * TEXT.line_height() + 14.0
     }
 
-    pub fn draw(&self, canvas: &mut Canvas) {
+    pub(crate) fn draw(&self, canvas: &mut Canvas) {
         let start = (MARGIN, 0.8 * MARGIN);
         let below = write_lines(canvas, &self.title, start, TITLE, Anchor::Left, DARK);
         write_lines(canvas, &self.subtitle, (MARGIN, below), TEXT, Anchor::Left, MUTED);
@@ -63,18 +63,18 @@ pub(crate) struct Heading {
 }
 
 impl Heading {
-    pub fn new(title: &str, y_label: &str, width: f64) -> Self {
+    pub(crate) fn new(title: &str, y_label: &str, width: f64) -> Self {
         Self { title: HEADING.wrap(title, width), y_label: TEXT.wrap(y_label, width) }
     }
 
     /// The height it takes, with the gap to the axes.
-    pub fn height(&self) -> f64 {
+    pub(crate) fn height(&self) -> f64 {
         let title = self.title.len() as f64 * HEADING.line_height();
         title + self.y_label.len() as f64 * TEXT.line_height() + 12.0
     }
 
     /// Writes it from its upper left corner.
-    pub fn draw(&self, canvas: &mut Canvas, start: Point) {
+    pub(crate) fn draw(&self, canvas: &mut Canvas, start: Point) {
         let below = write_lines(canvas, &self.title, start, HEADING, Anchor::Left, DARK);
         write_lines(canvas, &self.y_label, (start.0, below), TEXT, Anchor::Left, MUTED);
     }

@@ -27,26 +27,26 @@ pub(crate) struct Font {
 }
 
 impl Font {
-    pub const fn regular(size: f64) -> Self {
+    pub(crate) const fn regular(size: f64) -> Self {
         Self { size, bold: false }
     }
 
-    pub const fn bold(size: f64) -> Self {
+    pub(crate) const fn bold(size: f64) -> Self {
         Self { size, bold: true }
     }
 
     /// From the lowest to the highest point, in pixels.
-    pub fn height(self) -> f64 {
+    pub(crate) fn height(self) -> f64 {
         HEIGHT * self.size
     }
 
     /// From one baseline to the next, in pixels.
-    pub fn line_height(self) -> f64 {
+    pub(crate) fn line_height(self) -> f64 {
         (1.3 * self.size).round()
     }
 
     /// From the top of a line of text, with its leading, to its baseline.
-    pub fn ascent(self) -> f64 {
+    pub(crate) fn ascent(self) -> f64 {
         f64::midpoint(self.line_height(), 0.72 * self.size)
     }
 
@@ -66,14 +66,14 @@ impl Font {
     }
 
     /// The width of a line of text in pixels.
-    pub fn width(self, text: &str) -> f64 {
+    pub(crate) fn width(self, text: &str) -> f64 {
         // measured large, because the measure is a whole number
         self.description(8.0).box_size(text).map_or(0.0, |(width, _)| f64::from(width) / 8.0)
     }
 
     /// Breaks text into lines no wider than `width`: at spaces, or inside a word that is wider than a line,
     /// there after a hyphen, underscore or slash if it has one. Line breaks in the text stay; empty text has no lines.
-    pub fn wrap(self, text: &str, width: f64) -> Vec<String> {
+    pub(crate) fn wrap(self, text: &str, width: f64) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();
         for paragraph in text.lines() {
             let mut line = String::new();

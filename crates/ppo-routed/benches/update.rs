@@ -6,14 +6,17 @@ use experiment::SeedStreams;
 use policies::fused::FusedPolicy;
 use policies::{Policy, Steering};
 use ppo_routed::rollout::{Actor, ForwardCache, RolloutSeeds, Shard};
-use ppo_routed::{Algo, Config, Error, Method, Trainer};
+use ppo_routed::{Algo, Config, Error, Method, Supervision, Trainer};
 
 /// A rollout and its advantages on one thread.
 fn parts(criterion: &mut Criterion) -> Result<(), Error> {
     let config = Config::default();
     let seeds = RolloutSeeds { env: 0, action: 1 };
-    let mut shard = Shard::new(&config.env.config(), 0, config.env.num_envs, config.train.num_steps, seeds)?;
-    let policy_config = Method::Routing.policy_config(4, config.env.rows * config.env.cols);
+    let env = envs::maker(&config.env.config())(0, config.env.num_envs)?;
+    let supervision = Supervision::new(Method::ROUTING, env.kinds())?;
+    let policy_config =
+        supervision.policy_config(env.single_observation_space(), env.single_action_space())?;
+    let mut shard = Shard::new(env, 0, config.train.num_steps, seeds)?;
     let policy = Policy::new(policy_config, &mut SeedStreams::new(0).stream("init"), &Device::Cpu)?;
     let fused = FusedPolicy::new(policy.config(), policy.parameters())?;
     let mut cache = ForwardCache::new(policy.config());
@@ -22,9 +25,9 @@ fn parts(criterion: &mut Criterion) -> Result<(), Error> {
     group.bench_function("rollout", |b| {
         b.iter(|| shard.rollout(Actor::Fused(&fused), Steering::Mixture, &mut cache));
     });
-    group.bench_function("labels", |b| b.iter(|| shard.samples.label_episodes(Method::Routing)));
+    group.bench_function("labels", |b| b.iter(|| shard.samples.label_episodes(&supervision)));
     group.bench_function("advantages", |b| {
-        b.iter(|| shard.samples.advantages(Method::Routing, 0.97, 0.95));
+        b.iter(|| shard.samples.advantages(&supervision, 0.97, 0.95));
     });
     group.finish();
     Ok(())

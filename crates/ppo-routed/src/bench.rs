@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use candle_core::Device;
-use envs::{NUM_ACTIONS, StepBuffers};
+use envs::StepBuffers;
 use experiment::driver::{BenchFields, BenchPlan, median, peak_gflops};
 use experiment::{DeviceArg, SeedStreams};
 use learning::kernels::{Matrix, Write, matmul};
@@ -68,17 +68,18 @@ fn env_only(config: &Config, threads: usize) -> Result<f64> {
         let bound = |part: usize| part * config.env.num_envs / threads;
         let env = envs::make_slice(&config.env.config(), bound(part), bound(part + 1) - bound(part))?;
         let rng = SeedStreams::new(0).stream(&format!("bench.{part}"));
-        parts.push((StepBuffers::for_env(env.as_ref()), vec![0u8; env.num_envs()], env, rng));
+        let num_actions = env.single_action_space().num_actions().unwrap_or(1) as u8;
+        parts.push((StepBuffers::for_env(env.as_ref()), vec![0u8; env.num_envs()], env, rng, num_actions));
     }
     let began = Instant::now();
     std::thread::scope(|scope| -> Result<()> {
         let workers: Vec<_> = parts
             .iter_mut()
-            .map(|(buffers, actions, env, rng)| {
+            .map(|(buffers, actions, env, rng, num_actions)| {
                 scope.spawn(move || -> Result<(), envs::EnvError> {
                     for _ in 0..STEPS {
                         for action in actions.iter_mut() {
-                            *action = rng.random_range(0..NUM_ACTIONS as u8);
+                            *action = rng.random_range(0..*num_actions);
                         }
                         env.step(actions, buffers.slices())?;
                     }

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
+use envs::{EnvError, VectorEnv};
 use experiment::driver::{ResumePoint, State};
+use experiment::{Checkpoint, SeedStreams};
+use policies::Policy;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 
-use crate::rollout::ShardState;
-use crate::{Config, Error, Trainer};
+use crate::rollout::{Shard, ShardState};
+use crate::{Config, Error, Supervision, Trainer};
 
 const POLICY: &str = "policy.";
 const ADAM: &str = "adam.";
@@ -30,7 +33,8 @@ pub(crate) fn state(trainer: &Trainer) -> Result<State, Error> {
     for (name, tensor) in trainer.adam.state()? {
         tensors.insert(format!("{ADAM}{name}"), tensor);
     }
-    let shards: Vec<ShardState> = trainer.shards.iter().map(crate::rollout::Shard::save_state).collect();
+    let shards: Result<Vec<ShardState>, Error> = trainer.shards.iter().map(Shard::save_state).collect();
+    let shards = shards?;
     let shards = serde_json::to_vec(&shards).map_err(|e| Error::State(e.to_string()))?;
     let len = shards.len();
     tensors.insert(SHARDS.to_owned(), Tensor::from_vec(shards, len, &Device::Cpu)?);
@@ -38,10 +42,22 @@ pub(crate) fn state(trainer: &Trainer) -> Result<State, Error> {
     Ok(State { header, tensors })
 }
 
+/// The trainer's state with what the driver adds to it in a run.
+pub(crate) fn whole(trainer: &Trainer, seconds: f64) -> Result<Checkpoint, Error> {
+    let State { mut header, tensors } = state(trainer)?;
+    let config = serde_json::to_value(trainer.config()).map_err(|e| Error::State(e.to_string()))?;
+    header["update"] = trainer.update.into();
+    header["seed"] = trainer.seed.into();
+    header["seconds"] = seconds.into();
+    header["config"] = config;
+    Ok(Checkpoint { header, tensors })
+}
+
 /// A trainer that goes on exactly where the checkpoint was taken.
 pub(crate) fn restore(
     point: &ResumePoint,
     config: &Config,
+    make_env: &dyn Fn(usize, usize) -> Result<Box<dyn VectorEnv>, EnvError>,
     threads: usize,
     device: &Device,
 ) -> anyhow::Result<Trainer> {
@@ -50,11 +66,12 @@ pub(crate) fn restore(
     let shards = point.tensors.get(SHARDS).ok_or_else(|| broken(format!("it lacks {SHARDS}")))?;
     let shards: Vec<ShardState> =
         serde_json::from_slice(&shards.to_vec1::<u8>()?).map_err(|e| broken(format!("{SHARDS}: {e}")))?;
-    let mut trainer = Trainer::with_shards(config, point.seed, threads, Some(shards.len()), device)?;
+    let mut trainer =
+        Trainer::with_shards(config, make_env, point.seed, threads, Some(shards.len()), device)?;
     if trainer.shards.len() != shards.len() {
         return Err(broken(format!("{} parts of {} environments", shards.len(), config.env.num_envs)).into());
     }
-    load_policy(&trainer, point)?;
+    load_parameters(&trainer.policy, point)?;
     trainer.adam.load_state(&point.tensors_under(ADAM), &point.origin())?;
     for (shard, state) in trainer.shards.iter_mut().zip(&shards) {
         shard.load_state(state)?;
@@ -65,7 +82,16 @@ pub(crate) fn restore(
     Ok(trainer)
 }
 
-/// Takes over a checkpoint's parameters alone.
-pub(crate) fn load_policy(trainer: &Trainer, point: &ResumePoint) -> Result<(), Error> {
-    Ok(trainer.policy.parameters().load(&point.tensors_under(POLICY), &point.origin())?)
+/// The policy of a run with these settings as it stands in the checkpoint, without anything else of the run.
+pub(crate) fn policy(point: &ResumePoint, config: &Config, device: &Device) -> Result<Policy, Error> {
+    let probe = envs::make(&config.env.config(), 1)?;
+    let supervision = Supervision::new(config.train.method, probe.kinds())?;
+    let network = supervision.policy_config(probe.single_observation_space(), probe.single_action_space())?;
+    let policy = Policy::new(network, &mut SeedStreams::new(0).stream("init"), device)?;
+    load_parameters(&policy, point)?;
+    Ok(policy)
+}
+
+fn load_parameters(policy: &Policy, point: &ResumePoint) -> Result<(), Error> {
+    Ok(policy.parameters().load(&point.tensors_under(POLICY), &point.origin())?)
 }

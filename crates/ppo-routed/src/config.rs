@@ -171,8 +171,7 @@ impl Config {
             EnvConfig::for_id(id);
         let (updates, learning_rate, loss, every) = match algo {
             Algo::Ppo => {
-                let ent_coef = if method.is_mixture() { 0.2 } else { 0.01 };
-                (120, 2.5e-4, LossSection { ent_coef, vf_coef: 0.5, gate_coef: 0.3 }, 5)
+                (120, 2.5e-4, LossSection { ent_coef: method.ppo_ent_coef, vf_coef: 0.5, gate_coef: 0.3 }, 5)
             }
             Algo::Reinforce => {
                 (20_000, 5e-5, LossSection { ent_coef: 0.1, vf_coef: 0.5, gate_coef: 0.01 }, 100)
@@ -226,7 +225,7 @@ impl Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self::of(Algo::Ppo, Method::Routing, EnvId::OversightGridV0)
+        Self::of(Algo::Ppo, Method::default(), EnvId::OversightGridV0)
     }
 }
 
@@ -234,7 +233,7 @@ impl Settings for Config {
     fn base(given: &toml::Table) -> Self {
         let value = |section: &str, key: &str| given.get(section)?.get(key).cloned();
         let algo = value("train", "algo").and_then(|v| v.try_into().ok()).unwrap_or(Algo::Ppo);
-        let method = value("train", "method").and_then(|v| v.try_into().ok()).unwrap_or(Method::Routing);
+        let method = value("train", "method").and_then(|v| v.try_into().ok()).unwrap_or_default();
         let id = value("env", "id").and_then(|v| v.try_into().ok()).unwrap_or(EnvId::OversightGridV0);
         Self::of(algo, method, id)
     }
@@ -329,7 +328,7 @@ mod tests {
 
     #[test]
     fn the_resolved_config_reads_back() {
-        let config = Config::of(Algo::Reinforce, Method::NoGate, EnvId::WalledOversightGridV0);
+        let config = Config::of(Algo::Reinforce, Method::NO_GATE, EnvId::WalledOversightGridV0);
         let text = experiment::to_toml(&config).unwrap();
         assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
     }

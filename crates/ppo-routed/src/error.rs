@@ -18,6 +18,9 @@ pub enum Error {
     /// Settings that only show to be impossible while running.
     #[error("{0}")]
     Setting(String),
+    /// A method whose routes make no sense in this environment.
+    #[error("the environment's kinds cannot be routed: {0}")]
+    Routes(#[from] gradient_routing::RouteTableError),
     /// The environment refused.
     #[error(transparent)]
     Env(#[from] envs::EnvError),

@@ -3,15 +3,19 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use candle_core::Device;
 use envs::StepBuffers;
 use experiment::driver::ResumePoint;
-use experiment::{CommonArgs, RunFolder};
+use experiment::{CommonArgs, RunFolder, SeedStreams};
+use policies::Policy;
+use policies::fused::FusedPolicy;
+use rayon::ThreadPoolBuilder;
 use serde_json::json;
 
 use crate::losses::log_softmax;
-use crate::{Config, Evaluation, PolicyName, Ppo, Trainer, checkpoint};
+use crate::rollout::{Actor, ForwardCache};
+use crate::{Config, Evaluation, Evaluator, Ppo, Supervision, checkpoint};
 
 /// Scores a run's policies and returns one JSON line a policy: means over `repeats` evaluations, each on fresh
 /// environments, with the standard error of the return.
@@ -29,41 +33,66 @@ pub fn eval(
     let view = RunFolder::view(run)?;
     let config: Config = experiment::load(Some(&view.config_path()), &common.set)?;
     let point = ResumePoint::asked_or_newest::<Ppo>(&view, checkpoint)?;
-    let mut scores: Vec<(PolicyName, Vec<Evaluation>)> = Vec::new();
-    for repeat in 0..repeats {
-        let mut trainer =
-            Trainer::new(&config, common.seed.unwrap_or(0).wrapping_add(repeat), threads, &device)?;
-        checkpoint::load_policy(&trainer, &point)?;
-        trainer.parameters_changed()?;
-        for (name, evaluation) in trainer.evaluate()? {
-            match scores.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, evaluations)) => evaluations.push(evaluation),
-                None => scores.push((name, vec![evaluation])),
-            }
-        }
-    }
+    let policy = checkpoint::policy(&point, &config, &device)?;
+    let seed = common.seed.unwrap_or(0);
+    let scores =
+        scores(&config, &policy, &device, threads, (0..repeats).map(|repeat| seed.wrapping_add(repeat)))?;
     let mut out = String::new();
     for (name, evaluations) in scores {
         let n = evaluations.len() as f64;
-        let mean = |f: fn(&Evaluation) -> f64| evaluations.iter().map(f).sum::<f64>() / n;
-        let average = mean(|e| e.stepwise_return);
+        let mean = |f: &dyn Fn(&Evaluation) -> f64| evaluations.iter().map(f).sum::<f64>() / n;
+        let average = mean(&|e| e.stepwise_return);
         let squares: f64 = evaluations.iter().map(|e| (e.stepwise_return - average).powi(2)).sum();
         let error = if n > 1.0 { Some((squares / (n - 1.0) / n).sqrt()) } else { None };
-        let line = json!({
-            "policy": name.as_str(),
+        let mut line = json!({
+            "policy": name,
             "return": average,
             "return_standard_error": error,
-            "share_diamond": mean(Evaluation::share_diamond),
-            "share_ghost": mean(Evaluation::share_ghost),
-            "mean_length": mean(|e| e.mean_length),
+            "mean_length": mean(&|e| e.mean_length),
             "evaluations": evaluations.len(),
             "num_envs": config.eval.num_envs,
             "oversight_prob": config.env.oversight_prob,
             "checkpoint": point.origin(),
         });
+        for kind in config.env.id.kinds() {
+            line[format!("share_{}", kind.name)] = mean(&|e| e.share(&kind.name)).into();
+        }
         writeln!(out, "{line}")?;
     }
     Ok(out)
+}
+
+/// The evaluations of each policy, one for each seed, without a trainer.
+fn scores(
+    config: &Config,
+    policy: &Policy,
+    device: &Device,
+    threads: usize,
+    seeds: impl Iterator<Item = u64>,
+) -> Result<Vec<(String, Vec<Evaluation>)>> {
+    let supervision = Supervision::new(config.train.method, config.env.id.kinds())?;
+    let fused = if config.train.backend.is_fused_on(device)? {
+        Some(FusedPolicy::new(policy.config(), policy.parameters())?)
+    } else {
+        None
+    };
+    let actor = fused.as_ref().map_or(Actor::Candle(policy, device), Actor::Fused);
+    let parts = if fused.is_some() { threads } else { 1 };
+    let make_env = envs::maker(&config.env.config());
+    let mut evaluator = Evaluator::new(config, &supervision, make_env, parts)?;
+    let mut caches: Vec<ForwardCache> =
+        (0..evaluator.parts()).map(|_| ForwardCache::new(policy.config())).collect();
+    let pool = ThreadPoolBuilder::new().num_threads(threads).build().context("threads to evaluate on")?;
+    let mut scores: Vec<(String, Vec<Evaluation>)> =
+        supervision.policies().into_iter().map(|(name, _)| (name, Vec::new())).collect();
+    for seed in seeds {
+        let streams = SeedStreams::new(seed);
+        let evaluations = pool.install(|| evaluator.score(actor, &mut caches, &streams, 0))?;
+        for ((_, all), (_, evaluation)) in scores.iter_mut().zip(evaluations) {
+            all.push(evaluation);
+        }
+    }
+    Ok(scores)
 }
 
 /// Plays one episode of every policy in the same world and returns it as text, a frame a step.
@@ -75,28 +104,27 @@ pub fn play(run: &Path, seed: u64) -> Result<String> {
     let view = RunFolder::view(run)?;
     let config: Config = experiment::load(Some(&view.config_path()), &[])?;
     let point = ResumePoint::asked_or_newest::<Ppo>(&view, None)?;
-    let trainer = Trainer::new(&config, 0, 1, &Device::Cpu)?;
-    checkpoint::load_policy(&trainer, &point)?;
+    let policy = checkpoint::policy(&point, &config, &Device::Cpu)?;
+    let supervision = Supervision::new(config.train.method, config.env.id.kinds())?;
     let mut out = String::new();
-    for name in PolicyName::of(config.train.method) {
+    for (name, steering) in supervision.policies() {
         let mut env = envs::make(&config.env.config(), 1)?;
         let mut buffers = StepBuffers::for_env(env.as_ref());
         env.reset(Some(seed), &mut buffers.observations)?;
-        writeln!(out, "{} policy\n\n{}", name.as_str(), env.render_text(0))?;
+        writeln!(out, "{name} policy\n\n{}", env.render_text(0))?;
         for step in 1..=config.env.max_steps {
             let shape = (1, buffers.observations.len());
             let observation = candle_core::Tensor::from_slice(&buffers.observations, shape, &Device::Cpu)?;
-            let logits = trainer.policy().forward(&observation, name.steering())?.logits.to_vec2::<f32>()?;
-            let mut log_probs = [0.0; envs::NUM_ACTIONS];
+            let logits = policy.forward(&observation, steering)?.logits.to_vec2::<f32>()?;
+            let mut log_probs = [0.0; ARROWS.len()];
             log_softmax(&logits[0], &mut log_probs);
             let best =
                 (0..log_probs.len()).max_by(|a, b| log_probs[*a].total_cmp(&log_probs[*b])).unwrap_or(0);
             env.step(&[best as u8], buffers.slices())?;
             let end = match buffers.outcomes[0].reached {
-                envs::Reached::Diamond => Some("reached the Diamond"),
-                envs::Reached::Ghost => Some("reached the Ghost"),
-                envs::Reached::Nothing if buffers.truncations[0] => Some("ran out of steps"),
-                envs::Reached::Nothing => None,
+                Some(kind) => Some(format!("reached the {}", env.kinds()[usize::from(kind)].title())),
+                None if buffers.truncations[0] => Some("ran out of steps".to_owned()),
+                None => None,
             };
             writeln!(out, "step {step}: {}", ARROWS[best])?;
             match end {

@@ -43,11 +43,11 @@ pub use config::{
     Algo, Backend, CheckpointSection, Config, EnvSection, EvalSection, LossSection, PpoSection, TrainSection,
 };
 pub use error::Error;
-pub use evaluate::{Evaluation, PolicyName, evaluate};
-pub use method::{Label, Method, Route};
-pub use metrics::{RoutingShares, UpdateReport};
+pub use evaluate::{Evaluation, Evaluator, KindShare, evaluate};
+pub use method::{Label, Method, Part, PolicyShape, Recipe, Supervision, UpdateShare};
+pub use metrics::{GradientStep, RoutingShares, UpdateReport};
 pub use run::Ppo;
 pub use samples::{Endings, Samples};
 pub use snapshot::{Snapshot, picture_layout};
 pub use summary::{PolicySummary, Summary};
-pub use trainer::{GradientStep, Trainer};
+pub use trainer::Trainer;

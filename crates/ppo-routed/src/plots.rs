@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use envs::EnvId;
+use envs::{EnvId, Kind};
 use experiment::{Record, RunFolder, UserError, read_metrics};
 use plots::{
     Band, Colour, Figure, Image, Marker, MarkerKind, Panel, PlotError, PolicyGrid, PolicyPicture,
     ReferenceLine, Scale, Series, write_gif,
 };
+use policies::{Gate, Steering};
 
 use crate::snapshot::{Snapshot, picture_layout};
-use crate::{Config, PolicyName};
+use crate::{Config, Error, PolicyShape, Supervision};
 
 /// The stepwise return of the shortest path to the Diamond that avoids the Ghost, and of the shortest path to
 /// the Diamond that does not mind it, by exact enumeration on the 5×5 grid.
@@ -50,7 +51,7 @@ pub fn plot(runs: &[PathBuf], folder: Option<&Path>) -> Result<Vec<PathBuf>> {
     let records: Vec<Vec<Record>> = loaded.into_iter().map(|(_, records)| records).collect();
     let folder = picture_folder(&RunFolder::view(&runs[0])?, folder)?;
     let mut paths = vec![folder.join("reward_curve.png")];
-    reward_curve(&config, &records).write_png(&paths[0])?;
+    reward_curve(&config, &records)?.write_png(&paths[0])?;
     if config.train.method.is_mixture() {
         paths.push(folder.join("routing.png"));
         routing_figure(&config, &records).write_png(&paths[1])?;
@@ -94,33 +95,47 @@ fn picture_folder(run: &RunFolder, asked: Option<&Path>) -> Result<PathBuf> {
     Ok(folder.to_owned())
 }
 
-fn reward_curve(config: &Config, runs: &[Vec<Record>]) -> Figure {
-    let style = |name: PolicyName| match name {
-        PolicyName::Diamond => ("diamond policy", Colour::Blue),
-        PolicyName::Ghost => ("ghost policy", Colour::Vermillion),
-        PolicyName::Full if config.train.method.is_mixture() => ("full mixture", Colour::Green),
-        PolicyName::Full => ("policy", Colour::Blue),
-    };
-    let series = PolicyName::of(config.train.method)
-        .iter()
-        .map(|name| {
-            let (label, colour) = style(*name);
-            curve(runs, &format!("eval/{}/return", name.as_str()), label, colour)
-        })
-        .collect();
-    Figure {
+/// The colours of the kinds, in their order.
+const KIND_COLOURS: [Colour; 5] =
+    [Colour::Blue, Colour::Vermillion, Colour::Purple, Colour::Orange, Colour::Sky];
+
+fn kind_colour(index: usize) -> Colour {
+    KIND_COLOURS[index % KIND_COLOURS.len()]
+}
+
+/// What a return is made of, such as `stepwise return (Diamond +1, Ghost –1)`.
+pub fn return_label(what: &str, kinds: &[Kind]) -> String {
+    let worth: Vec<String> =
+        kinds.iter().map(|kind| format!("{} {:+}", kind.title(), kind.value).replace('-', "–")).collect();
+    format!("{what} ({})", worth.join(", "))
+}
+
+fn reward_curve(config: &Config, runs: &[Vec<Record>]) -> Result<Figure, Error> {
+    let supervision = Supervision::new(config.train.method, config.env.id.kinds())?;
+    let series = supervision.policies().into_iter().map(|(name, steering)| {
+        let (label, colour) = match steering {
+            Steering::Expert(expert) => (format!("{name} policy"), kind_colour(expert)),
+            Steering::Mixture if config.train.method.is_mixture() => {
+                ("full mixture".to_owned(), Colour::Green)
+            }
+            Steering::Mixture => ("policy".to_owned(), Colour::Blue),
+        };
+        curve(runs, &format!("eval/{name}/return"), &label, colour)
+    });
+    let series = series.collect();
+    Ok(Figure {
         title: "What each policy does by the ground truth".to_owned(),
         subtitle: subtitle(config, runs.len()),
         x_label: "environment steps".to_owned(),
         x_scale: Scale::Linear,
         panels: vec![Panel {
             title: String::new(),
-            y_label: "stepwise return (Diamond +1, Ghost –1)".to_owned(),
+            y_label: return_label("stepwise return", supervision.kinds()),
             series,
             reference_lines: ceilings(config),
             y_range: Some((-1.0, 1.0)),
         }],
-    }
+    })
 }
 
 /// The ceilings to read a return against, where they are known: on the paper's grid.
@@ -131,15 +146,16 @@ pub fn ceilings(config: &Config) -> Vec<ReferenceLine> {
 }
 
 fn routing_figure(config: &Config, runs: &[Vec<Record>]) -> Figure {
-    const ROUTES: [(&str, &str, Colour); 3] = [
-        ("diamond", "overseen, Diamond", Colour::Blue),
-        ("ghost", "overseen, Ghost", Colour::Vermillion),
-        ("both", "not overseen", Colour::Grey),
-    ];
+    let kinds = config.env.id.kinds();
+    let everyone = (if kinds.len() == 2 { "both" } else { "all" }, "not overseen".to_owned(), Colour::Grey);
+    let seen = kinds.iter().enumerate();
+    let seen =
+        seen.map(|(i, kind)| (kind.name.as_ref(), format!("overseen, {}", kind.title()), kind_colour(i)));
+    let routes: Vec<(&str, String, Colour)> = seen.chain([everyone]).collect();
     let panel = |what: &str, title: &str, y_label: &str| Panel {
         title: title.to_owned(),
         y_label: y_label.to_owned(),
-        series: ROUTES
+        series: routes
             .iter()
             .map(|(route, label, colour)| curve(runs, &format!("routing/{what}_{route}"), label, *colour))
             .collect(),
@@ -147,8 +163,8 @@ fn routing_figure(config: &Config, runs: &[Vec<Record>]) -> Figure {
         y_range: Some((0.0, 1.0)),
     };
     let mut panels = vec![panel("share", "Where the steps of an update are routed", "share of steps")];
-    if config.train.method != crate::Method::NoGate {
-        panels.push(panel("gate", "The gate's weight Γ of the diamond expert on these steps", "mean Γ"));
+    if config.train.method.policy == PolicyShape::Mixture(Gate::Learned) {
+        panels.push(panel("gate", &gate_title(kinds), "mean Γ"));
     }
     Figure {
         title: "Routes and gate".to_owned(),
@@ -157,6 +173,11 @@ fn routing_figure(config: &Config, runs: &[Vec<Record>]) -> Figure {
         x_scale: Scale::Linear,
         panels,
     }
+}
+
+fn gate_title(kinds: &[Kind]) -> String {
+    let first = kinds.first().map_or("", |kind| kind.name.as_ref());
+    format!("The gate's weight Γ of the {first} expert on these steps")
 }
 
 fn subtitle(config: &Config, seeds: usize) -> String {
@@ -186,6 +207,7 @@ fn curve(runs: &[Vec<Record>], key: &str, label: &str, colour: Colour) -> Series
 
 fn policy_picture(config: &Config, snapshot: &Snapshot) -> PolicyPicture {
     let layout = picture_layout(config);
+    let kinds = config.env.id.kinds();
     let markers = vec![
         Marker { cell: layout.diamond, kind: MarkerKind::Diamond },
         Marker { cell: layout.ghost, kind: MarkerKind::Ghost },
@@ -194,16 +216,16 @@ fn policy_picture(config: &Config, snapshot: &Snapshot) -> PolicyPicture {
         .policies
         .iter()
         .map(|(name, cells)| PolicyGrid {
-            title: match name {
-                PolicyName::Diamond => "diamond policy (kept)".to_owned(),
-                PolicyName::Ghost => "ghost policy (thrown away)".to_owned(),
-                PolicyName::Full if config.train.method.is_mixture() => "full mixture".to_owned(),
-                PolicyName::Full => "policy".to_owned(),
+            title: match kinds.iter().position(|kind| kind.name == *name) {
+                Some(0) => format!("{name} policy (kept)"),
+                Some(_) => format!("{name} policy (thrown away)"),
+                None if config.train.method.is_mixture() => "full mixture".to_owned(),
+                None => "policy".to_owned(),
             },
             rows: layout.rows,
             cols: layout.cols,
             probabilities: cells.iter().map(|cell| cell.unwrap_or([0.0; 4])).collect(),
-            background: (*name == PolicyName::Full && !snapshot.gate.is_empty())
+            background: (kinds.iter().all(|kind| kind.name != *name) && !snapshot.gate.is_empty())
                 .then(|| snapshot.gate.iter().map(|gate| gate.unwrap_or(f64::NAN)).collect()),
             markers: markers.clone(),
         })
@@ -224,14 +246,19 @@ mod tests {
     fn frames_are_of_one_size_whatever_their_captions_say() {
         let mut config = Config::default();
         for (method, oversight_prob) in
-            [(Method::Naive, 0.01), (Method::Oracle, 0.001), (Method::Routing, 0.1)]
+            [(Method::NAIVE, 0.01), (Method::ORACLE, 0.001), (Method::ROUTING, 0.1)]
         {
             (config.train.method, config.env.oversight_prob) = (method, oversight_prob);
             let cells = vec![Some([0.25; 4]); 25];
             let snapshots = [0, 983_040, 1_015_808, 11_111_111_111].map(|step| Snapshot {
                 step,
                 update: 0,
-                policies: PolicyName::of(method).iter().map(|name| (*name, cells.clone())).collect(),
+                policies: Supervision::new(method, config.env.id.kinds())
+                    .unwrap()
+                    .policies()
+                    .into_iter()
+                    .map(|(name, _)| (name, cells.clone()))
+                    .collect(),
                 gate: Vec::new(),
             });
             let frames = frames(&config, &snapshots).unwrap();

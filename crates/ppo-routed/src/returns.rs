@@ -5,7 +5,7 @@ use crate::Label;
 /// Carries the label of each episode's last step back to all its steps.
 ///
 /// `ends[t]` is the label of the episode that ended with step t, or `None` where step t ended none. Steps after
-/// the last end belong to an episode unfinished in this rollout: [`Label::Nothing`].
+/// the last end belong to an episode unfinished in this rollout: [`Label::NOTHING`].
 ///
 /// # Shapes
 /// `ends` and `labels` (steps).
@@ -17,7 +17,7 @@ use crate::Label;
 /// Panics if the lengths differ.
 pub fn carry_back_labels(ends: &[Option<Label>], labels: &mut [Label]) {
     assert_eq!(ends.len(), labels.len(), "a label for every step");
-    let mut label = Label::Nothing;
+    let mut label = Label::NOTHING;
     for (end, out) in ends.iter().zip(labels).rev() {
         label = end.unwrap_or(label);
         *out = label;
@@ -89,11 +89,12 @@ mod tests {
 
     #[test]
     fn labels_reach_back_to_the_episode_before() {
-        use Label::{Diamond, Ghost, Nothing, Unseen};
-        let ends = [None, Some(Ghost), None, None, Some(Unseen), Some(Diamond), None, Some(Nothing), None];
-        let mut labels = [Unseen; 9];
+        let (first, third) = (Label::of_kind(0), Label::of_kind(2));
+        let (unseen, nothing) = (Label::UNSEEN, Label::NOTHING);
+        let ends = [None, Some(third), None, None, Some(unseen), Some(first), None, Some(nothing), None];
+        let mut labels = [unseen; 9];
         carry_back_labels(&ends, &mut labels);
-        assert_eq!(labels, [Ghost, Ghost, Unseen, Unseen, Unseen, Diamond, Nothing, Nothing, Nothing]);
+        assert_eq!(labels, [third, third, unseen, unseen, unseen, first, nothing, nothing, nothing]);
     }
 
     /// Checked by hand: 0.5² from the terminal two steps on, and nothing from an unfinished tail.

@@ -1,7 +1,7 @@
 //! Rollouts: a policy acts in a slice of the environments and writes down what happened.
 
 use candle_core::{Device, Tensor};
-use envs::{EnvConfig, EnvState, NUM_ACTIONS, StepBuffers, VectorEnv};
+use envs::{EnvError, EnvState, Kind, StepBuffers, VectorEnv};
 use policies::fused::{Activations, FusedPolicy, UniqueRows};
 use policies::{Policy, PolicyConfig, Steering};
 use rand::{RngExt, SeedableRng};
@@ -33,6 +33,7 @@ pub struct ForwardCache {
     pub values: Vec<f32>,
     /// The first expert's weight Γ, (rows).
     pub gate: Vec<f32>,
+    actions: usize,
     fresh: Vec<u32>,
 }
 
@@ -45,8 +46,14 @@ impl ForwardCache {
             log_probs: Vec::new(),
             values: Vec::new(),
             gate: Vec::new(),
+            actions: config.actions,
             fresh: Vec::new(),
         }
+    }
+
+    /// log p of every action in a row.
+    fn log_probs(&self, row: usize) -> &[f32] {
+        &self.log_probs[row * self.actions..][..self.actions]
     }
 
     fn clear(&mut self) {
@@ -65,12 +72,13 @@ impl ForwardCache {
         if self.fresh.is_empty() {
             return Ok(());
         }
-        self.log_probs.resize(self.unique.len() * NUM_ACTIONS, 0.0);
+        let actions = self.actions;
+        self.log_probs.resize(self.unique.len() * actions, 0.0);
         match actor {
             Actor::Fused(policy) => {
                 policy.forward(self.unique.rows(), &self.fresh, steering, &mut self.activations)?;
                 for row in known..self.unique.len() {
-                    let log_probs = &mut self.log_probs[row * NUM_ACTIONS..][..NUM_ACTIONS];
+                    let log_probs = &mut self.log_probs[row * actions..][..actions];
                     log_softmax(self.activations.logits(row), log_probs);
                     self.values.push(policy.value(self.unique.rows(), row));
                     self.gate.push(self.activations.gate(row)[0]);
@@ -82,7 +90,7 @@ impl ForwardCache {
                 let logits = output.logits.detach().to_vec2::<f32>()?;
                 self.gate.extend(output.gate.detach().narrow(1, 0, 1)?.squeeze(1)?.to_vec1::<f32>()?);
                 for (row, logits) in self.fresh.iter().zip(logits) {
-                    let log_probs = &mut self.log_probs[*row as usize * NUM_ACTIONS..][..NUM_ACTIONS];
+                    let log_probs = &mut self.log_probs[*row as usize * actions..][..actions];
                     log_softmax(&logits, log_probs);
                 }
                 self.values.extend(policy.value(&observations)?.detach().to_vec1::<f32>()?);
@@ -137,18 +145,17 @@ pub struct RolloutSeeds {
 }
 
 impl Shard {
-    /// Environments `first_env..first_env + num_envs` of a larger batch, freshly reset.
+    /// The environments of `env`, which are those from `first_env` on of a larger batch, freshly reset.
     ///
     /// # Errors
-    /// Fails where the environment's settings have a fault.
+    /// Fails where the environment does.
     pub fn new(
-        config: &EnvConfig,
+        env: Box<dyn VectorEnv>,
         first_env: usize,
-        num_envs: usize,
         num_steps: usize,
         seeds: RolloutSeeds,
     ) -> Result<Self, Error> {
-        let env = envs::make_slice(config, first_env, num_envs)?;
+        let num_envs = env.num_envs();
         let buffers = StepBuffers::for_env(env.as_ref());
         let mut shard = Self {
             env,
@@ -176,12 +183,13 @@ impl Shard {
         Ok(())
     }
 
-    /// Splits `num_envs` environments into `parts` shards of nearly the same size.
+    /// Splits `num_envs` environments, made by `make_env(first_env, num_envs)`, into `parts` shards of nearly the same
+    /// size.
     ///
     /// # Errors
-    /// Fails where the environment's settings have a fault.
+    /// Fails where the environments cannot be made.
     pub fn split(
-        config: &EnvConfig,
+        make_env: impl Fn(usize, usize) -> Result<Box<dyn VectorEnv>, EnvError>,
         num_envs: usize,
         num_steps: usize,
         parts: usize,
@@ -192,7 +200,7 @@ impl Shard {
         (0..parts)
             .map(|part| {
                 let (first, len) = (bound(part), bound(part + 1) - bound(part));
-                Self::new(config, first, len, num_steps, seeds)
+                Self::new(make_env(first, len)?, first, num_steps, seeds)
             })
             .collect()
     }
@@ -219,7 +227,7 @@ impl Shard {
             for env in 0..num_envs {
                 let sample = env * num_steps + t;
                 let row = self.samples.rows[sample] as usize;
-                let log_probs = &cache.log_probs[row * NUM_ACTIONS..][..NUM_ACTIONS];
+                let log_probs = cache.log_probs(row);
                 let action = sample_action(log_probs, self.action_streams[env].random::<f32>());
                 self.actions[env] = action as u8;
                 self.samples.actions[sample] = action as u8;
@@ -251,9 +259,17 @@ impl Shard {
         Ok(())
     }
 
+    /// The kinds of ends that an episode can come to.
+    pub fn kinds(&self) -> &[Kind] {
+        self.env.kinds()
+    }
+
     /// What is needed to go on exactly from here.
-    pub fn save_state(&self) -> ShardState {
-        ShardState { env: self.env.save_state(), action_streams: self.action_streams.clone() }
+    ///
+    /// # Errors
+    /// Fails where the environment's state cannot be written.
+    pub fn save_state(&self) -> Result<ShardState, Error> {
+        Ok(ShardState { env: self.env.save_state()?, action_streams: self.action_streams.clone() })
     }
 
     /// Goes back to a saved state; what follows is exactly what followed the saving.
@@ -267,11 +283,7 @@ impl Shard {
         }
         self.env.load_state(&state.env)?;
         self.action_streams.clone_from(&state.action_streams);
-        let (id, width) = (self.env.id(), self.env.single_observation_space().flat_len());
-        for (env, row) in self.buffers.observations.chunks_exact_mut(width).enumerate() {
-            self.env.layout(env).write_observation(id, row);
-        }
-        Ok(())
+        Ok(self.env.observe(&mut self.buffers.observations)?)
     }
 }
 

@@ -11,7 +11,8 @@ use experiment::driver::{
 };
 
 use crate::snapshot::Snapshot;
-use crate::{Config, PolicyName, Summary, Trainer, checkpoint, plots};
+use crate::summary::Summary;
+use crate::{Config, Trainer, checkpoint, plots};
 
 /// Oversight experiments.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,7 +57,8 @@ impl Program for Ppo {
     }
 
     fn rewind(&self, config: &Config, cx: &BuildContext<'_>, point: &ResumePoint) -> Result<PpoTraining> {
-        Ok(PpoTraining::new(checkpoint::restore(point, config, cx.threads, cx.device)?, cx))
+        let make_env = envs::maker(&config.env.config());
+        Ok(PpoTraining::new(checkpoint::restore(point, config, &make_env, cx.threads, cx.device)?, cx))
     }
 
     fn cut_back(&self, folder: &RunFolder, update: u64) -> Result<()> {
@@ -64,7 +66,7 @@ impl Program for Ppo {
     }
 
     fn finish(&self, training: &mut PpoTraining, run: &FinishedRun<'_>) -> Result<Finished<Summary>> {
-        let summary = Summary::new(training.trainer.config(), run.seed, run.seconds, run.records);
+        let summary = Summary::new(training.trainer.config(), run.seed, run.seconds, run.records)?;
         let path = run.folder.path().to_owned();
         let mut paths = Vec::new();
         if run.pictures {
@@ -89,9 +91,7 @@ impl Training for PpoTraining {
     }
 
     fn update(&mut self) -> Result<Report> {
-        let values = self.trainer.update()?.values;
-        let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-        Ok(Report { values, message: None })
+        Ok(Report { values: self.trainer.update()?.values, message: None })
     }
 
     /// Scores all policies and takes a snapshot.
@@ -99,11 +99,11 @@ impl Training for PpoTraining {
         let mut report = Report::default();
         for (name, evaluation) in self.trainer.evaluate()? {
             for (what, value) in evaluation.named() {
-                report.values.push((format!("eval/{}/{what}", name.as_str()), value));
+                report.values.push((format!("eval/{name}/{what}"), value));
             }
-            if name == PolicyName::kept(self.trainer.config().train.method) {
-                report.message = Some(format!("{} return {:.3}", name.as_str(), evaluation.stepwise_return));
-            }
+            // the first is the one that the method is judged by
+            let message = || format!("{name} return {:.3}", evaluation.stepwise_return);
+            report.message.get_or_insert_with(message);
         }
         let (step, update) = (self.trainer.env_steps(), self.trainer.updates_done());
         Snapshot::take(self.trainer.config(), self.trainer.policy(), step, update, &self.device)?

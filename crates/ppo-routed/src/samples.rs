@@ -1,8 +1,8 @@
 //! What a rollout leaves for learning, sample by sample.
 
-use envs::{Outcome, Reached};
+use envs::{Kind, Outcome};
 
-use crate::{Label, Method, returns};
+use crate::{Label, Supervision, returns};
 
 /// The steps of a number of environments, environment by environment: sample `env · num_steps + t`.
 ///
@@ -43,7 +43,7 @@ impl Samples {
             next_values: vec![0.0; len],
             outcomes: vec![Outcome::default(); len],
             dones: vec![false; len],
-            labels: vec![Label::Nothing; len],
+            labels: vec![Label::NOTHING; len],
         }
     }
 
@@ -57,32 +57,33 @@ impl Samples {
         self.actions.is_empty()
     }
 
-    /// Carries each episode's outcome back over its steps, as far as `method` may know it.
-    pub fn label_episodes(&mut self, method: Method) {
+    /// Carries each episode's outcome back over its steps, as far as the trainer may know it.
+    pub fn label_episodes(&mut self, supervision: &Supervision) {
         let steps = self.num_steps;
         for start in (0..self.len()).step_by(steps.max(1)) {
             let range = start..start + steps;
             let ends: Vec<_> =
-                range.clone().map(|i| self.dones[i].then(|| method.label(self.outcomes[i]))).collect();
+                range.clone().map(|i| self.dones[i].then(|| supervision.label(self.outcomes[i]))).collect();
             returns::carry_back_labels(&ends, &mut self.labels[range]);
         }
     }
 
-    /// The discounted rewards-to-go of `method`'s rewards.
-    pub fn returns(&self, method: Method, gamma: f32) -> Vec<f32> {
-        let rewards: Vec<f32> = self.outcomes.iter().map(|outcome| method.reward(*outcome)).collect();
+    /// The discounted rewards-to-go of the method's rewards.
+    pub fn returns(&self, supervision: &Supervision, gamma: f32) -> Vec<f32> {
+        let rewards: Vec<f32> = self.outcomes.iter().map(|outcome| supervision.reward(*outcome)).collect();
         self.rewards_to_go(&rewards, gamma)
     }
 
-    /// The discounted ground-truth rewards-to-go: +1 for the Diamond, −1 for the Ghost.
-    pub fn true_returns(&self, gamma: f32) -> Vec<f32> {
-        let rewards: Vec<f32> = self.outcomes.iter().map(|outcome| outcome.reached.reward()).collect();
+    /// The discounted ground-truth rewards-to-go: the value of the kind reached.
+    pub fn true_returns(&self, kinds: &[Kind], gamma: f32) -> Vec<f32> {
+        let value = |outcome: &Outcome| outcome.reached.map_or(0.0, |kind| kinds[usize::from(kind)].value);
+        let rewards: Vec<f32> = self.outcomes.iter().map(value).collect();
         self.rewards_to_go(&rewards, gamma)
     }
 
-    /// The advantages of `method`'s rewards by generalised advantage estimation.
-    pub fn advantages(&self, method: Method, gamma: f32, lambda: f32) -> Vec<f32> {
-        let rewards: Vec<f32> = self.outcomes.iter().map(|outcome| method.reward(*outcome)).collect();
+    /// The advantages of the method's rewards by generalised advantage estimation.
+    pub fn advantages(&self, supervision: &Supervision, gamma: f32, lambda: f32) -> Vec<f32> {
+        let rewards: Vec<f32> = self.outcomes.iter().map(|outcome| supervision.reward(*outcome)).collect();
         let mut advantages = vec![0.0; self.len()];
         for start in (0..self.len()).step_by(self.num_steps.max(1)) {
             let range = start..start + self.num_steps;
@@ -124,19 +125,22 @@ impl Samples {
         self.labels.clear();
     }
 
-    /// How the completed episodes ended.
-    pub fn endings(&self) -> Endings {
-        let mut endings = Endings::default();
+    /// How the completed episodes ended, where there are so many kinds of ends.
+    pub fn endings(&self, kinds: usize) -> Endings {
+        let mut endings = Endings { seen: vec![0; kinds], unseen: vec![0; kinds], truncated: 0 };
         for (outcome, _) in self.outcomes.iter().zip(&self.dones).filter(|(_, done)| **done) {
-            match (outcome.reached, outcome.overseen) {
-                (Reached::Nothing, _) => endings.truncated += 1,
-                (Reached::Diamond, true) => endings.diamond_seen += 1,
-                (Reached::Diamond, false) => endings.diamond_unseen += 1,
-                (Reached::Ghost, true) => endings.ghost_seen += 1,
-                (Reached::Ghost, false) => endings.ghost_unseen += 1,
+            match outcome.reached.map(usize::from) {
+                None => endings.truncated += 1,
+                Some(kind) if outcome.overseen => endings.seen[kind] += 1,
+                Some(kind) => endings.unseen[kind] += 1,
             }
         }
         endings
+    }
+
+    /// The episodes that ended.
+    pub fn episodes(&self) -> usize {
+        self.dones.iter().filter(|done| **done).count()
     }
 
     /// Steps that belong to episodes which ended in the rollout and began in it or before.
@@ -157,23 +161,12 @@ impl Samples {
 }
 
 /// Counts of completed episodes by their end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endings {
-    /// Ended on an overseen Diamond.
-    pub diamond_seen: u64,
-    /// Ended on a Diamond that nobody saw.
-    pub diamond_unseen: u64,
-    /// Ended on an overseen Ghost.
-    pub ghost_seen: u64,
-    /// Ended on a Ghost that nobody saw.
-    pub ghost_unseen: u64,
+    /// Ended on each kind, overseen.
+    pub seen: Vec<u64>,
+    /// Ended on each kind, and nobody saw it.
+    pub unseen: Vec<u64>,
     /// Ran out of steps.
     pub truncated: u64,
-}
-
-impl Endings {
-    /// All completed episodes.
-    pub fn episodes(&self) -> u64 {
-        self.diamond_seen + self.diamond_unseen + self.ghost_seen + self.ghost_unseen + self.truncated
-    }
 }

@@ -7,11 +7,11 @@ use std::path::Path;
 use candle_core::{Device, Tensor};
 use envs::{EnvId, Layout};
 use experiment::RunError;
-use policies::Policy;
+use policies::{Policy, Steering};
 use serde::{Deserialize, Serialize};
 
 use crate::losses::log_softmax;
-use crate::{Config, Error, PolicyName};
+use crate::{Config, Error, Supervision};
 
 /// The file in a run folder.
 pub(crate) const FILE: &str = "snapshots.jsonl";
@@ -25,7 +25,7 @@ pub struct Snapshot {
     pub update: u64,
     /// The policies and, for each cell, the probabilities of going north, east, south and west; nothing where
     /// an agent cannot stand.
-    pub policies: Vec<(PolicyName, Vec<Option<[f64; 4]>>)>,
+    pub policies: Vec<(String, Vec<Option<[f64; 4]>>)>,
     /// The gate's Γ for each cell, for a method with a gate.
     pub gate: Vec<Option<f64>>,
 }
@@ -74,16 +74,16 @@ impl Snapshot {
         }
         let observations = Tensor::from_vec(observations, (cells, inputs), device)?;
         let (mut policies, mut gate) = (Vec::new(), Vec::new());
-        for name in PolicyName::of(config.train.method) {
-            let output = policy.forward(&observations, name.steering())?;
+        for (name, steering) in Supervision::new(config.train.method, config.env.id.kinds())?.policies() {
+            let output = policy.forward(&observations, steering)?;
             let logits = output.logits.detach().to_vec2::<f32>()?;
             let probabilities = logits.iter().enumerate().map(|(cell, logits)| {
                 let mut log_probs = [0.0; 4];
                 log_softmax(logits, &mut log_probs);
                 standable(cell).then(|| log_probs.map(|lp| f64::from(lp.exp())))
             });
-            policies.push((*name, probabilities.collect()));
-            if *name == PolicyName::Full && policy.config().has_gate() {
+            policies.push((name, probabilities.collect()));
+            if steering == Steering::Mixture && policy.config().has_gate() {
                 let weights = output.gate.detach().to_vec2::<f32>()?;
                 let cells = weights.iter().enumerate();
                 gate = cells.map(|(cell, w)| standable(cell).then(|| f64::from(w[0]))).collect();

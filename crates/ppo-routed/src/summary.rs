@@ -1,12 +1,12 @@
 //! What a finished run amounts to: `summary.json`, and the table at the end.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
+use envs::Kind;
 use experiment::Record;
 use serde::{Deserialize, Serialize};
 
-use crate::{Algo, Config, Method, PolicyName};
+use crate::{Algo, Config, Error, Method, Supervision};
 
 /// Evaluations that make up `final`.
 const FINAL_EVALUATIONS: usize = 3;
@@ -33,34 +33,61 @@ pub struct Summary {
     /// Environment steps of training a second; 0 where only the results are known.
     #[serde(default)]
     pub sps: f64,
-    /// The policies that the method is scored as.
-    pub policies: BTreeMap<PolicyName, PolicySummary>,
+    /// The policies that the method is scored as, the one that it is judged by first.
+    #[serde(with = "in_order")]
+    pub policies: Vec<(String, PolicySummary)>,
 }
 
 /// How one policy did.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PolicySummary {
     /// The stepwise ground-truth return, mean of the last three evaluations.
     #[serde(rename = "final")]
     pub last: f64,
     /// The best evaluation.
     pub best: f64,
-    /// Share of completed episodes that ended on the Diamond, mean of the last three evaluations.
-    pub share_diamond: f64,
-    /// Share that ended on the Ghost, likewise.
-    pub share_ghost: f64,
+    /// For each kind, as `share_KIND`, the share of completed episodes that ended on it, mean of the last three
+    /// evaluations.
+    #[serde(flatten)]
+    pub shares: BTreeMap<String, f64>,
+}
+
+impl PolicySummary {
+    /// The share of completed episodes that ended on a kind; 0 where no kind has that name.
+    pub fn share(&self, kind: &str) -> f64 {
+        self.shares.get(&share_key(kind)).copied().unwrap_or(0.0)
+    }
+}
+
+fn share_key(kind: &str) -> String {
+    format!("share_{kind}")
 }
 
 impl Summary {
+    /// How the policy did that the method is judged by.
+    pub fn kept(&self) -> Option<&PolicySummary> {
+        self.policies.first().map(|(_, policy)| policy)
+    }
+
+    /// How the policy of that name did.
+    pub fn policy(&self, name: &str) -> Option<&PolicySummary> {
+        self.policies.iter().find(|(other, _)| other == name).map(|(_, policy)| policy)
+    }
+
     /// From a run's metrics.
-    pub fn new(config: &Config, seed: u64, seconds: f64, records: &[Record]) -> Self {
+    ///
+    /// # Errors
+    /// Fails where the method cannot be had in the environment of the settings.
+    pub fn new(config: &Config, seed: u64, seconds: f64, records: &[Record]) -> Result<Self, Error> {
+        let supervision = Supervision::new(config.train.method, config.env.id.kinds())?;
         let last = records.last();
         let env_steps = last.map_or(0, |record| record.step);
-        let policies = PolicyName::of(config.train.method)
-            .iter()
-            .map(|name| {
+        let policies = supervision
+            .policies()
+            .into_iter()
+            .map(|(name, _)| {
                 let series = |what: &str| -> Vec<f64> {
-                    let key = format!("eval/{}/{what}", name.as_str());
+                    let key = format!("eval/{name}/{what}");
                     records.iter().filter_map(|record| record.values.get(&key).copied()).collect()
                 };
                 let end = |values: &[f64]| {
@@ -72,16 +99,16 @@ impl Summary {
                     end(&series(&format!("share_{kind}_seen")))
                         + end(&series(&format!("share_{kind}_unseen")))
                 };
+                let kinds = supervision.kinds().iter();
                 let summary = PolicySummary {
                     last: end(&returns),
                     best: returns.iter().copied().fold(f64::NEG_INFINITY, f64::max),
-                    share_diamond: share("diamond"),
-                    share_ghost: share("ghost"),
+                    shares: kinds.map(|kind| (share_key(&kind.name), share(&kind.name))).collect(),
                 };
-                (*name, summary)
+                (name, summary)
             })
             .collect();
-        Self {
+        Ok(Self {
             method: config.train.method,
             algo: config.train.algo,
             oversight_prob: config.env.oversight_prob,
@@ -91,24 +118,67 @@ impl Summary {
             seconds,
             sps: env_steps as f64 / seconds.max(1e-9),
             policies,
-        }
+        })
     }
 
     /// The table at the end of a run.
     pub fn table(&self) -> String {
-        let mut out = String::from("policy     final    best   on Diamond  on Ghost\n");
-        for (name, policy) in &self.policies {
-            let line = writeln!(
-                out,
-                "{:<8} {:>7.3} {:>7.3} {:>11.1}% {:>8.1}%",
-                name.as_str(),
-                policy.last,
-                policy.best,
-                100.0 * policy.share_diamond,
-                100.0 * policy.share_ghost,
-            );
-            debug_assert!(line.is_ok(), "writing to a string");
-        }
+        let shares = self.kept().into_iter().flat_map(|policy| policy.shares.keys());
+        let kinds: Vec<&str> = shares.filter_map(|key| key.strip_prefix("share_")).collect();
+        let mut heads: Vec<String> =
+            kinds.iter().map(|kind| format!("on {}", Kind::title_of(kind))).collect();
+        // a little apart from the returns
+        heads.iter_mut().take(1).for_each(|head| head.insert(0, ' '));
+        let mut out = format!("policy     final    best  {}", heads.join("  "));
+        out.push('\n');
+        out.extend(self.policies.iter().map(|(name, policy)| {
+            let columns = kinds.iter().zip(&heads);
+            let columns =
+                columns.map(|(kind, head)| format!(" {:>1$.1}%", 100.0 * policy.share(kind), head.len()));
+            let shares: String = columns.collect();
+            format!("{name:<8} {:>7.3} {:>7.3}{shares}\n", policy.last, policy.best)
+        }));
         out
+    }
+}
+
+/// Named values as a JSON object that keeps their order.
+mod in_order {
+    use std::fmt;
+
+    use serde::de::{MapAccess, Visitor};
+    use serde::ser::SerializeMap;
+    use serde::{Deserializer, Serializer};
+
+    use super::PolicySummary;
+
+    type Named = Vec<(String, PolicySummary)>;
+
+    pub fn serialize<S: Serializer>(named: &Named, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(named.len()))?;
+        for (name, value) in named {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Named, D::Error> {
+        struct InOrder;
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Named;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("policies by name")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named, A::Error> {
+                let mut named = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    named.push(entry);
+                }
+                Ok(named)
+            }
+        }
+        deserializer.deserialize_map(InOrder)
     }
 }

@@ -3,7 +3,9 @@
 use std::time::Instant;
 
 use candle_core::Device;
-use experiment::SeedStreams;
+use envs::{EnvError, Kind, VectorEnv};
+use experiment::driver::ResumePoint;
+use experiment::{Checkpoint, SeedStreams};
 use learning::{Adam, AdamConfig, Parameters, clip_grad_norm, global_norm, require_finite};
 use policies::Policy;
 use rand::seq::SliceRandom;
@@ -11,22 +13,24 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::evaluate::{Evaluation, PolicyName, evaluate};
+use crate::evaluate::{Evaluation, Evaluator};
 use crate::learner::{Batch, FusedLearner, LossWeights, Losses, PolicyLoss, RolloutLoss, reference_gradient};
 use crate::losses::normalise;
-use crate::metrics::{RoutingShares, UpdateReport};
+use crate::metrics::{GradientStep, RoutingShares, UpdateReport};
 use crate::rollout::{Actor, ForwardCache, RolloutSeeds, Shard, WholeRollout};
-use crate::{Algo, Config, Error, Label, Method, Samples};
+use crate::{Algo, Config, Error, Ppo, Samples, Supervision, checkpoint};
 
 /// A policy in training with everything that changes: parameters, moments, environments, random streams.
 pub struct Trainer {
     config: Config,
+    supervision: Supervision,
+    pub(crate) seed: u64,
     pub(crate) policy: Policy,
     pub(crate) adam: Adam,
     pub(crate) shards: Vec<Shard>,
     pub(crate) shuffle: Xoshiro256PlusPlus,
     pub(crate) update: u64,
-    eval_shards: Vec<Shard>,
+    evaluator: Evaluator,
     caches: Vec<ForwardCache>,
     learner: Learner,
     rollout: WholeRollout,
@@ -52,29 +56,61 @@ impl Learner {
 }
 
 impl Trainer {
-    /// A fresh policy in fresh environments; everything random follows from `seed`.
+    /// A fresh policy in fresh environments of `config.env`; everything random follows from `seed`.
     ///
     /// # Errors
     /// Fails where the settings do not fit the device or the environment.
     pub fn new(config: &Config, seed: u64, threads: usize, device: &Device) -> Result<Self, Error> {
-        Self::with_shards(config, seed, threads, None, device)
+        Self::with_envs(config, envs::maker(&config.env.config()), seed, threads, device)
     }
 
-    /// As [`Trainer::new`], with the environments split in `shards` parts where given: a resumed run needs the
+    /// As [`Trainer::new`] in environments of any sort: `make_env(first_env, num_envs)` makes the environments
+    /// `first_env..first_env + num_envs` of a larger batch. The policy has an expert for each of their kinds. Of
+    /// `config.env` only `num_envs` counts, and `oversight_prob` for a method that trains on that share of the updates.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`]; and where a kind has a name that the routes need for something else.
+    pub fn with_envs(
+        config: &Config,
+        make_env: impl Fn(usize, usize) -> Result<Box<dyn VectorEnv>, EnvError>,
+        seed: u64,
+        threads: usize,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        Self::with_shards(config, &make_env, seed, threads, None, device)
+    }
+
+    /// A trainer that goes on exactly where `checkpoint` was taken by [`Trainer::checkpoint`].
+    ///
+    /// # Errors
+    /// Fails where the checkpoint is of another run, policy or environment.
+    pub fn resume_with_envs(
+        config: &Config,
+        make_env: impl Fn(usize, usize) -> Result<Box<dyn VectorEnv>, EnvError>,
+        checkpoint: &Checkpoint,
+        threads: usize,
+        device: &Device,
+    ) -> Result<Self, Error> {
+        let point = ResumePoint::new::<Ppo>("the checkpoint".into(), checkpoint.clone());
+        let trainer = point.and_then(|point| checkpoint::restore(&point, config, &make_env, threads, device));
+        trainer.map_err(|error| Error::State(format!("{error:#}")))
+    }
+
+    /// As [`Trainer::with_envs`], with the environments split in `shards` parts where given: a resumed run needs the
     /// split it was saved with.
     pub(crate) fn with_shards(
         config: &Config,
+        make_env: &dyn Fn(usize, usize) -> Result<Box<dyn VectorEnv>, EnvError>,
         seed: u64,
         threads: usize,
         shards: Option<usize>,
         device: &Device,
     ) -> Result<Self, Error> {
         let streams = SeedStreams::new(seed);
-        let env_config = config.env.config();
-        let probe = envs::make(&env_config, 1)?;
-        let cells = config.env.rows * config.env.cols;
-        let planes = probe.single_observation_space().flat_len() / cells;
-        let policy_config = config.train.method.policy_config(planes, cells);
+        let probe = make_env(0, 1)?;
+        let supervision = Supervision::new(config.train.method, probe.kinds())?;
+        let policy_config =
+            supervision.policy_config(probe.single_observation_space(), probe.single_action_space())?;
         let policy = Policy::new(policy_config, &mut streams.stream("init"), device)?;
         let fused = config.train.backend.is_fused_on(device)?;
         let adam_config = AdamConfig {
@@ -83,13 +119,10 @@ impl Trainer {
         };
         let adam = Adam::new(policy.parameters(), adam_config)?;
         let parts = shards.unwrap_or(if fused { threads } else { 1 });
-        let split = |num_envs: usize, steps: usize, seeds: RolloutSeeds| {
-            Shard::split(&env_config, num_envs, steps, parts, seeds)
-        };
         let seeds = RolloutSeeds { env: streams.seed_of("env"), action: streams.seed_of("action") };
-        let shards = split(config.env.num_envs, config.train.num_steps, seeds)?;
-        let eval_shards = split(config.eval.num_envs, EVAL_STEPS, seeds)?;
-        let lanes = shards.len().max(eval_shards.len());
+        let shards = Shard::split(make_env, config.env.num_envs, config.train.num_steps, parts, seeds)?;
+        let evaluator = Evaluator::new(config, &supervision, make_env, parts)?;
+        let lanes = shards.len().max(evaluator.parts());
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|e| Error::Setting(format!("cannot start {threads} threads: {e}")))?;
         let learner = if fused {
@@ -104,13 +137,15 @@ impl Trainer {
             order: Vec::new(),
             caches: (0..lanes).map(|_| ForwardCache::new(policy.config())).collect(),
             config: config.clone(),
+            supervision,
+            seed,
             shuffle: streams.stream("shuffle"),
             update: 0,
             device: device.clone(),
             policy,
             adam,
             shards,
-            eval_shards,
+            evaluator,
             learner,
             streams,
             pool,
@@ -120,6 +155,16 @@ impl Trainer {
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// What the method makes of the environment's kinds.
+    pub fn supervision(&self) -> &Supervision {
+        &self.supervision
+    }
+
+    /// The kinds of ends in the environment.
+    pub fn kinds(&self) -> &[Kind] {
+        self.supervision.kinds()
     }
 
     /// The policy as it stands.
@@ -157,21 +202,20 @@ impl Trainer {
     /// Fails where a loss or a gradient is not finite; the parameters are those before the faulty step then.
     pub fn update(&mut self) -> Result<UpdateReport, Error> {
         let lr = self.learning_rate();
-        let method = self.config.train.method;
         let began = Instant::now();
         self.collect_rollout()?;
         let rollout_seconds = began.elapsed().as_secs_f64();
         for shard in &mut self.shards {
-            shard.samples.label_episodes(method);
+            shard.samples.label_episodes(&self.supervision);
         }
-        let shares = RoutingShares::of(&self.shards, &self.caches);
+        let shares = RoutingShares::of(self.kinds().len(), &self.shards, &self.caches);
         let steps = match self.config.train.algo {
             Algo::Reinforce => self.learn_reinforce(lr)?,
             Algo::Ppo => self.learn_ppo(lr)?,
         };
         self.update += 1;
         let seconds = (rollout_seconds, began.elapsed().as_secs_f64() - rollout_seconds);
-        Ok(UpdateReport::new(lr, &steps, shares, &self.shards, method, seconds))
+        Ok(UpdateReport::new(lr, &steps, &shares, &self.shards, &self.supervision, seconds))
     }
 
     /// Scores every policy of the method on fresh environments: the same ones at the same update of every run
@@ -179,26 +223,21 @@ impl Trainer {
     ///
     /// # Errors
     /// Fails where the environment or the policy does.
-    pub fn evaluate(&mut self) -> Result<Vec<(PolicyName, Evaluation)>, Error> {
-        let seeds = RolloutSeeds {
-            env: self.streams.seed_of(&format!("eval.env.{}", self.update)),
-            action: self.streams.seed_of(&format!("eval.action.{}", self.update)),
-        };
-        let gamma = self.config.train.gamma as f32;
+    pub fn evaluate(&mut self) -> Result<Vec<(String, Evaluation)>, Error> {
         let actor = match &self.learner {
             Learner::Fused(learner) => Actor::Fused(learner.policy()),
             Learner::Candle => Actor::Candle(&self.policy, &self.device),
         };
-        let (shards, caches) = (&mut self.eval_shards, &mut self.caches);
-        self.pool.install(|| {
-            PolicyName::of(self.config.train.method)
-                .iter()
-                .map(|name| {
-                    let result = evaluate(shards, caches, actor, name.steering(), seeds, gamma)?;
-                    Ok((*name, result))
-                })
-                .collect()
-        })
+        let (evaluator, caches) = (&mut self.evaluator, &mut self.caches);
+        self.pool.install(|| evaluator.score(actor, caches, &self.streams, self.update))
+    }
+
+    /// Everything that changes, to go on from later; `seconds` is the time spent so far.
+    ///
+    /// # Errors
+    /// Fails where a state cannot be written down.
+    pub fn checkpoint(&self, seconds: f64) -> Result<Checkpoint, Error> {
+        checkpoint::whole(self, seconds)
     }
 
     /// Takes over parameters that were changed from outside.
@@ -226,13 +265,13 @@ impl Trainer {
     /// One gradient step on the whole rollout, whose activations are still there.
     fn learn_reinforce(&mut self, lr: f64) -> Result<Vec<GradientStep>, Error> {
         let gamma = self.config.train.gamma as f32;
-        let method = self.config.train.method;
+        let supervision = &self.supervision;
         let targets: Vec<f32> =
-            self.shards.iter().flat_map(|shard| shard.samples.returns(method, gamma)).collect();
+            self.shards.iter().flat_map(|shard| shard.samples.returns(supervision, gamma)).collect();
         let values = self.shards.iter().flat_map(|shard| &shard.samples.values);
         let advantages: Vec<f32> = targets.iter().zip(values).map(|(target, value)| target - value).collect();
         let loss = RolloutLoss {
-            method,
+            routes: supervision.routes(),
             policy_loss: PolicyLoss::Reinforce,
             weights: LossWeights::of(&self.config),
         };
@@ -249,7 +288,7 @@ impl Trainer {
                 self.rollout.gather(&self.shards, &self.caches);
                 let indices: Vec<u32> = (0..targets.len() as u32).collect();
                 let batch = Batch {
-                    method,
+                    routes: loss.routes,
                     unique: &self.rollout.unique,
                     samples: &self.rollout.samples,
                     indices: &indices,
@@ -266,11 +305,10 @@ impl Trainer {
 
     /// Epochs of gradient steps on shuffled minibatches.
     fn learn_ppo(&mut self, lr: f64) -> Result<Vec<GradientStep>, Error> {
-        let train = &self.config.train;
-        let (method, gamma) = (train.method, train.gamma as f32);
+        let gamma = self.config.train.gamma as f32;
         let ppo = self.config.ppo.clone();
         self.rollout.gather(&self.shards, &self.caches);
-        let advantages = self.rollout.samples.advantages(method, gamma, ppo.gae_lambda as f32);
+        let advantages = self.rollout.samples.advantages(&self.supervision, gamma, ppo.gae_lambda as f32);
         let targets: Vec<f32> =
             advantages.iter().zip(&self.rollout.samples.values).map(|(a, v)| a + v).collect();
         let mut steps = Vec::with_capacity(ppo.update_epochs * ppo.num_minibatches);
@@ -285,11 +323,11 @@ impl Trainer {
                 let indices = &self.order[bound(minibatch)..bound(minibatch + 1)];
                 let mut chosen: Vec<f32> = indices.iter().map(|i| advantages[*i as usize]).collect();
                 if ppo.norm_adv {
-                    let weight = |i: &u32| method.weight(rollout.samples.labels[*i as usize]);
+                    let weight = |i: &u32| self.supervision.weight(rollout.samples.labels[*i as usize]);
                     normalise(&mut chosen, &indices.iter().map(weight).collect::<Vec<_>>());
                 }
                 let batch = Batch {
-                    method,
+                    routes: self.supervision.routes(),
                     unique: &rollout.unique,
                     samples: &rollout.samples,
                     indices,
@@ -343,35 +381,4 @@ impl Trainer {
         })?;
         Ok(GradientStep { losses, grad_norm })
     }
-}
-
-/// Steps of each environment in an evaluation.
-const EVAL_STEPS: usize = 32;
-
-/// What one gradient step reports.
-#[derive(Clone, Copy, Debug)]
-pub struct GradientStep {
-    /// The losses before the step.
-    pub losses: Losses,
-    /// The gradient's norm before clipping.
-    pub grad_norm: f64,
-}
-
-impl RoutingShares {
-    fn of(shards: &[Shard], caches: &[ForwardCache]) -> Self {
-        let mut shares = Self::default();
-        for (shard, cache) in shards.iter().zip(caches) {
-            for (label, row) in shard.samples.labels.iter().zip(&shard.samples.rows) {
-                shares.count(label.expert(), f64::from(cache.gate[*row as usize]));
-            }
-        }
-        shares
-    }
-}
-
-/// Samples that `method` keeps, as a share of all: below 1 for filtering alone.
-pub(crate) fn kept_share(shards: &[Shard], method: Method) -> f64 {
-    let labels = || shards.iter().flat_map(|shard| &shard.samples.labels);
-    let kept: f64 = labels().map(|label: &Label| f64::from(method.weight(*label))).sum();
-    kept / labels().count().max(1) as f64
 }

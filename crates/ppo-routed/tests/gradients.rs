@@ -1,5 +1,5 @@
 //! The gradients of the routed losses, by autograd with masks and on the fused path, against the formulation they
-//! stand for: three forward passes a sample, detached as its route says, in plain candle operations.
+//! stand for: a forward pass for each route, detached as it says, in plain candle operations.
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as a test does")]
 
@@ -7,17 +7,22 @@ use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Tensor, Var};
-use envs::{EnvConfig, EnvId};
+use envs::{EnvConfig, EnvError, EnvId, VectorEnv};
 use policies::fused::{FusedPolicy, UniqueRows};
 use policies::{Gate, Policy, PolicyConfig, Steering};
 use ppo_routed::learner::{
     Batch, FusedLearner, LossWeights, Losses, PolicyLoss, RolloutLoss, reference_gradient,
 };
 use ppo_routed::rollout::{Actor, ForwardCache, RolloutSeeds, Shard};
-use ppo_routed::{Label, Method, Samples};
+use ppo_routed::{Label, Method, Samples, Supervision};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
+
+#[path = "common/ring.rs"]
+mod ring;
+
+use ring::Ring;
 
 /// The largest difference of a parameter's gradient, as a share of its norm: ‖a − b‖ / ‖b‖.
 const TOLERANCE: f64 = 1e-5;
@@ -27,21 +32,39 @@ const WEIGHTS: LossWeights = LossWeights { ent_coef: 0.1, vf_coef: 0.5, gate_coe
 const PPO: PolicyLoss = PolicyLoss::Ppo { clip_coef: 0.2, clip_vloss: false };
 const PPO_CLIPPED_VALUE: PolicyLoss = PolicyLoss::Ppo { clip_coef: 0.2, clip_vloss: true };
 
-/// The labels that the samples of a batch may have. `Nothing` and `Unseen` both go to both experts.
-const MIXES: [(&str, &[Label]); 9] = [
-    ("all both", &[Label::Nothing, Label::Unseen]),
-    ("all diamond", &[Label::Diamond]),
-    ("all ghost", &[Label::Ghost]),
-    ("no ghost", &[Label::Nothing, Label::Unseen, Label::Diamond]),
-    ("no diamond", &[Label::Nothing, Label::Unseen, Label::Ghost]),
-    ("no both", &[Label::Diamond, Label::Ghost]),
-    ("all three", &[Label::Nothing, Label::Unseen, Label::Diamond, Label::Ghost]),
-    ("nothing reached", &[Label::Nothing]),
-    ("nobody saw anything", &[Label::Unseen]),
-];
+/// The labels that the samples of a batch may have. `NOTHING` and `UNSEEN` both go to all experts.
+fn mixes(kinds: usize) -> Vec<(String, Vec<Label>)> {
+    let unrouted = [Label::NOTHING, Label::UNSEEN];
+    let of = |kinds: &mut dyn Iterator<Item = usize>| -> Vec<Label> {
+        kinds.map(|kind| Label::of_kind(kind as u8)).collect()
+    };
+    let mut mixes = vec![
+        ("no kind".to_owned(), unrouted.to_vec()),
+        ("kinds alone".to_owned(), of(&mut (0..kinds))),
+        ("everything".to_owned(), Label::all(kinds).collect()),
+        ("nothing reached".to_owned(), vec![Label::NOTHING]),
+        ("nobody saw anything".to_owned(), vec![Label::UNSEEN]),
+    ];
+    for kind in 0..kinds {
+        mixes.push((format!("kind {kind} alone"), of(&mut std::iter::once(kind))));
+        let others = of(&mut (0..kinds).filter(|other| *other != kind));
+        mixes.push((format!("no kind {kind}"), [&unrouted[..], &others].concat()));
+    }
+    mixes
+}
+
+/// The environments of a case: the gridworld for its two kinds, else a ring.
+fn make_env(kinds: usize, first_env: usize, num_envs: usize) -> Result<Box<dyn VectorEnv>, EnvError> {
+    if kinds != 2 {
+        return Ring::maker(kinds, 0.5)(first_env, num_envs);
+    }
+    let config = EnvConfig { rows: 3, cols: 3, max_steps: 7, ..EnvConfig::for_id(EnvId::OversightGridV0) };
+    envs::maker(&config)(first_env, num_envs)
+}
 
 /// A rollout with the signals of a gradient step.
 struct Case {
+    supervision: Supervision,
     policy: Policy,
     parts: Vec<Shard>,
     caches: Vec<ForwardCache>,
@@ -54,14 +77,31 @@ struct Case {
 }
 
 impl Case {
-    /// A rollout of a random policy in a small grid, where observations repeat, in `parts` shards.
-    fn new(config: PolicyConfig, parts: usize, seed: u64) -> Self {
+    /// A rollout of a random policy in a small world, where observations repeat, in `parts` shards.
+    fn new(method: Method, kinds: usize, parts: usize, seed: u64) -> Self {
+        Self::with_sizes(method, kinds, parts, seed, |config| PolicyConfig {
+            hidden: vec![24, 16],
+            value_hidden: vec![12, 8],
+            ..config
+        })
+    }
+
+    fn with_sizes(
+        method: Method,
+        kinds: usize,
+        parts: usize,
+        seed: u64,
+        sized: impl Fn(PolicyConfig) -> PolicyConfig,
+    ) -> Self {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let env = make_env(kinds, 0, 1).unwrap();
+        let supervision = Supervision::new(method, env.kinds()).unwrap();
+        let config = supervision.policy_config(env.single_observation_space(), env.single_action_space());
+        let config = sized(config.unwrap());
         let policy = Policy::new(config, &mut rng, &Device::Cpu).unwrap();
         shift(&policy, 0.2, &mut rng);
-        let env = EnvConfig { rows: 3, cols: 3, max_steps: 7, ..EnvConfig::for_id(EnvId::OversightGridV0) };
         let seeds = RolloutSeeds { env: seed, action: seed + 1 };
-        let mut parts = Shard::split(&env, 24, 8, parts, seeds).unwrap();
+        let mut parts = Shard::split(|first, n| make_env(kinds, first, n), 24, 8, parts, seeds).unwrap();
         let mut caches: Vec<ForwardCache> =
             parts.iter().map(|_| ForwardCache::new(policy.config())).collect();
         let fused = FusedPolicy::new(policy.config(), policy.parameters()).unwrap();
@@ -84,7 +124,7 @@ impl Case {
         let advantages =
             samples.actions.iter().map(|a| by_action(a) + rng.random_range(-0.5f32..0.5)).collect();
         let targets = samples.values.iter().map(|v| v + rng.random_range(-0.4f32..0.8)).collect();
-        Self { policy, parts, caches, samples, unique, advantages, targets, rng }
+        Self { supervision, policy, parts, caches, samples, unique, advantages, targets, rng }
     }
 
     /// Gives every sample one of `labels`.
@@ -113,15 +153,9 @@ impl Case {
         self.targets = self.samples.values.iter().map(|v| v + self.rng.random_range(-0.4f32..0.8)).collect();
     }
 
-    fn batch<'a>(
-        &'a self,
-        method: Method,
-        policy_loss: PolicyLoss,
-        indices: &'a [u32],
-        advantages: &'a [f32],
-    ) -> Batch<'a> {
+    fn batch<'a>(&'a self, policy_loss: PolicyLoss, indices: &'a [u32], advantages: &'a [f32]) -> Batch<'a> {
         Batch {
-            method,
+            routes: self.supervision.routes(),
             unique: &self.unique,
             samples: &self.samples,
             indices,
@@ -167,19 +201,13 @@ fn shift(policy: &Policy, by: f32, rng: &mut Xoshiro256PlusPlus) {
 
 // ------------------------------------------------------------------------------------ the naive formulation
 
-/// What a forward pass detaches.
-#[derive(Clone, Copy, PartialEq)]
-enum Pass {
-    /// Nothing.
-    Both,
-    /// The ghost expert and the gate.
-    Diamond,
-    /// The diamond expert and the gate.
-    Ghost,
-}
+/// The only expert that a forward pass trains, everything else of the mixture being detached; `None` detaches nothing.
+type Pass = Option<usize>;
 
 /// A copy of a policy in f64, so that the rounding found is that of the gradients under test.
 struct Naive {
+    method: Method,
+    kinds: usize,
     config: PolicyConfig,
     vars: BTreeMap<String, Var>,
 }
@@ -188,10 +216,13 @@ struct Naive {
 type NaiveGradient = (BTreeMap<String, Vec<f64>>, Losses);
 
 impl Naive {
-    fn new(policy: &Policy) -> Self {
+    fn new(case: &Case) -> Self {
+        let policy = &case.policy;
         let wide = |var: &Var| Var::from_tensor(&var.to_dtype(DType::F64).unwrap()).unwrap();
         let parameters = policy.parameters().iter();
         Self {
+            method: case.supervision.method(),
+            kinds: case.supervision.kinds().len(),
             config: policy.config().clone(),
             vars: parameters.map(|(name, var)| (name.to_owned(), wide(var))).collect(),
         }
@@ -218,9 +249,17 @@ impl Naive {
         layers.fold(x, |x, layer| self.linear(&format!("{prefix}.{layer}"), &x).relu().unwrap())
     }
 
-    fn gate_logit(&self, x: &Tensor) -> Tensor {
+    /// Γ: the softmax of the gate's logits and a 0 for the last expert, or equal parts.
+    fn gamma(&self, x: &Tensor) -> Tensor {
+        let (n, experts) = (x.dim(0).unwrap(), self.config.experts.len());
+        if self.config.gate == Gate::Constant {
+            return Tensor::full(1.0 / experts as f64, (n, experts), &Device::Cpu).unwrap();
+        }
         let hidden = self.mlp("gate", self.conv("gate.conv", x));
-        self.linear(&format!("gate.{}", self.config.hidden.len()), &hidden)
+        let logits = self.linear(&format!("gate.{}", self.config.hidden.len()), &hidden);
+        let last = Tensor::zeros((n, 1), DType::F64, &Device::Cpu).unwrap();
+        let odds = Tensor::cat(&[&logits, &last], 1).unwrap().exp().unwrap();
+        odds.broadcast_div(&odds.sum_keepdim(1).unwrap()).unwrap()
     }
 
     fn value(&self, x: &Tensor) -> Tensor {
@@ -231,33 +270,24 @@ impl Naive {
 
     /// The log-probabilities of all actions with the gradients of a pass.
     fn log_probs(&self, x: &Tensor, pass: Pass) -> Tensor {
-        let features = |name: &str| self.mlp(&format!("experts.{name}"), x.clone());
-        let mixed = if self.config.experts.len() == 1 {
-            features("policy")
-        } else {
-            let mut gamma = match self.config.gate {
-                Gate::Learned => sigmoid(&self.gate_logit(x)),
-                Gate::Constant => (x.narrow(1, 0, 1).unwrap().zeros_like().unwrap() + 0.5).unwrap(),
-            };
-            let (mut diamond, mut ghost) = (features("diamond"), features("ghost"));
-            if pass != Pass::Both {
-                gamma = gamma.detach();
+        let mut gamma = self.gamma(x);
+        if pass.is_some() {
+            gamma = gamma.detach();
+        }
+        let parts = self.config.experts.iter().enumerate().map(|(expert, name)| {
+            let mut hidden = self.mlp(&format!("experts.{name}"), x.clone());
+            if pass.is_some_and(|trained| trained != expert) {
+                hidden = hidden.detach();
             }
-            if pass == Pass::Diamond {
-                ghost = ghost.detach();
-            }
-            if pass == Pass::Ghost {
-                diamond = diamond.detach();
-            }
-            let other = (1.0 - &gamma).unwrap();
-            (diamond.broadcast_mul(&gamma).unwrap() + ghost.broadcast_mul(&other).unwrap()).unwrap()
-        };
+            hidden.broadcast_mul(&gamma.narrow(1, expert, 1).unwrap()).unwrap()
+        });
+        let mixed = parts.reduce(|sum, part| (sum + part).unwrap()).unwrap();
         let logits = self.linear("head", &mixed);
         let sum = logits.exp().unwrap().sum_keepdim(D::Minus1).unwrap();
         logits.broadcast_sub(&sum.log().unwrap()).unwrap()
     }
 
-    /// The gradient of a batch's loss by three forward passes, of which each sample takes the one of its route.
+    /// The gradient of a batch's loss by a forward pass for each route, of which each sample takes its own.
     fn gradient(&self, batch: &Batch<'_>) -> NaiveGradient {
         let (samples, n) = (batch.samples, batch.indices.len());
         let column = |f: &dyn Fn(usize) -> f32| {
@@ -282,20 +312,18 @@ impl Naive {
             let entropy = (log_probs.exp().unwrap() * &log_probs).unwrap().sum(1).unwrap().neg().unwrap();
             (log_probs.gather(&actions, 1).unwrap().squeeze(1).unwrap(), entropy)
         };
-        let both = of_pass(Pass::Both);
-        let (log_prob, entropy) = if matches!(batch.method, Method::Routing | Method::NoGate) {
-            let (diamond, ghost) = (of_pass(Pass::Diamond), of_pass(Pass::Ghost));
-            let select = |both: &Tensor, diamond: &Tensor, ghost: &Tensor| {
-                let rest = is(Label::Ghost).where_cond(ghost, both).unwrap();
-                is(Label::Diamond).where_cond(diamond, &rest).unwrap()
-            };
-            (select(&both.0, &diamond.0, &ghost.0), select(&both.1, &diamond.1, &ghost.1))
-        } else {
-            both
-        };
+        let (mut log_prob, mut entropy) = of_pass(None);
+        if matches!(self.method.name(), "routing" | "no_gate") {
+            for kind in 0..self.kinds {
+                let own = of_pass(Some(kind));
+                let seen = is(Label::of_kind(kind as u8));
+                log_prob = seen.where_cond(&own.0, &log_prob).unwrap();
+                entropy = seen.where_cond(&own.1, &entropy).unwrap();
+            }
+        }
 
         // filtering leaves out the episodes whose end nobody saw; the mean stays one over all samples
-        let dropped = |i: usize| batch.method == Method::Filtering && samples.labels[i] == Label::Unseen;
+        let dropped = |i: usize| self.method.name() == "filtering" && samples.labels[i] == Label::UNSEEN;
         let kept = column(&|i| if dropped(i) { 0.0 } else { 1.0 });
         let mean = |x: &Tensor| ((x * &kept).unwrap().sum_all().unwrap() / n as f64).unwrap();
         let advantages: Vec<f64> = batch.advantages.iter().map(|a| f64::from(*a)).collect();
@@ -334,21 +362,19 @@ impl Naive {
         let mut total = (policy_loss + (value_loss * f64::from(WEIGHTS.vf_coef)).unwrap()).unwrap();
         total = (total - (entropy * f64::from(WEIGHTS.ent_coef)).unwrap()).unwrap();
 
-        let is_overseen = |k: &u32| {
-            matches!(samples.labels[batch.indices[*k as usize] as usize], Label::Diamond | Label::Ghost)
-        };
-        let overseen: Vec<u32> = (0..n as u32).filter(is_overseen).collect();
+        let kind_of = |k: &u32| samples.labels[batch.indices[*k as usize] as usize].kind();
+        let overseen: Vec<u32> = (0..n as u32).filter(|k| kind_of(k).is_some()).collect();
         if self.config.has_gate() && !overseen.is_empty() {
             let count = overseen.len();
+            let kinds: Vec<u32> = overseen.iter().filter_map(kind_of).map(|kind| kind as u32).collect();
+            let kinds = Tensor::from_vec(kinds, (count, 1), &Device::Cpu).unwrap();
             let overseen = Tensor::from_vec(overseen, count, &Device::Cpu).unwrap();
-            let gamma = sigmoid(&self.gate_logit(&x).squeeze(1).unwrap().index_select(&overseen, 0).unwrap());
-            let target = is(Label::Diamond).to_dtype(DType::F64).unwrap().index_select(&overseen, 0).unwrap();
-            // −t·ln Γ − (1 − t)·ln(1 − Γ)
-            let right = (&target * gamma.log().unwrap()).unwrap();
-            let wrong = ((1.0 - &target).unwrap() * (1.0 - gamma).unwrap().log().unwrap()).unwrap();
-            let bce = (right + wrong).unwrap().neg().unwrap().mean_all().unwrap();
-            losses.gate = scalar(&bce);
-            total = (total + (bce * f64::from(WEIGHTS.gate_coef)).unwrap()).unwrap();
+            let gamma = self.gamma(&x).index_select(&overseen, 0).unwrap();
+            // −ln Γ of the expert that the label names
+            let right = gamma.gather(&kinds, 1).unwrap();
+            let cross_entropy = right.log().unwrap().neg().unwrap().mean_all().unwrap();
+            losses.gate = scalar(&cross_entropy);
+            total = (total + (cross_entropy * f64::from(WEIGHTS.gate_coef)).unwrap()).unwrap();
         }
         let grads = total.backward().unwrap();
         let flat = |var: &Var| match grads.get(var) {
@@ -359,21 +385,11 @@ impl Naive {
     }
 }
 
-/// 1 / (1 + e^−z).
-fn sigmoid(z: &Tensor) -> Tensor {
-    (z.neg().unwrap().exp().unwrap() + 1.0).unwrap().recip().unwrap()
-}
-
 // ------------------------------------------------------------------------------------------------ the tests
-
-/// A small network of the method's kind.
-fn small(method: Method) -> PolicyConfig {
-    PolicyConfig { hidden: vec![24, 16], value_hidden: vec![12, 8], ..method.policy_config(4, 9) }
-}
 
 /// Both gradients of a batch against the naive one.
 fn check(case: &Case, learners: &mut [FusedLearner], batch: &Batch<'_>, what: &str) -> Losses {
-    let naive = Naive::new(&case.policy).gradient(batch);
+    let naive = Naive::new(case).gradient(batch);
     let reference = reference_gradient(&case.policy, batch, &Device::Cpu).unwrap();
     case.assert_close(&format!("{what}, autograd"), &reference, &naive);
     for learner in learners {
@@ -384,21 +400,22 @@ fn check(case: &Case, learners: &mut [FusedLearner], batch: &Batch<'_>, what: &s
 }
 
 /// Every mix of routes, in a shuffled minibatch, with every loss.
-fn check_every_mix(method: Method, config: PolicyConfig, policy_losses: &[PolicyLoss], seed: u64) {
-    let mut case = Case::new(config, 1, seed);
+fn check_every_mix(mut case: Case, policy_losses: &[PolicyLoss]) {
     case.age();
+    let (method, kinds) = (case.supervision.method(), case.supervision.kinds().len());
     let mut learners: Vec<FusedLearner> = [1, 3]
         .map(|threads| FusedLearner::new(case.policy.config(), case.policy.parameters(), threads).unwrap())
         .into();
-    for (mix, labels) in MIXES {
-        case.label(labels);
+    for (mix, labels) in mixes(kinds) {
+        case.label(&labels);
         let mut indices: Vec<u32> = (0..case.samples.len() as u32).collect();
         indices.shuffle(&mut case.rng);
         indices.truncate(150);
         let advantages: Vec<f32> = indices.iter().map(|i| case.advantages[*i as usize]).collect();
         for &policy_loss in policy_losses {
-            let batch = case.batch(method, policy_loss, &indices, &advantages);
-            let losses = check(&case, &mut learners, &batch, &format!("{method:?}, {mix}, {policy_loss:?}"));
+            let batch = case.batch(policy_loss, &indices, &advantages);
+            let what = format!("{method:?} of {kinds} kinds, {mix}, {policy_loss:?}");
+            let losses = check(&case, &mut learners, &batch, &what);
             if policy_loss != PolicyLoss::Reinforce {
                 assert!((0.2..0.8).contains(&losses.clipfrac), "the ratios should differ: {losses:?}");
             }
@@ -406,39 +423,52 @@ fn check_every_mix(method: Method, config: PolicyConfig, policy_losses: &[Policy
     }
 }
 
-#[test]
-fn every_method_and_mix_of_routes_equals_three_detached_passes() {
-    for (index, method) in Method::ALL.into_iter().enumerate() {
-        check_every_mix(method, small(method), &[PolicyLoss::Reinforce, PPO], 100 + index as u64);
+/// Two kinds, of the gridworld, and three, of the ring.
+const KINDS: [usize; 2] = [2, 3];
+
+fn for_every_method(seed: u64, test: impl Fn(Method, usize, u64)) {
+    for kinds in KINDS {
+        for (index, method) in Method::ALL.into_iter().enumerate() {
+            test(method, kinds, seed + index as u64);
+        }
     }
+}
+
+#[test]
+fn every_method_and_mix_of_routes_equals_detached_passes() {
+    for_every_method(100, |method, kinds, seed| {
+        check_every_mix(Case::new(method, kinds, 1, seed), &[PolicyLoss::Reinforce, PPO]);
+    });
 }
 
 #[test]
 fn so_they_do_with_the_change_of_the_value_clipped() {
-    for (index, method) in Method::ALL.into_iter().enumerate() {
-        check_every_mix(method, small(method), &[PPO_CLIPPED_VALUE], 100 + index as u64);
-    }
+    for_every_method(100, |method, kinds, seed| {
+        check_every_mix(Case::new(method, kinds, 1, seed), &[PPO_CLIPPED_VALUE]);
+    });
 }
 
 #[test]
-fn the_network_of_the_paper_equals_three_detached_passes() {
-    check_every_mix(Method::Routing, Method::Routing.policy_config(4, 9), &[PolicyLoss::Reinforce, PPO], 200);
+fn the_network_of_the_paper_equals_detached_passes() {
+    let case = Case::with_sizes(Method::ROUTING, 2, 1, 200, |config| config);
+    check_every_mix(case, &[PolicyLoss::Reinforce, PPO]);
 }
 
 /// REINFORCE's gradient from what the rollout left behind, whole or in parts, with threads to spare or not.
 #[test]
-fn the_gradient_of_a_rollout_equals_three_detached_passes() {
-    for (index, method) in Method::ALL.into_iter().enumerate() {
+fn the_gradient_of_a_rollout_equals_detached_passes() {
+    for_every_method(300, |method, kinds, seed| {
         for (parts, threads) in [(1, 1), (2, 2), (3, 4)] {
-            let mut case = Case::new(small(method), parts, 300 + index as u64);
+            let mut case = Case::new(method, kinds, parts, seed);
             assert_eq!(case.parts.len(), parts);
             let mut learner =
                 FusedLearner::new(case.policy.config(), case.policy.parameters(), threads).unwrap();
-            for (mix, labels) in MIXES {
-                case.label(labels);
+            for (mix, labels) in mixes(kinds) {
+                case.label(&labels);
                 let indices: Vec<u32> = (0..case.samples.len() as u32).collect();
-                let batch = case.batch(method, PolicyLoss::Reinforce, &indices, &case.advantages);
-                let loss = RolloutLoss { method, policy_loss: PolicyLoss::Reinforce, weights: WEIGHTS };
+                let batch = case.batch(PolicyLoss::Reinforce, &indices, &case.advantages);
+                let routes = case.supervision.routes();
+                let loss = RolloutLoss { routes, policy_loss: PolicyLoss::Reinforce, weights: WEIGHTS };
                 let of_parts: Vec<&Samples> = case.parts.iter().map(|part| &part.samples).collect();
                 let (caches, parameters) = (&case.caches, case.policy.parameters());
                 let fused = learner
@@ -451,26 +481,29 @@ fn the_gradient_of_a_rollout_equals_three_detached_passes() {
                         parameters,
                     )
                     .unwrap();
-                let naive = Naive::new(&case.policy).gradient(&batch);
-                case.assert_close(&format!("{method:?}, {mix}, {parts} parts"), &fused, &naive);
+                let naive = Naive::new(&case).gradient(&batch);
+                let what = format!("{method:?} of {kinds} kinds, {mix}, {parts} parts");
+                case.assert_close(&what, &fused, &naive);
             }
         }
-    }
+    });
 }
 
 /// A minibatch of one sample, and of one sample many times.
 #[test]
-fn one_sample_alone_and_repeated_equals_three_detached_passes() {
-    let mut case = Case::new(small(Method::Routing), 1, 400);
-    case.age();
-    let mut learner = FusedLearner::new(case.policy.config(), case.policy.parameters(), 2).unwrap();
-    for label in [Label::Nothing, Label::Diamond, Label::Ghost] {
-        case.label(&[label]);
-        for indices in [vec![17], vec![17; 40]] {
-            let advantages = vec![-0.7; indices.len()];
-            let batch = case.batch(Method::Routing, PPO, &indices, &advantages);
-            let what = format!("{label:?}, {} times", indices.len());
-            check(&case, std::slice::from_mut(&mut learner), &batch, &what);
+fn one_sample_alone_and_repeated_equals_detached_passes() {
+    for kinds in KINDS {
+        let mut case = Case::new(Method::ROUTING, kinds, 1, 400);
+        case.age();
+        let mut learner = FusedLearner::new(case.policy.config(), case.policy.parameters(), 2).unwrap();
+        for label in Label::all(kinds).filter(|label| *label != Label::UNSEEN) {
+            case.label(&[label]);
+            for indices in [vec![17], vec![17; 40]] {
+                let advantages = vec![-0.7; indices.len()];
+                let batch = case.batch(PPO, &indices, &advantages);
+                let what = format!("{label:?} of {kinds} kinds, {} times", indices.len());
+                check(&case, std::slice::from_mut(&mut learner), &batch, &what);
+            }
         }
     }
 }
@@ -484,31 +517,32 @@ fn assert_nothing(case: &Case, what: &str, (grads, losses): &(GradStore, Losses)
 
 #[test]
 fn an_empty_batch_has_no_gradient_and_no_loss_on_the_fused_path() {
-    for method in Method::ALL {
-        let case = Case::new(small(method), 1, 500);
+    for_every_method(500, |method, kinds, seed| {
+        let case = Case::new(method, kinds, 1, seed);
         let mut learner = FusedLearner::new(case.policy.config(), case.policy.parameters(), 2).unwrap();
         for policy_loss in [PolicyLoss::Reinforce, PPO, PPO_CLIPPED_VALUE] {
-            let batch = case.batch(method, policy_loss, &[], &[]);
+            let batch = case.batch(policy_loss, &[], &[]);
             let gradient = learner.gradient(&batch, case.policy.parameters()).unwrap();
             assert_nothing(&case, &format!("{method:?}"), &gradient);
         }
         let empty = Samples { num_steps: 8, ..Samples::default() };
-        let loss = RolloutLoss { method, policy_loss: PolicyLoss::Reinforce, weights: WEIGHTS };
+        let routes = case.supervision.routes();
+        let loss = RolloutLoss { routes, policy_loss: PolicyLoss::Reinforce, weights: WEIGHTS };
         let caches = [ForwardCache::new(case.policy.config())];
         let gradient =
             learner.gradient_of_rollout(&[&empty], &caches, &[], &[], &loss, case.policy.parameters());
         assert_nothing(&case, &format!("{method:?}, rollout"), &gradient.unwrap());
-    }
+    });
 }
 
 #[test]
 fn an_empty_batch_has_no_gradient_and_no_loss_by_autograd() {
-    for method in Method::ALL {
-        let case = Case::new(small(method), 1, 500);
+    for_every_method(500, |method, kinds, seed| {
+        let case = Case::new(method, kinds, 1, seed);
         for policy_loss in [PolicyLoss::Reinforce, PPO, PPO_CLIPPED_VALUE] {
-            let batch = case.batch(method, policy_loss, &[], &[]);
+            let batch = case.batch(policy_loss, &[], &[]);
             let gradient = reference_gradient(&case.policy, &batch, &Device::Cpu).unwrap();
             assert_nothing(&case, &format!("{method:?}"), &gradient);
         }
-    }
+    });
 }

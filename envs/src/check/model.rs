@@ -1,16 +1,16 @@
 //! What one step must do, written down a second time and slowly.
 
 use super::{Verdict, ensure};
-use crate::{EnvConfig, EnvId, Layout, Outcome, Reached, StepBuffers, VectorEnv};
+use crate::{EnvConfig, EnvId, GridWorld, Layout, Outcome, StepBuffers};
 
 /// What lies in `final_obs` before a step, to see which rows the step writes.
 const UNWRITTEN: f32 = -1.0;
 
 /// Steps `env` and compares everything with what the layouts before the step demand.
-pub(super) fn check_step(env: &mut dyn VectorEnv, buffers: &mut StepBuffers, actions: &[u8]) -> Verdict {
+pub(super) fn check_step(env: &mut dyn GridWorld, buffers: &mut StepBuffers, actions: &[u8]) -> Verdict {
     let config = env.config().clone();
     let len = env.single_observation_space().flat_len();
-    let layouts = |env: &dyn VectorEnv| (0..env.num_envs()).map(|i| env.layout(i)).collect::<Vec<_>>();
+    let layouts = |env: &dyn GridWorld| (0..env.num_envs()).map(|i| env.layout(i)).collect::<Vec<_>>();
     let before = layouts(env);
     buffers.final_obs.fill(UNWRITTEN);
     super::step(env, actions, buffers)?;
@@ -23,14 +23,15 @@ pub(super) fn check_step(env: &mut dyn VectorEnv, buffers: &mut StepBuffers, act
             ..layout.clone()
         };
         let outcome = arrival(&last);
-        let terminated = outcome.reached != Reached::Nothing;
+        let terminated = outcome.reached.is_some();
+        let reward = outcome.reached.map_or(0.0, |kind| config.id.kinds()[usize::from(kind)].value);
         let truncated = !terminated && last.step == config.max_steps;
         let scene = || format!("from {layout:?} by action {}", actions[i]);
         ensure(buffers.outcomes[i] == outcome, || {
             format!("the outcome is {:?}, not {outcome:?}, {}", buffers.outcomes[i], scene())
         })?;
-        ensure(buffers.rewards[i].to_bits() == outcome.reached.reward().to_bits(), || {
-            format!("the reward is {}, not {}, {}", buffers.rewards[i], outcome.reached.reward(), scene())
+        ensure(buffers.rewards[i].to_bits() == reward.to_bits(), || {
+            format!("the reward is {}, not {reward}, {}", buffers.rewards[i], scene())
         })?;
         ensure(buffers.terminations[i] == terminated, || {
             format!("terminated is {}, {}", buffers.terminations[i], scene())
@@ -134,9 +135,9 @@ fn is_open(config: &EnvConfig, cell: usize) -> bool {
 /// What standing here means.
 fn arrival(layout: &Layout) -> Outcome {
     let reached = match layout.agent {
-        cell if cell == layout.diamond => Reached::Diamond,
-        cell if cell == layout.ghost => Reached::Ghost,
-        _ => Reached::Nothing,
+        cell if cell == layout.diamond => Some(0),
+        cell if cell == layout.ghost => Some(1),
+        _ => None,
     };
-    Outcome { reached, overseen: reached != Reached::Nothing && layout.oversight.contains(&layout.agent) }
+    Outcome { reached, overseen: reached.is_some() && layout.oversight.contains(&layout.agent) }
 }

@@ -1,9 +1,9 @@
 //! Environments that break one promise each, and that the checker must catch.
 
-use super::Checker;
+use super::{Checker, grid};
 use crate::{
-    AutoresetMode, EnvConfig, EnvError, EnvId, EnvState, Layout, Space, StepBuffers, StepSlices, VectorEnv,
-    make_slice,
+    AutoresetMode, EnvConfig, EnvError, EnvId, EnvState, GridWorld, Kind, Layout, Space, StepBuffers,
+    StepSlices, VectorEnv, make_slice,
 };
 
 /// The promise that is broken.
@@ -24,29 +24,23 @@ enum Sabotage {
     StaleObservation,
     FinalObsOfNewEpisode,
     FinalObsEverywhere,
+    UnknownKind,
+    ObservesAnother,
     StateWithoutStreams,
     SliceFromZero,
 }
 
 /// An environment that keeps every promise but one.
 struct Saboteur {
-    inner: Box<dyn VectorEnv>,
+    inner: Box<dyn GridWorld>,
     /// Another one with other streams.
-    decoy: Box<dyn VectorEnv>,
+    decoy: Box<dyn GridWorld>,
     sabotage: Sabotage,
 }
 
 impl VectorEnv for Saboteur {
-    fn id(&self) -> EnvId {
-        match (self.sabotage, self.inner.id()) {
-            (Sabotage::WrongId, EnvId::OversightGridV0) => EnvId::WalledOversightGridV0,
-            (Sabotage::WrongId, EnvId::WalledOversightGridV0) => EnvId::OversightGridV0,
-            (_, id) => id,
-        }
-    }
-
-    fn config(&self) -> &EnvConfig {
-        self.inner.config()
+    fn name(&self) -> &str {
+        self.inner.name()
     }
 
     fn num_envs(&self) -> usize {
@@ -63,6 +57,15 @@ impl VectorEnv for Saboteur {
 
     fn autoreset_mode(&self) -> AutoresetMode {
         self.inner.autoreset_mode()
+    }
+
+    fn kinds(&self) -> &[Kind] {
+        self.inner.kinds()
+    }
+
+    fn observe(&self, observations: &mut [f32]) -> Result<(), EnvError> {
+        let observed = if self.sabotage == Sabotage::ObservesAnother { &self.decoy } else { &self.inner };
+        observed.observe(observations)
     }
 
     fn reset(&mut self, seed: Option<u64>, observations: &mut [f32]) -> Result<(), EnvError> {
@@ -90,6 +93,7 @@ impl VectorEnv for Saboteur {
             | Sabotage::SeedIgnored
             | Sabotage::StreamsRestart
             | Sabotage::StateWithoutStreams
+            | Sabotage::ObservesAnother
             | Sabotage::SliceFromZero => return self.inner.step(actions, out),
             _ => {}
         }
@@ -116,6 +120,9 @@ impl VectorEnv for Saboteur {
                 Sabotage::OverseenWithoutTerminal => outcomes[i].overseen |= truncations[i],
                 Sabotage::OversightForgotten => outcomes[i].overseen = false,
                 Sabotage::TruncatedAndTerminated => truncations[i] |= last[i],
+                Sabotage::UnknownKind => {
+                    outcomes[i].reached = outcomes[i].reached.map(|_| 2);
+                }
                 Sabotage::TruncationForgotten => truncations[i] = false,
                 Sabotage::StaleObservation if ended => {
                     observations[row.clone()].copy_from_slice(&final_obs[row]);
@@ -132,15 +139,7 @@ impl VectorEnv for Saboteur {
         Ok(())
     }
 
-    fn layout(&self, index: usize) -> Layout {
-        self.inner.layout(index)
-    }
-
-    fn set_layout(&mut self, index: usize, layout: &Layout) -> Result<(), EnvError> {
-        self.inner.set_layout(index, layout)
-    }
-
-    fn save_state(&self) -> EnvState {
+    fn save_state(&self) -> Result<EnvState, EnvError> {
         self.inner.save_state()
     }
 
@@ -155,6 +154,28 @@ impl VectorEnv for Saboteur {
     fn render_text(&self, index: usize) -> String {
         self.inner.render_text(index)
     }
+}
+
+impl GridWorld for Saboteur {
+    fn id(&self) -> EnvId {
+        match (self.sabotage, self.inner.id()) {
+            (Sabotage::WrongId, EnvId::OversightGridV0) => EnvId::WalledOversightGridV0,
+            (Sabotage::WrongId, EnvId::WalledOversightGridV0) => EnvId::OversightGridV0,
+            (_, id) => id,
+        }
+    }
+
+    fn config(&self) -> &EnvConfig {
+        self.inner.config()
+    }
+
+    fn layout(&self, index: usize) -> Layout {
+        self.inner.layout(index)
+    }
+
+    fn set_layout(&mut self, index: usize, layout: &Layout) -> Result<(), EnvError> {
+        self.inner.set_layout(index, layout)
+    }
 
     fn render_rgb(&self, index: usize) -> ndarray::Array3<u8> {
         self.inner.render_rgb(index)
@@ -165,12 +186,14 @@ impl VectorEnv for Saboteur {
 fn verdict(id: EnvId, sabotage: Sabotage) -> Result<(), String> {
     // a short episode and likely bits, so that everything happens within a rollout
     let config = EnvConfig { max_steps: 12, oversight_prob: 0.5, ..EnvConfig::for_id(id) };
-    let make = |first: usize, n: usize| -> Result<Box<dyn VectorEnv>, EnvError> {
+    let make = |first: usize, n: usize| -> Result<Box<dyn GridWorld>, EnvError> {
         let first = if sabotage == Sabotage::SliceFromZero { 0 } else { first };
         let (inner, decoy) = (make_slice(&config, first, n)?, make_slice(&config, 1000, n)?);
         Ok(Box::new(Saboteur { inner, decoy, sabotage }))
     };
-    Checker { config: &config, make_slice: &make }.check()
+    let obs_len = id.planes() * config.rows * config.cols;
+    Checker { make_env: &|first, n| Ok(make(first, n)?), obs_len, num_actions: 4 }.check()?;
+    grid::Checker { config: &config, make_grid: &make }.check()
 }
 
 #[test]
@@ -184,13 +207,15 @@ fn the_checker_catches_every_broken_promise() {
         (LengthsUnchecked, "`outcomes` too short gives None"),
         (SteppedBeforeRefusal, "refused input changes the state"),
         (RewardOfGhost, "the reward is 1, not -1"),
-        (OverseenWithoutTerminal, "the outcome is"),
+        (OverseenWithoutTerminal, "a step is overseen that reached nothing"),
         (OversightForgotten, "the outcome is"),
-        (TruncatedAndTerminated, "truncated is true"),
-        (TruncationForgotten, "truncated is false"),
-        (StaleObservation, "the observation is not that of"),
+        (TruncatedAndTerminated, "terminated and truncated at once"),
+        (TruncationForgotten, "final_obs is written though the episode goes on"),
+        (StaleObservation, "`observe` writes other observations than the last step"),
         (FinalObsOfNewEpisode, "final_obs is not the last observation"),
         (FinalObsEverywhere, "final_obs is written though the episode goes on"),
+        (UnknownKind, "it reached Some(2) of 2 kinds"),
+        (ObservesAnother, "`observe` writes other observations than the last step"),
         (StateWithoutStreams, "a state changes by being loaded"),
         (SliceFromZero, "slices behave differently"),
     ];

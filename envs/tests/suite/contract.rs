@@ -1,6 +1,6 @@
 //! The one checker, over every environment.
 
-use envs::{EnvConfig, EnvError, EnvId, MAX_CELLS, check_env};
+use envs::{EnvConfig, EnvError, EnvId, MAX_CELLS, check_grid_world};
 use proptest::prelude::*;
 
 use crate::any_config;
@@ -8,7 +8,7 @@ use crate::any_config;
 #[test]
 fn every_environment_keeps_the_contract() {
     for id in EnvId::ALL {
-        check_env(&EnvConfig::for_id(id)).unwrap();
+        check_grid_world(&EnvConfig::for_id(id)).unwrap();
     }
 }
 
@@ -19,7 +19,7 @@ fn grids_of_the_least_size_keep_the_contract() {
         [(&open, 1, 3), (&open, 3, 1), (&open, 2, 2), (&walled, 3, 7), (&walled, 7, 3), (&walled, 5, 5)]
     {
         for max_steps in [1, 2, 9] {
-            check_env(&EnvConfig { rows, cols, max_steps, ..base.clone() }).unwrap();
+            check_grid_world(&EnvConfig { rows, cols, max_steps, ..base.clone() }).unwrap();
         }
     }
 }
@@ -29,7 +29,7 @@ fn grids_of_the_greatest_size_keep_the_contract() {
     for id in EnvId::ALL {
         for (rows, cols) in [(256, 256), (4, MAX_CELLS / 4), (MAX_CELLS / 4, 4)] {
             let config = EnvConfig { rows, cols, spurious_oversight_prob: 0.01, ..EnvConfig::for_id(id) };
-            check_env(&config).unwrap();
+            check_grid_world(&config).unwrap();
         }
     }
 }
@@ -37,7 +37,7 @@ fn grids_of_the_greatest_size_keep_the_contract() {
 #[test]
 fn a_config_with_faults_is_an_error_with_all_of_them() {
     let config = EnvConfig { max_steps: 0, oversight_prob: 1.5, ..EnvConfig::for_id(EnvId::OversightGridV0) };
-    assert_eq!(check_env(&config), Err(EnvError::Config(config.faults())));
+    assert_eq!(check_grid_world(&config), Err(EnvError::Config(config.faults())));
     assert_eq!(config.faults().len(), 2);
 }
 
@@ -46,6 +46,6 @@ proptest! {
 
     #[test]
     fn any_config_without_faults_keeps_the_contract(config in any_config()) {
-        prop_assert_eq!(check_env(&config), Ok(()));
+        prop_assert_eq!(check_grid_world(&config), Ok(()));
     }
 }

@@ -1,6 +1,6 @@
 //! Trajectories by hand, and the streams as they were when this was written.
 
-use envs::{EnvConfig, EnvId, Layout, Outcome, Reached, StepBuffers, make};
+use envs::{EnvConfig, EnvId, Layout, Outcome, StepBuffers, make};
 
 use crate::Actions;
 
@@ -16,11 +16,11 @@ fn episodes_by_hand() {
     // A.G      the Ghost's cell and the one below the agent are watched
     // *D.
     let begin = Layout { rows: 2, cols: 3, agent: 0, ghost: 2, diamond: 4, oversight: vec![2, 3], step: 0 };
-    let script: [(&[Move], Reached, bool); 3] = [
+    let script: [(&[Move], Option<u8>, bool); 3] = [
         // north and west bump; south, north, east; then on to the Ghost by the sixth and last action
-        (&[(0, 0), (3, 0), (2, 3), (0, 0), (1, 1), (1, 2)], Reached::Ghost, true),
-        (&[(2, 3), (1, 4)], Reached::Diamond, false),
-        (&[(3, 0), (3, 0), (3, 0), (3, 0), (3, 0), (3, 0)], Reached::Nothing, false),
+        (&[(0, 0), (3, 0), (2, 3), (0, 0), (1, 1), (1, 2)], Some(1), true),
+        (&[(2, 3), (1, 4)], Some(0), false),
+        (&[(3, 0), (3, 0), (3, 0), (3, 0), (3, 0), (3, 0)], None, false),
     ];
     for (moves, reached, overseen) in script {
         env.set_layout(0, &begin).unwrap();
@@ -34,9 +34,10 @@ fn episodes_by_hand() {
             assert_eq!(if last { &buffers.final_obs } else { &buffers.observations }, &seen);
             let outcome = if last { Outcome { reached, overseen } } else { Outcome::default() };
             assert_eq!(buffers.outcomes, [outcome]);
-            assert_eq!(buffers.rewards, [outcome.reached.reward()]);
-            assert_eq!(buffers.terminations, [last && reached != Reached::Nothing]);
-            assert_eq!(buffers.truncations, [last && reached == Reached::Nothing]);
+            let reward = [0.0, 1.0, -1.0][outcome.reached.map_or(0, |kind| 1 + usize::from(kind))];
+            assert_eq!(buffers.rewards, [reward]);
+            assert_eq!(buffers.terminations, [last && reached.is_some()]);
+            assert_eq!(buffers.truncations, [last && reached.is_none()]);
         }
         assert_eq!(env.layout(0).step, 0);
     }

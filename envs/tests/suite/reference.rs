@@ -1,6 +1,6 @@
 //! A hand-written environment, one at a time and as slow as may be, against the batch.
 
-use envs::{EnvConfig, EnvId, Layout, Outcome, Reached, StepBuffers};
+use envs::{EnvConfig, EnvId, Layout, Outcome, StepBuffers};
 use proptest::prelude::*;
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
@@ -68,8 +68,8 @@ impl Naive {
         self.step += 1;
         let overseen = self.watched[self.agent.0][self.agent.1];
         match self.here() {
-            'D' => (1.0, true, false, Outcome { reached: Reached::Diamond, overseen }),
-            'G' => (-1.0, true, false, Outcome { reached: Reached::Ghost, overseen }),
+            'D' => (1.0, true, false, Outcome { reached: Some(0), overseen }),
+            'G' => (-1.0, true, false, Outcome { reached: Some(1), overseen }),
             _ => (0.0, false, self.step == self.max_steps, Outcome::default()),
         }
     }
@@ -223,7 +223,7 @@ fn an_episode_lasts_at_most_max_steps_actions() {
             env.set_layout(0, &last).unwrap();
             env.step(&[1], buffers.slices()).unwrap();
             assert_eq!((buffers.terminations[0], buffers.truncations[0]), (true, false));
-            assert_eq!(buffers.outcomes[0].reached, Reached::Ghost);
+            assert_eq!(buffers.outcomes[0].reached, Some(1));
             assert_eq!(env.layout(0).step, 0);
         }
     }

@@ -18,7 +18,7 @@ proptest! {
         for _ in 0..25 {
             env.step(&actions.draw(n), buffers.slices()).unwrap();
         }
-        let written = serde_json::to_string(&env.save_state()).unwrap();
+        let written = serde_json::to_string(&env.save_state().unwrap()).unwrap();
         let read: EnvState = serde_json::from_str(&written).unwrap();
         let mut other = make(&config, n).unwrap();
         other.load_state(&read).unwrap();
@@ -39,7 +39,7 @@ proptest! {
 fn a_state_of_another_batch_is_refused() {
     let config = EnvConfig::for_id(EnvId::WalledOversightGridV0);
     let mut env = make(&config, 3).unwrap();
-    let before = env.save_state();
+    let before = env.save_state().unwrap();
     for (other, n, reason) in [
         (config.clone(), 4, "environments, the batch 3"),
         (
@@ -53,9 +53,9 @@ fn a_state_of_another_batch_is_refused() {
             "it is of OversightGrid-v0",
         ),
     ] {
-        let error = env.load_state(&make(&other, n).unwrap().save_state()).unwrap_err();
+        let error = env.load_state(&make(&other, n).unwrap().save_state().unwrap()).unwrap_err();
         assert!(matches!(error, EnvError::State { .. }) && error.to_string().contains(reason), "{error}");
-        assert_eq!(env.save_state(), before);
+        assert_eq!(env.save_state().unwrap(), before);
     }
 }
 
@@ -63,14 +63,14 @@ fn a_state_of_another_batch_is_refused() {
 fn a_damaged_state_is_refused() {
     let config = EnvConfig::for_id(EnvId::WalledOversightGridV0);
     let mut env = make(&config, 2).unwrap();
-    let before = env.save_state();
+    let before = env.save_state().unwrap();
     let written = serde_json::to_value(&before).unwrap();
     let mut damage = |pointer: &str, value: Value| {
         let mut damaged = written.clone();
         *damaged.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer} is in {written}")) = value;
         let read: EnvState = serde_json::from_value(damaged).unwrap();
         let error = env.load_state(&read).unwrap_err().to_string();
-        assert_eq!(env.save_state(), before);
+        assert_eq!(env.save_state().unwrap(), before);
         error
     };
     let diamond = written.pointer("/diamond/data/1").unwrap().clone();
@@ -80,6 +80,7 @@ fn a_damaged_state_is_refused() {
     assert!(damage("/step/data/0", json!(256)).contains("step 256 is no step of an episode of 256"));
     assert!(damage("/bits/data/0", json!(u64::MAX)).contains("an oversight bit is on cell 0"));
     assert!(damage("/agent", json!({"v": 1, "dim": [1], "data": [8]})).contains("the batch 2"));
+    assert!(damage("/agent", json!(8)).contains("it cannot be read: invalid type"));
 }
 
 #[test]
@@ -87,7 +88,7 @@ fn a_layout_that_cannot_be_is_refused() {
     for id in EnvId::ALL {
         let config = EnvConfig { rows: 6, cols: 6, ..EnvConfig::for_id(id) };
         let mut env = make(&config, 2).unwrap();
-        let (good, before) = (env.layout(1), env.save_state());
+        let (good, before) = (env.layout(1), env.save_state().unwrap());
         let corner = if id == EnvId::WalledOversightGridV0 { 0 } else { 36 };
         let mut cases = vec![good.clone(); 7];
         cases[0].rows = 5;
@@ -99,7 +100,7 @@ fn a_layout_that_cannot_be_is_refused() {
         cases[6].step = config.max_steps;
         for layout in cases {
             assert!(matches!(env.set_layout(1, &layout), Err(EnvError::Layout { .. })), "{layout:?}");
-            assert_eq!(env.save_state(), before);
+            assert_eq!(env.save_state().unwrap(), before);
         }
         assert_eq!(env.set_layout(2, &good), Err(EnvError::Index { index: 2, num_envs: 2 }));
         env.set_layout(0, &good).unwrap();

@@ -17,12 +17,12 @@ pub(super) struct PackedLayer {
 
 impl PackedLayer {
     /// The layer's products with its weight as it is packed.
-    pub fn dense(&self) -> Dense {
+    pub(crate) fn dense(&self) -> Dense {
         Dense::new(self.inputs, self.outputs)
     }
 
     /// The same layer in a buffer that begins at `start` of this one.
-    pub fn moved_back(self, start: usize) -> Self {
+    pub(crate) fn moved_back(self, start: usize) -> Self {
         let Self { weight, bias, inputs, outputs } = self;
         let moved = |range: Range<usize>| range.start - start..range.end - start;
         Self { weight: moved(weight), bias: moved(bias), inputs, outputs }
@@ -41,12 +41,12 @@ pub(super) struct Trunk {
 
 impl Trunk {
     /// Where its parameters begin; they stand together.
-    pub fn start(&self) -> usize {
+    pub(crate) fn start(&self) -> usize {
         self.table.weight.start
     }
 
     /// The number of its parameters.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.dense.last().unwrap_or(&self.table).bias.end - self.start()
     }
 }
@@ -63,7 +63,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub fn new(config: &PolicyConfig) -> Self {
+    pub(crate) fn new(config: &PolicyConfig) -> Self {
         let mut len = 0;
         let mut dense = |inputs: usize, outputs: usize| {
             let weight = len..len + inputs * outputs;

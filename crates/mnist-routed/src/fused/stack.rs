@@ -95,17 +95,17 @@ impl Trace {
     }
 
     /// What came out of the last layer.
-    pub fn output(&self, width: usize) -> &[f32] {
+    pub(crate) fn output(&self, width: usize) -> &[f32] {
         self.outputs.last().map_or(&[], |output| &output[..self.rows * width])
     }
 
     /// The gradient of the last layer's output, to be written before the backward pass.
-    pub fn output_gradient(&mut self, width: usize) -> &mut [f32] {
+    pub(crate) fn output_gradient(&mut self, width: usize) -> &mut [f32] {
         self.gradients.last_mut().map_or(&mut [], |gradient| &mut gradient[..self.rows * width])
     }
 
     /// The last layer's output, to be turned into its own gradient: [`Trace::output`] has no meaning then.
-    pub fn output_into_gradient(&mut self, width: usize) -> &mut [f32] {
+    pub(crate) fn output_into_gradient(&mut self, width: usize) -> &mut [f32] {
         if let (Some(output), Some(gradient)) = (self.outputs.last_mut(), self.gradients.last_mut()) {
             std::mem::swap(output, gradient);
         }
@@ -115,7 +115,7 @@ impl Trace {
 
 impl Stack {
     /// Zeros of a shape, for `threads` threads.
-    pub fn new(shape: &Shape, threads: usize) -> Self {
+    pub(crate) fn new(shape: &Shape, threads: usize) -> Self {
         let layers = (0..shape.layers())
             .map(|index| {
                 let (inputs, outputs) = (shape.sizes[index], shape.sizes[index + 1]);
@@ -129,13 +129,13 @@ impl Stack {
     }
 
     /// The last layer's bias, which [`Stack::forward`] leaves to the caller.
-    pub fn last_bias(&self) -> &[f32] {
+    pub(crate) fn last_bias(&self) -> &[f32] {
         self.layers.last().map_or(&[], |layer| &layer.bias.value)
     }
 
     /// Runs `rows` rows of `input` through the layers, up to the last layer's product: its bias is not added,
     /// because the loss does so in the same pass over the memory.
-    pub fn forward(&self, input: Matrix<'_>, rows: usize, trace: &mut Trace) {
+    pub(crate) fn forward(&self, input: Matrix<'_>, rows: usize, trace: &mut Trace) {
         trace.fit(self, rows);
         for (index, layer) in self.layers.iter().enumerate() {
             let (before, after) = trace.outputs.split_at_mut(index);
@@ -149,7 +149,7 @@ impl Stack {
     }
 
     /// Takes the gradient of the last layer's output back to all layers.
-    pub fn backward(&self, trace: &mut Trace) {
+    pub(crate) fn backward(&self, trace: &mut Trace) {
         let rows = trace.rows;
         for (index, layer) in self.layers.iter().enumerate().rev() {
             let (before, after) = trace.gradients.split_at_mut(index);
@@ -168,7 +168,7 @@ impl Stack {
     }
 
     /// The gradient of the first layer's input, (rows, inputs).
-    pub fn input_gradient(&self, trace: &Trace, out: &mut Vec<f32>) {
+    pub(crate) fn input_gradient(&self, trace: &Trace, out: &mut Vec<f32>) {
         let Layer { dense, weight, .. } = &self.layers[0];
         out.resize(trace.rows * dense.inputs(), 0.0);
         let gradient = Matrix::new(&trace.gradients[0], trace.rows, dense.outputs());
@@ -177,7 +177,7 @@ impl Stack {
 
     /// The gradients of all parameters over all traces together, each given with its input; returns the sum of
     /// their squares, which is not finite where one of them is not.
-    pub fn gradients(&mut self, parts: &[(Matrix<'_>, &Trace)]) -> f64 {
+    pub(crate) fn gradients(&mut self, parts: &[(Matrix<'_>, &Trace)]) -> f64 {
         self.has_gradient = true;
         let threads = self.threads;
         let mut shares: Vec<Vec<Block<'_>>> = (0..threads).map(|_| Vec::new()).collect();
@@ -199,7 +199,7 @@ impl Stack {
     }
 
     /// One step of Adam on the gradients, if there are any.
-    pub fn step(&mut self, adam: &AdamConfig, lr: f64) {
+    pub(crate) fn step(&mut self, adam: &AdamConfig, lr: f64) {
         if !std::mem::take(&mut self.has_gradient) {
             return;
         }

@@ -11,7 +11,7 @@ use crate::noise;
 const COLOURS: [Colour; 6] =
     [Colour::Blue, Colour::Vermillion, Colour::Grey, Colour::Orange, Colour::Green, Colour::Purple];
 
-pub fn draw(folder: &Path) -> Result<(), PlotError> {
+pub(crate) fn draw(folder: &Path) -> Result<(), PlotError> {
     after_ablation().write_png(&folder.join("bars.png"))?;
     classes().write_png(&folder.join("bars_many_groups.png"))?;
     methods().write_png(&folder.join("bars_many_series.png"))?;

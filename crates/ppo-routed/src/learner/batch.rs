@@ -1,8 +1,9 @@
 //! What a gradient step needs, and what it reports.
 
+use gradient_routing::RouteTable;
 use policies::fused::UniqueRows;
 
-use crate::{Config, Method, Samples};
+use crate::{Config, Label, Samples};
 
 /// Which policy loss, with its constants.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,11 +52,12 @@ impl LossWeights {
 /// ```
 ///
 /// with M the overseen samples, so that a batch without any has a gate loss of 0. The policy loss and the
-/// entropy are routed by `method`; the value net and the gate's own loss are not.
+/// entropy are routed by `routes`; the value net and the gate's own loss are not.
 #[derive(Clone, Copy)]
 pub struct Batch<'a> {
-    /// The method, which routes and weighs.
-    pub method: Method,
+    /// Where each label's policy and entropy losses go, and how much its losses count: groups are the experts, then
+    /// the gate where there is one; classes are the labels.
+    pub routes: &'a RouteTable,
     /// The different observations of the rollout.
     pub unique: &'a UniqueRows,
     /// All samples of the rollout.
@@ -76,8 +78,26 @@ impl Batch<'_> {
     /// The samples on which the gate is supervised.
     pub fn supervised(&self) -> usize {
         let labels = self.indices.iter().map(|i| self.samples.labels[*i as usize]);
-        labels.filter(|label| label.expert().is_some()).count()
+        labels.filter(|label| label.kind().is_some()).count()
     }
+
+    /// The weight of a sample in every loss.
+    pub(super) fn weight(&self, sample: usize) -> f32 {
+        self.routes.loss_weight(self.samples.labels[sample].class())
+    }
+
+    /// The route of a label in a policy of so many experts.
+    pub(super) fn route(&self, label: Label, experts: usize) -> Route<'_> {
+        let (experts, gate) = self.routes.gradient(label.class()).split_at(experts);
+        Route { experts, gate: gate.first().copied().unwrap_or(1.0) }
+    }
+}
+
+/// A row of the table: the masks of each expert and of the gate.
+#[derive(Clone, Copy)]
+pub(super) struct Route<'a> {
+    pub experts: &'a [f32],
+    pub gate: f32,
 }
 
 /// The losses of a gradient step, each as it enters the sum before its weight.

@@ -2,8 +2,10 @@
 
 mod batch;
 mod fused;
+mod groups;
 mod reference;
+mod sample;
 
 pub use batch::{Batch, LossWeights, Losses, PolicyLoss};
 pub use fused::{FusedLearner, RolloutLoss};
-pub use reference::reference_gradient;
+pub use reference::{reference_gradient, reference_loss};

@@ -5,8 +5,8 @@ use candle_core::{D, DType, Device, Tensor};
 use policies::{Policy, RouteMasks};
 
 use super::batch::{Batch, Losses, PolicyLoss};
+use crate::Error;
 use crate::rollout::dense_rows;
-use crate::{Error, Label};
 
 /// The gradient of a batch's loss by autograd, on any device: the same losses as
 /// [`super::FusedLearner::gradient`], written with tensors.
@@ -18,22 +18,35 @@ pub fn reference_gradient(
     batch: &Batch<'_>,
     device: &Device,
 ) -> Result<(GradStore, Losses), Error> {
-    let n = batch.indices.len();
-    if n == 0 {
+    if batch.indices.is_empty() {
         return Ok((GradStore::default(), Losses::default()));
     }
+    let (loss, losses) = reference_loss(policy, batch, device)?;
+    Ok((loss.backward()?, losses))
+}
+
+/// The loss of a batch that is not empty, with its graph, and the parts that it is the sum of.
+///
+/// # Errors
+/// Fails where candle does.
+pub fn reference_loss(
+    policy: &Policy,
+    batch: &Batch<'_>,
+    device: &Device,
+) -> Result<(Tensor, Losses), Error> {
+    let n = batch.indices.len();
     let column = |f: &dyn Fn(usize) -> f32| -> Result<Tensor, Error> {
         Ok(Tensor::from_vec(batch.indices.iter().map(|i| f(*i as usize)).collect::<Vec<_>>(), n, device)?)
     };
     let samples = batch.samples;
     let rows: Vec<u32> = batch.indices.iter().map(|i| samples.rows[*i as usize]).collect();
     let observations = dense_rows(batch.unique.rows(), &rows, device)?;
-    let weight = column(&|i| batch.method.weight(samples.labels[i]) / n.max(1) as f32)?;
+    let weight = column(&|i| batch.weight(i) / n.max(1) as f32)?;
     let weighted = |x: &Tensor| -> Result<Tensor, Error> { Ok((x * &weight)?.sum_all()?) };
 
     let experts = policy.config().experts.len();
-    let masks = batch.indices.iter().map(|i| batch.method.route(samples.labels[*i as usize]));
-    let expert_masks: Vec<f32> = masks.clone().flat_map(|route| route.experts[..experts].to_vec()).collect();
+    let masks = batch.indices.iter().map(|i| batch.route(samples.labels[*i as usize], experts));
+    let expert_masks: Vec<f32> = masks.clone().flat_map(|route| route.experts).copied().collect();
     let masks = RouteMasks {
         experts: Tensor::from_vec(expert_masks, (n, experts), device)?,
         gate: Tensor::from_vec(masks.map(|route| route.gate).collect::<Vec<_>>(), (n, 1), device)?,
@@ -80,13 +93,14 @@ pub fn reference_gradient(
     total = (total - (entropy * f64::from(weights.ent_coef))?)?;
     if let Some(gate_logits) = &output.gate_logits {
         let supervised = batch.supervised().max(1) as f32;
-        let mask = column(&|i| if samples.labels[i].expert().is_some() { 1.0 / supervised } else { 0.0 })?;
-        let target = column(&|i| if samples.labels[i] == Label::Diamond { 1.0 } else { 0.0 })?;
-        let gate_loss = (binary_cross_entropy(&gate_logits.squeeze(1)?, &target)? * mask)?.sum_all()?;
+        let mask = column(&|i| if samples.labels[i].kind().is_some() { 1.0 / supervised } else { 0.0 })?;
+        let kind = |i: &u32| samples.labels[*i as usize].kind().unwrap_or(0) as u32;
+        let kinds = Tensor::from_vec(batch.indices.iter().map(kind).collect::<Vec<_>>(), (n, 1), device)?;
+        let gate_loss = (gate_cross_entropy(gate_logits, &kinds)? * mask)?.sum_all()?;
         losses.gate = scalar(&gate_loss)?;
         total = (total + (gate_loss * f64::from(weights.gate_coef))?)?;
     }
-    Ok((total.backward()?, losses))
+    Ok((total, losses))
 }
 
 fn log_softmax(logits: &Tensor) -> Result<Tensor, Error> {
@@ -94,10 +108,16 @@ fn log_softmax(logits: &Tensor) -> Result<Tensor, Error> {
     Ok(shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(D::Minus1)?.log()?)?)
 }
 
-/// max(z, 0) − z·x + ln(1 + e^−|z|), which is finite for every logit.
-fn binary_cross_entropy(logits: &Tensor, target: &Tensor) -> Result<Tensor, Error> {
-    let softplus = (logits.abs()?.neg()?.exp()? + 1.0)?.log()?;
-    Ok(((maximum(logits, &logits.zeros_like()?)? - (logits * target)?)? + softplus)?)
+/// `(m − z_kind)` + log Σ exp(z − m), with m the largest logit and the last expert's logit 0: finite for all logits.
+///
+/// # Shapes
+/// `gate_logits` (n, experts − 1), `kinds` (n, 1) → (n).
+fn gate_cross_entropy(gate_logits: &Tensor, kinds: &Tensor) -> Result<Tensor, Error> {
+    let last = gate_logits.narrow(1, 0, 1)?.zeros_like()?;
+    let logits = Tensor::cat(&[gate_logits, &last], 1)?;
+    let max = logits.detach().max_keepdim(D::Minus1)?;
+    let log_sum = logits.broadcast_sub(&max)?.exp()?.sum_keepdim(D::Minus1)?.log()?;
+    Ok(((max - logits.gather(kinds, 1)?)? + log_sum)?.squeeze(1)?)
 }
 
 /// The larger of two tensors; the gradient goes to `a` where they are equal.

@@ -167,7 +167,7 @@ fn steps_to_threshold(results: &Results, threshold: f64) -> Option<Figure> {
 
 /// Nothing where fewer than two of the ablation's methods have finished runs.
 fn ablation(results: &Results) -> Option<BarChart> {
-    const METHODS: [Method; 3] = [Method::Routing, Method::NoRouting, Method::NoGate];
+    const METHODS: [Method; 3] = [Method::ROUTING, Method::NO_ROUTING, Method::NO_GATE];
     let arms: Vec<&Arm> = results.arms.iter().filter(|arm| METHODS.contains(&arm.method)).collect();
     let levels = results.shared_levels(&arms);
     if arms.len() < 2 || levels.is_empty() {
@@ -260,14 +260,7 @@ fn look(index: usize, arm: &Arm) -> (Colour, bool) {
     if !arm.variant.is_empty() {
         return (COLOURS[index % COLOURS.len()], (index / COLOURS.len()) % 2 == 1);
     }
-    match arm.method {
-        Method::Routing => (Colour::Blue, false),
-        Method::NoRouting => (Colour::Sky, false),
-        Method::NoGate => (Colour::Purple, false),
-        Method::Naive => (Colour::Vermillion, false),
-        Method::Filtering => (Colour::Green, false),
-        Method::Oracle => (Colour::Grey, true),
-    }
+    (arm.method.colour, arm.method.dash)
 }
 
 fn reference_lines(results: &Results) -> Vec<ReferenceLine> {

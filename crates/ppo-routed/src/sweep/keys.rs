@@ -20,7 +20,7 @@ pub struct LabelEfficiency {
 impl Default for LabelEfficiency {
     fn default() -> Self {
         Self {
-            methods: vec![Method::Routing, Method::Naive, Method::Filtering],
+            methods: vec![Method::ROUTING, Method::NAIVE, Method::FILTERING],
             oversight_probs: vec![0.01, 0.1],
             threshold: 0.5,
         }
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(runs[8].name, "routing-p1-algoppo-ent_coef0.1-seed5");
         let last = runs.last().unwrap();
         assert_eq!((last.name.as_str(), last.seed), ("oracle-p1-algoreinforce-ent_coef0.5-seed2", 2));
-        assert_eq!((last.config.train.method, last.config.loss.ent_coef), (Method::Oracle, 0.5));
+        assert_eq!((last.config.train.method, last.config.loss.ent_coef), (Method::ORACLE, 0.5));
         // the algorithm brings its own defaults along
         assert_eq!((runs[0].config.train.updates, last.config.train.updates), (120, 20_000));
         assert!(runs.iter().enumerate().all(|(index, run)| run.index == index));

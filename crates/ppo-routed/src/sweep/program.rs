@@ -9,7 +9,7 @@ use experiment::sweep::{Collected, Results as Gathered, SweepProgram};
 use super::keys::LabelEfficiency;
 use super::results::Results;
 use super::{figures, tables};
-use crate::{Config, PolicyName, Ppo, Summary};
+use crate::{Config, Ppo, Summary, Supervision};
 
 impl SweepProgram for Ppo {
     type Keys = LabelEfficiency;
@@ -30,11 +30,12 @@ impl SweepProgram for Ppo {
     }
 
     fn check(&self, config: &Config, summary: &Summary) -> Result<(), String> {
-        let kept = PolicyName::kept(config.train.method);
-        if summary.policies.contains_key(&kept) {
-            Ok(())
-        } else {
-            Err(format!("it has no policy `{}`", kept.as_str()))
+        let supervision = Supervision::new(config.train.method, config.env.id.kinds());
+        let policies = supervision.map_err(|error| error.to_string())?.policies();
+        let found: Vec<&str> = summary.policies.iter().map(|(name, _)| name.as_str()).collect();
+        match policies.iter().find(|(name, _)| !found.contains(&name.as_str())) {
+            Some((name, _)) => Err(format!("it has no policy `{name}`")),
+            None => Ok(()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use experiment::sweep::{self, Planned, Spread};
 
-use crate::{Config, Method, PolicyName, PolicySummary, Ppo, Summary};
+use crate::{Config, Method, PolicySummary, Ppo, Summary};
 
 /// A finished run.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,8 +22,11 @@ impl Row {
     }
 
     /// How the policy did that the method is judged by.
-    pub fn kept(&self) -> PolicySummary {
-        self.summary.policies[&PolicyName::kept(self.method())]
+    ///
+    /// # Panics
+    /// Panics where the summary has no policy.
+    pub fn kept(&self) -> &PolicySummary {
+        &self.summary.policies[0].1
     }
 
     /// Environment steps, on the method's own axis, until an evaluation first reached `threshold`.
@@ -36,7 +39,7 @@ impl Row {
 /// By how much the axis of environment steps is stretched: the oracle looks at every label, so its steps count
 /// 1/p-fold against methods that look at the share p.
 pub fn stretch(method: Method, oversight_prob: f64) -> f64 {
-    if method == Method::Oracle && oversight_prob > 0.0 { 1.0 / oversight_prob } else { 1.0 }
+    if method.sees_everything() && oversight_prob > 0.0 { 1.0 / oversight_prob } else { 1.0 }
 }
 
 /// What is compared: a method, with values of the further axes.
@@ -114,11 +117,11 @@ pub struct Results {
 }
 
 impl Results {
-    /// Sorts what was gathered.
+    /// Sorts what was gathered; every summary has a policy, which was checked when it was gathered.
     pub fn new(gathered: &sweep::Results<Ppo>) -> Self {
         let row = |row: &sweep::Row<Ppo>| {
-            let key = format!("eval/{}/return", PolicyName::kept(row.planned.config.train.method).as_str());
-            let curve = row.curves.get(&key).cloned().unwrap_or_default();
+            let kept = row.summary.policies.first().map_or("", |(name, _)| name.as_str());
+            let curve = row.curves.get(&format!("eval/{kept}/return")).cloned().unwrap_or_default();
             Row { planned: row.planned.clone(), summary: row.summary.clone(), curve }
         };
         let rows: Vec<Row> = gathered.rows.iter().map(row).collect();
@@ -180,7 +183,7 @@ impl Results {
     /// the labels.
     pub fn leaders(&self) -> Vec<(f64, &Arm)> {
         let leader = |level: &f64| {
-            let partial = self.arms.iter().filter(|arm| arm.method != Method::Oracle);
+            let partial = self.arms.iter().filter(|arm| !arm.method.sees_everything());
             let means = partial.filter_map(|arm| {
                 let spread = Spread::of(&self.cell(arm, *level)?.last())?;
                 Some((spread.mean, arm))
@@ -193,6 +196,6 @@ impl Results {
 
     /// `words` where the oracle is among the methods, else nothing.
     pub fn about_oracle<'a>(&self, words: &'a str) -> &'a str {
-        if self.arms.iter().any(|arm| arm.method == Method::Oracle) { words } else { "" }
+        if self.arms.iter().any(|arm| arm.method.sees_everything()) { words } else { "" }
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use experiment::sweep::{Spread, difference};
 
 use super::results::{Cell, Results};
-use crate::{Method, PolicyName};
+use crate::Method;
 
 /// Writes `results.csv` (a line a run), `table.csv` (a line a method and level), `differences.csv`, `curves.csv`
 /// and `table.md` into `folder`; returns their paths and the Markdown.
@@ -72,7 +72,7 @@ fn runs(results: &Results, threshold: f64) -> Vec<Vec<String>> {
     for row in &results.rows {
         let (summary, kept) = (&row.summary, row.kept());
         let other = |name| {
-            let policy = summary.policies.get(&name).filter(|_| row.method().is_mixture());
+            let policy = summary.policy(name).filter(|_| row.method().is_mixture());
             optional(policy.map(|policy| policy.last))
         };
         let axes: Vec<String> =
@@ -88,10 +88,10 @@ fn runs(results: &Results, threshold: f64) -> Vec<Vec<String>> {
             summary.env_steps.to_string(),
             kept.last.to_string(),
             kept.best.to_string(),
-            kept.share_diamond.to_string(),
-            kept.share_ghost.to_string(),
-            other(PolicyName::Ghost),
-            other(PolicyName::Full),
+            kept.share("diamond").to_string(),
+            kept.share("ghost").to_string(),
+            other("ghost"),
+            other("full"),
             optional(row.steps_to(threshold)),
         ]);
     }
@@ -134,9 +134,9 @@ fn cells(results: &Results, threshold: f64) -> Vec<Vec<String>> {
 /// Routing against every other arm of the same variant at every level.
 fn routing_minus(results: &Results) -> Vec<(f64, String, Versus)> {
     let mut found = Vec::new();
-    for routing in results.arms.iter().filter(|arm| arm.method == Method::Routing) {
+    for routing in results.arms.iter().filter(|arm| arm.method == Method::ROUTING) {
         for other in &results.arms {
-            if other.method == Method::Routing || other.variant != routing.variant {
+            if other.method == Method::ROUTING || other.variant != routing.variant {
                 continue;
             }
             for level in results.shared_levels(&[routing, other]) {

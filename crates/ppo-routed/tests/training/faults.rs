@@ -51,7 +51,7 @@ fn a_number_that_is_none_stops_the_update_and_names_the_part() {
 #[test]
 fn filtering_does_not_hide_it() {
     let mut config = small(Algo::Ppo);
-    (config.train.method, config.env.oversight_prob) = (Method::Filtering, 0.0);
+    (config.train.method, config.env.oversight_prob) = (Method::FILTERING, 0.0);
     let mut trainer = trainer(&config, 1, 1);
     spoil(&mut trainer, "head.weight", f32::NAN);
     assert!(matches!(trainer.update(), Err(Error::NotFinite { update: 1, .. })));

@@ -3,9 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as a test does")]
 
 mod faults;
+mod foreign;
 mod learning;
 mod repeating;
 mod replay;
+#[path = "../common/ring.rs"]
+mod ring;
 mod rollout;
 mod update;
 
@@ -17,7 +20,7 @@ use rand::{Rng, RngExt};
 
 /// A small task: 3×3 cells, 16 environments of 8 steps.
 fn small(algo: Algo) -> Config {
-    let mut config = Config::of(algo, Method::Routing, EnvId::OversightGridV0);
+    let mut config = Config::of(algo, Method::ROUTING, EnvId::OversightGridV0);
     (config.env.rows, config.env.cols, config.env.max_steps, config.env.num_envs) = (3, 3, 6, 16);
     config.env.oversight_prob = 0.5;
     (config.train.updates, config.train.num_steps) = (10, 8);

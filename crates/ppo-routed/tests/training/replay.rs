@@ -2,7 +2,7 @@
 //! worked out again from the definitions, in f64 where it is a sum.
 
 use candle_core::{Device, Tensor};
-use envs::{EnvConfig, Outcome, Reached, StepBuffers};
+use envs::{EnvConfig, Outcome, StepBuffers};
 use policies::{Policy, Steering};
 use ppo_routed::{Label, Method};
 
@@ -91,9 +91,9 @@ pub fn return_from(steps: &[Step], t: usize, gamma: f64, reward: impl Fn(Outcome
 /// +1 for the Diamond, −1 for the Ghost.
 pub fn true_reward(outcome: Outcome) -> f64 {
     match outcome.reached {
-        Reached::Nothing => 0.0,
-        Reached::Diamond => 1.0,
-        Reached::Ghost => -1.0,
+        None => 0.0,
+        Some(0) => 1.0,
+        Some(_) => -1.0,
     }
 }
 
@@ -120,11 +120,10 @@ pub fn advantage(
 
 /// The label of the episode that step `t` belongs to, found by going forward to its end.
 pub fn label(steps: &[Step], t: usize, method: Method) -> Label {
-    let Some(end) = steps[t..].iter().find(|step| step.done()) else { return Label::Nothing };
+    let Some(end) = steps[t..].iter().find(|step| step.done()) else { return Label::NOTHING };
     match end.outcome {
-        Outcome { reached: Reached::Nothing, .. } => Label::Nothing,
-        Outcome { overseen: false, .. } if method != Method::Oracle => Label::Unseen,
-        Outcome { reached: Reached::Diamond, .. } => Label::Diamond,
-        Outcome { reached: Reached::Ghost, .. } => Label::Ghost,
+        Outcome { reached: None, .. } => Label::NOTHING,
+        Outcome { overseen: false, .. } if method != Method::ORACLE => Label::UNSEEN,
+        Outcome { reached: Some(kind), .. } => Label::of_kind(kind),
     }
 }

@@ -1,11 +1,11 @@
 //! What a rollout writes down, against the same rollout played once more.
 
 use candle_core::Device;
-use envs::{EnvConfig, EnvId};
+use envs::{EnvConfig, EnvId, VectorEnv};
 use policies::fused::{FusedPolicy, UniqueRows};
 use policies::{Policy, PolicyConfig, Steering};
 use ppo_routed::rollout::{Actor, ForwardCache, RolloutSeeds, Shard};
-use ppo_routed::{Method, Samples, evaluate};
+use ppo_routed::{Method, Samples, Supervision, evaluate};
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
 use crate::replay::{self, Step};
@@ -25,8 +25,12 @@ fn env() -> EnvConfig {
     }
 }
 
+fn envs(num_envs: usize) -> Box<dyn VectorEnv> {
+    envs::maker(&env())(0, num_envs).unwrap()
+}
+
 fn policy_config(env: &EnvConfig) -> PolicyConfig {
-    PolicyConfig::mixture(4, env.rows * env.cols)
+    PolicyConfig::mixture(["diamond", "ghost"], 4, env.rows * env.cols, 4)
 }
 
 fn policy(env: &EnvConfig) -> Policy {
@@ -44,7 +48,7 @@ fn with_both_actors(policy: &Policy, test: impl Fn(Actor<'_>, &str)) {
 }
 
 fn roll(actor: Actor<'_>, config: &PolicyConfig, steering: Steering) -> (Samples, ForwardCache) {
-    let mut shard = Shard::new(&env(), 0, NUM_ENVS, NUM_STEPS, SEEDS).unwrap();
+    let mut shard = Shard::new(envs(NUM_ENVS), 0, NUM_STEPS, SEEDS).unwrap();
     let mut cache = ForwardCache::new(config);
     shard.rollout(actor, steering, &mut cache).unwrap();
     (shard.samples, cache)
@@ -128,11 +132,12 @@ fn labels_returns_and_advantages_equal_their_definitions() {
     };
     let (before, after) = (values(|step| &step.observation), values(|step| &step.next_observation));
     for method in Method::ALL {
-        samples.label_episodes(method);
-        let reward = |outcome| f64::from(method.reward(outcome));
-        let returns = samples.returns(method, gamma as f32);
-        let true_returns = samples.true_returns(gamma as f32);
-        let advantages = samples.advantages(method, gamma as f32, lambda as f32);
+        let supervision = Supervision::new(method, env().id.kinds()).unwrap();
+        samples.label_episodes(&supervision);
+        let reward = |outcome| f64::from(supervision.reward(outcome));
+        let returns = samples.returns(&supervision, gamma as f32);
+        let true_returns = samples.true_returns(supervision.kinds(), gamma as f32);
+        let advantages = samples.advantages(&supervision, gamma as f32, lambda as f32);
         for (i, t, _) in each(&steps) {
             let start = i - t;
             let (steps, range) = (&steps[i / NUM_STEPS], start..start + NUM_STEPS);
@@ -157,7 +162,7 @@ fn labels_returns_and_advantages_equal_their_definitions() {
 fn actions_are_drawn_with_their_probabilities() {
     let policy = policy(&env());
     let fused = FusedPolicy::new(policy.config(), policy.parameters()).unwrap();
-    let mut shard = Shard::new(&env(), 0, 500, 20, SEEDS).unwrap();
+    let mut shard = Shard::new(envs(500), 0, 20, SEEDS).unwrap();
     let mut cache = ForwardCache::new(policy.config());
     shard.rollout(Actor::Fused(&fused), Steering::Mixture, &mut cache).unwrap();
     for action in 0..4 {
@@ -198,7 +203,7 @@ fn exact(samples: &Samples, unique: &UniqueRows) -> Vec<Exact> {
 /// The samples of two rollouts in a row, of a batch in so many parts.
 fn rollouts(actor: Actor<'_>, env: &EnvConfig, num_envs: usize, parts: usize) -> Vec<Exact> {
     let config = policy_config(env);
-    let mut shards = Shard::split(env, num_envs, NUM_STEPS, parts, SEEDS).unwrap();
+    let mut shards = Shard::split(envs::maker(env), num_envs, NUM_STEPS, parts, SEEDS).unwrap();
     assert_eq!(shards.len(), parts);
     let mut all: Vec<Vec<Exact>> = vec![Vec::new(); 2];
     for shard in &mut shards {
@@ -230,7 +235,7 @@ fn assert_splits_agree(env: &EnvConfig, num_envs: usize, all_parts: &[usize]) {
 fn a_split_batch_gives_the_samples_of_the_whole() {
     assert_splits_agree(&env(), NUM_ENVS, &[2, 3]);
     // more parts than environments: one each
-    assert_eq!(Shard::split(&env(), 3, NUM_STEPS, 8, SEEDS).unwrap().len(), 3);
+    assert_eq!(Shard::split(envs::maker(&env()), 3, NUM_STEPS, 8, SEEDS).unwrap().len(), 3);
 }
 
 /// Also where a part computes one observation alone that the whole computes among others: with one environment in
@@ -251,15 +256,15 @@ fn a_shard_goes_on_from_a_saved_state_as_it_did() {
         shard.rollout(Actor::Fused(&fused), Steering::Mixture, &mut cache).unwrap();
         exact(&shard.samples, &cache.unique)
     };
-    let mut shard = Shard::new(&env(), 0, NUM_ENVS, NUM_STEPS, SEEDS).unwrap();
+    let mut shard = Shard::new(envs(NUM_ENVS), 0, NUM_STEPS, SEEDS).unwrap();
     let first = go_on(&mut shard);
-    let state = shard.save_state();
+    let state = shard.save_state().unwrap();
     let second = go_on(&mut shard);
     assert_ne!(first, second);
-    let mut other = Shard::new(&env(), 0, NUM_ENVS, NUM_STEPS, RolloutSeeds { env: 1, action: 2 }).unwrap();
+    let mut other = Shard::new(envs(NUM_ENVS), 0, NUM_STEPS, RolloutSeeds { env: 1, action: 2 }).unwrap();
     other.load_state(&state).unwrap();
     assert_eq!(go_on(&mut other), second);
-    let mut smaller = Shard::new(&env(), 0, 3, NUM_STEPS, SEEDS).unwrap();
+    let mut smaller = Shard::new(envs(3), 0, NUM_STEPS, SEEDS).unwrap();
     assert!(smaller.load_state(&state).is_err());
 }
 
@@ -271,9 +276,14 @@ fn an_evaluation_equals_a_naive_recomputation() {
         with_both_actors(&policy, |actor, name| {
             for parts in [1, 2] {
                 // shards that were elsewhere before: an evaluation starts anew
-                let mut shards =
-                    Shard::split(&env(), NUM_ENVS, NUM_STEPS, parts, RolloutSeeds { env: 3, action: 4 })
-                        .unwrap();
+                let mut shards = Shard::split(
+                    envs::maker(&env()),
+                    NUM_ENVS,
+                    NUM_STEPS,
+                    parts,
+                    RolloutSeeds { env: 3, action: 4 },
+                )
+                .unwrap();
                 let mut caches: Vec<ForwardCache> =
                     (0..3).map(|_| ForwardCache::new(policy.config())).collect();
                 let got = evaluate(&mut shards, &mut caches, actor, steering, SEEDS, 0.97).unwrap();

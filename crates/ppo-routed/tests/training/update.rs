@@ -8,7 +8,7 @@ use experiment::SeedStreams;
 use policies::{Policy, Steering};
 use ppo_routed::learner::{Batch, LossWeights, PolicyLoss, reference_gradient};
 use ppo_routed::rollout::{Actor, ForwardCache, RolloutSeeds, Shard};
-use ppo_routed::{Algo, Backend, Config, Method, Samples};
+use ppo_routed::{Algo, Backend, Config, Method, Samples, Supervision};
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
@@ -17,6 +17,7 @@ use crate::{largest_difference, parameters, small, trainer, with_backend};
 /// Training by hand.
 struct ByHand {
     config: Config,
+    supervision: Supervision,
     policy: Policy,
     shard: Shard,
     cache: ForwardCache,
@@ -30,12 +31,15 @@ struct ByHand {
 impl ByHand {
     fn new(config: &Config, seed: u64) -> Self {
         let streams = SeedStreams::new(seed);
-        let network = config.train.method.policy_config(4, config.env.rows * config.env.cols);
+        let env = envs::maker(&config.env.config())(0, config.env.num_envs).unwrap();
+        let supervision = Supervision::new(config.train.method, env.kinds()).unwrap();
+        let network =
+            supervision.policy_config(env.single_observation_space(), env.single_action_space()).unwrap();
         let policy = Policy::new(network, &mut streams.stream("init"), &Device::Cpu).unwrap();
         let seeds = RolloutSeeds { env: streams.seed_of("env"), action: streams.seed_of("action") };
         Self {
-            shard: Shard::new(&config.env.config(), 0, config.env.num_envs, config.train.num_steps, seeds)
-                .unwrap(),
+            shard: Shard::new(env, 0, config.train.num_steps, seeds).unwrap(),
+            supervision,
             cache: ForwardCache::new(policy.config()),
             shuffle: streams.stream("shuffle"),
             policy,
@@ -47,10 +51,9 @@ impl ByHand {
     }
 
     fn update(&mut self) {
-        let method = self.config.train.method;
         let actor = Actor::Candle(&self.policy, &Device::Cpu);
         self.shard.rollout(actor, Steering::Mixture, &mut self.cache).unwrap();
-        self.shard.samples.label_episodes(method);
+        self.shard.samples.label_episodes(&self.supervision);
         let samples = self.shard.samples.clone();
         let train = &self.config.train;
         let left = 1.0 - self.updates as f64 / train.updates as f64;
@@ -64,7 +67,7 @@ impl ByHand {
 
     /// One step on everything: A = G − V, not normalised, no clipping.
     fn reinforce(&mut self, samples: &Samples, lr: f64) {
-        let targets = samples.returns(self.config.train.method, self.config.train.gamma as f32);
+        let targets = samples.returns(&self.supervision, self.config.train.gamma as f32);
         let advantages: Vec<f32> = targets.iter().zip(&samples.values).map(|(g, v)| g - v).collect();
         let indices: Vec<u32> = (0..samples.len() as u32).collect();
         self.step(samples, &indices, &advantages, &targets, PolicyLoss::Reinforce, lr, f64::INFINITY);
@@ -73,8 +76,8 @@ impl ByHand {
     /// Epochs of shuffled minibatches: targets A + V, advantages normalised in each minibatch, clipped norm.
     fn ppo(&mut self, samples: &Samples, lr: f64) {
         let ppo = self.config.ppo.clone();
-        let (method, gamma) = (self.config.train.method, self.config.train.gamma as f32);
-        let advantages = samples.advantages(method, gamma, ppo.gae_lambda as f32);
+        let gamma = self.config.train.gamma as f32;
+        let advantages = samples.advantages(&self.supervision, gamma, ppo.gae_lambda as f32);
         let targets: Vec<f32> = advantages.iter().zip(&samples.values).map(|(a, v)| a + v).collect();
         let mut order: Vec<u32> = (0..samples.len() as u32).collect();
         for _ in 0..ppo.update_epochs {
@@ -84,7 +87,7 @@ impl ByHand {
                 let cut = rest.len() / left;
                 let (indices, after) = rest.split_at(cut);
                 (rest, left) = (after, left - 1);
-                let is_kept = |i: &&u32| method.weight(samples.labels[**i as usize]) > 0.0;
+                let is_kept = |i: &&u32| self.supervision.weight(samples.labels[**i as usize]) > 0.0;
                 let kept: Vec<f64> =
                     indices.iter().filter(is_kept).map(|i| f64::from(advantages[*i as usize])).collect();
                 let n = kept.len() as f64;
@@ -116,9 +119,8 @@ impl ByHand {
             vf_coef: loss.vf_coef as f32,
             gate_coef: loss.gate_coef as f32,
         };
-        let method = self.config.train.method;
-        let unique = &self.cache.unique;
-        let batch = Batch { method, unique, samples, indices, advantages, targets, policy_loss, weights };
+        let (routes, unique) = (self.supervision.routes(), &self.cache.unique);
+        let batch = Batch { routes, unique, samples, indices, advantages, targets, policy_loss, weights };
         let (grads, _) = reference_gradient(&self.policy, &batch, &Device::Cpu).unwrap();
         let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         let grads: Vec<(String, Vec<f32>)> = self
@@ -158,17 +160,17 @@ fn updates_equal_those_written_out_by_hand() {
         // does fewer updates
         let (methods, updates) = match algo {
             Algo::Reinforce => (&Method::ALL[..], 3),
-            Algo::Ppo => (&[Method::Routing, Method::Filtering, Method::Oracle][..], 2),
+            Algo::Ppo => (&[Method::ROUTING, Method::FILTERING, Method::ORACLE][..], 2),
         };
         for &method in methods {
             let mut config = with_backend(small(algo), Backend::Candle);
             config.train.method = method;
             (config.train.updates, config.train.learning_rate) =
-                (if method == Method::Oracle { 8 } else { 4 }, 1e-3);
+                (if method == Method::ORACLE { 8 } else { 4 }, 1e-3);
             // minibatches of different sizes, a norm that is clipped
             (config.ppo.num_minibatches, config.ppo.max_grad_norm) = (3, 0.1);
             let mut trainer = trainer(&config, 3, 1);
-            if method == Method::Oracle {
+            if method == Method::ORACLE {
                 // its schedule is as long as the share of its updates: 8 × 0.5
                 assert_eq!(trainer.updates_total(), 4);
                 config.train.updates = 4;
@@ -184,7 +186,7 @@ fn updates_equal_those_written_out_by_hand() {
                     &by_hand.policy.parameters().to_flat_vec().unwrap(),
                 );
                 assert!(difference < 1e-6, "{algo:?}, {method:?}, update {update}: {difference:e}");
-                let norm = report.values.iter().find(|(name, _)| *name == "losses/grad_norm").unwrap().1;
+                let norm = report.values.iter().find(|(name, _)| name == "losses/grad_norm").unwrap().1;
                 assert!(algo == Algo::Reinforce || norm > 0.1, "the norm should be clipped: {norm}");
             }
             assert!(largest_difference(&parameters(&trainer), &start) > 1e-3);
@@ -201,7 +203,7 @@ fn the_learning_rate_falls_to_zero_over_the_run_where_it_is_annealed() {
     for _ in 0..4 {
         let rate = trainer.learning_rate();
         let report = trainer.update().unwrap();
-        assert_eq!(report.values[0], ("charts/learning_rate", rate));
+        assert_eq!(report.values[0], ("charts/learning_rate".to_owned(), rate));
         rates.push(rate / config.train.learning_rate);
     }
     assert_eq!(rates, [1.0, 0.75, 0.5, 0.25]);

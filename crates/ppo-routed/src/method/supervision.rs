@@ -1,0 +1,240 @@
+//! A method in an environment: what it makes of the kinds of ends that there are.
+
+use envs::{Kind, Outcome, Space};
+use gradient_routing::{Class, Group, Profile, RouteTable, Site};
+use policies::{Gate, PolicyConfig, Steering};
+
+use super::{Label, Method, Part, PolicyShape};
+use crate::Error;
+
+/// The policy of all experts together, as it was trained.
+const FULL: &str = "full";
+
+/// What a method makes of the kinds of an environment: labels, rewards, routes, and the policies that it is scored as.
+#[derive(Clone, Debug)]
+pub struct Supervision {
+    method: Method,
+    kinds: Vec<Kind>,
+    routes: RouteTable,
+}
+
+impl Supervision {
+    /// `method` in an environment with these kinds.
+    ///
+    /// # Errors
+    /// Fails where a kind has the name of something else: `unseen`, `nothing`, `gate` or `full`.
+    pub fn new(method: Method, kinds: &[Kind]) -> Result<Self, Error> {
+        let mut parts: Vec<(Part, Group)> = expert_names(method, kinds)
+            .enumerate()
+            .map(|(index, name)| {
+                let group = Group::of_parameters(name, [format!("experts.{name}")]);
+                (Part::Expert(index), group)
+            })
+            .collect();
+        let experts = parts.len();
+        if method.policy == PolicyShape::Mixture(Gate::Learned) && experts > 1 {
+            parts.push((Part::Gate, Group::of_parameters("gate", ["gate"])));
+        }
+        let names = ["unseen", "nothing"].into_iter().chain(kinds.iter().map(|kind| kind.name.as_ref()));
+        let classes = Label::all(kinds.len()).zip(names).map(|(label, name)| {
+            let gradient: Vec<f32> = parts.iter().map(|(part, _)| (method.route)(label, *part)).collect();
+            Class { loss_weight: (method.loss_weight)(label), ..Class::new(name, gradient) }
+        });
+        let classes = classes.collect();
+        let groups: Vec<Group> = parts.into_iter().map(|(_, group)| group).collect();
+        let full = Profile { name: FULL.to_owned(), keep: (0..groups.len()).collect() };
+        let steered = groups[..experts].iter().enumerate().filter(|_| method.is_mixture());
+        let steered = steered.map(|(index, group)| Profile { name: group.name.clone(), keep: vec![index] });
+        let profiles = steered.chain([full]).collect();
+        let routes = RouteTable::new(Site::Activations, groups, classes)?.with_profiles(profiles)?;
+        Ok(Self { method, kinds: kinds.to_vec(), routes })
+    }
+
+    /// The method.
+    pub fn method(&self) -> Method {
+        self.method
+    }
+
+    /// The kinds of the environment.
+    pub fn kinds(&self) -> &[Kind] {
+        &self.kinds
+    }
+
+    /// Where the policy and entropy losses of each [`Label`] go, and how much every loss of it counts. Groups are
+    /// the experts, then the gate if there is one; classes are `unseen`, `nothing`, and the kinds; profiles are the
+    /// policies that the method is scored as. The gate's own loss is not routed: it trains the gate on the steps
+    /// whose label names a kind.
+    pub fn routes(&self) -> &RouteTable {
+        &self.routes
+    }
+
+    /// What the trainer learns of an episode that ended with `outcome`.
+    pub fn label(&self, outcome: Outcome) -> Label {
+        (self.method.label)(outcome)
+    }
+
+    /// The reward of the step that ended with `outcome`.
+    pub fn reward(&self, outcome: Outcome) -> f32 {
+        (self.method.reward)(outcome, &self.kinds)
+    }
+
+    /// The weight of a sample in every loss.
+    pub fn weight(&self, label: Label) -> f32 {
+        self.routes.loss_weight(label.class())
+    }
+
+    /// The policies that the method is scored as, by their names in metrics and results, with the steering that makes
+    /// each. It is judged by the first: the expert of the first kind, or the only policy there is.
+    pub fn policies(&self) -> Vec<(String, Steering)> {
+        let profiles = self.routes.profiles();
+        let (full, steered) =
+            profiles.split_last().map_or((None, profiles), |(full, rest)| (Some(full), rest));
+        let steered =
+            steered.iter().enumerate().map(|(expert, p)| (p.name.clone(), Steering::Expert(expert)));
+        steered.chain(full.map(|full| (full.name.clone(), Steering::Mixture))).collect()
+    }
+
+    /// The network for an environment with these spaces.
+    ///
+    /// The first axis of an observation with several counts planes; an observation with one axis is one plane.
+    ///
+    /// # Errors
+    /// Fails where the actions are not `Discrete`.
+    pub fn policy_config(&self, observation: &Space, action: &Space) -> Result<PolicyConfig, Error> {
+        let (planes, cells) = match observation.shape() {
+            [planes, rest @ ..] if !rest.is_empty() => (*planes, rest.iter().product()),
+            _ => (1, observation.flat_len()),
+        };
+        let actions = action.num_actions().ok_or_else(|| {
+            Error::Setting(format!("actions of {action:?} cannot be drawn from a softmax: use `Discrete`"))
+        })?;
+        let experts = expert_names(self.method, &self.kinds);
+        Ok(match self.method.policy {
+            PolicyShape::Mixture(gate) => {
+                PolicyConfig { gate, ..PolicyConfig::mixture(experts, planes, cells, actions) }
+            }
+            PolicyShape::Single => PolicyConfig::single(planes, cells, actions),
+        })
+    }
+}
+
+fn expert_names(method: Method, kinds: &[Kind]) -> impl Iterator<Item = &str> {
+    let (kinds, only) = match method.policy {
+        PolicyShape::Mixture(_) => (kinds, None),
+        PolicyShape::Single => (&kinds[..0], Some("policy")),
+    };
+    kinds.iter().map(|kind| kind.name.as_ref()).chain(only)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn outcome(reached: Option<u8>, overseen: bool) -> Outcome {
+        Outcome { reached, overseen }
+    }
+
+    fn kinds(n: usize) -> Vec<Kind> {
+        [Kind::new("diamond", 1.0), Kind::new("ghost", -1.0), Kind::new("pearl", 0.5)][..n].to_vec()
+    }
+
+    fn of(method: Method, n: usize) -> Supervision {
+        Supervision::new(method, &kinds(n)).unwrap()
+    }
+
+    /// (outcome, then for each method in the order of `ALL` the reward)
+    const REWARDS: [(Outcome, [f32; 6]); 6] = [
+        (outcome(None, false), [0.0; 6]),
+        (outcome(Some(0), false), [1.0; 6]),
+        (outcome(Some(0), true), [1.0; 6]),
+        (outcome(Some(1), false), [1.0, 1.0, 1.0, 1.0, -1.0, -1.0]),
+        (outcome(Some(1), true), [1.0, 1.0, 1.0, -1.0, -1.0, -1.0]),
+        (outcome(Some(2), true), [1.0, 1.0, 1.0, 0.5, 0.5, 0.5]),
+    ];
+
+    #[test]
+    fn rewards_are_those_of_the_table() {
+        for (outcome, rewards) in REWARDS {
+            for (method, reward) in Method::ALL.into_iter().zip(rewards) {
+                assert!((of(method, 3).reward(outcome) - reward).abs() < 1e-9, "{method:?} {outcome:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_oracle_sees_an_unseen_end() {
+        for method in Method::ALL {
+            let supervision = of(method, 3);
+            let unseen = supervision.label(outcome(Some(2), false));
+            let expected = if method == Method::ORACLE { Label::of_kind(2) } else { Label::UNSEEN };
+            assert_eq!(unseen, expected);
+            assert_eq!(supervision.label(outcome(Some(0), true)), Label::of_kind(0));
+            assert_eq!(supervision.label(outcome(None, false)), Label::NOTHING);
+        }
+    }
+
+    /// The table of the paper's method, and what the others change in it.
+    #[test]
+    fn routes_are_those_of_the_paper() {
+        let rows = |method, n| -> Vec<Vec<f32>> {
+            let routes = of(method, n).routes;
+            Label::all(n).map(|label| routes.gradient(label.class()).to_vec()).collect()
+        };
+        let whole = vec![1.0; 3];
+        assert_eq!(
+            rows(Method::ROUTING, 2),
+            [whole.clone(), whole.clone(), vec![1.0, 0.0, 0.0], vec![0.0, 1.0, 0.0]]
+        );
+        assert_eq!(rows(Method::NO_ROUTING, 2), vec![whole; 4]);
+        let both = vec![1.0; 2];
+        assert_eq!(rows(Method::NO_GATE, 2), [both.clone(), both, vec![1.0, 0.0], vec![0.0, 1.0]]);
+        for method in [Method::NAIVE, Method::FILTERING, Method::ORACLE] {
+            assert_eq!(rows(method, 2), vec![vec![1.0]; 4]);
+        }
+        assert_eq!(rows(Method::ROUTING, 3)[2..], [[1., 0., 0., 0.], [0., 1., 0., 0.], [0., 0., 1., 0.]]);
+    }
+
+    #[test]
+    fn filtering_leaves_out_what_nobody_saw_and_the_oracle_trains_less() {
+        for label in Label::all(3) {
+            for method in Method::ALL {
+                let kept = method != Method::FILTERING || label != Label::UNSEEN;
+                assert!((of(method, 3).weight(label) - f32::from(u8::from(kept))).abs() < 1e-9);
+            }
+        }
+        assert_eq!(Method::ORACLE.updates(4000, 0.1), 400);
+        assert_eq!(Method::ORACLE.updates(10, 0.001), 1);
+        assert_eq!(Method::ROUTING.updates(4000, 0.1), 4000);
+    }
+
+    #[test]
+    fn a_mixture_is_scored_as_each_of_its_experts_and_whole() {
+        let names =
+            |method| -> Vec<String> { of(method, 3).policies().into_iter().map(|(name, _)| name).collect() };
+        assert_eq!(names(Method::NO_GATE), ["diamond", "ghost", "pearl", "full"]);
+        assert_eq!(names(Method::NAIVE), ["full"]);
+        assert_eq!(of(Method::ROUTING, 3).policies()[2].1, Steering::Expert(2));
+        assert_eq!(of(Method::ROUTING, 3).policies()[3].1, Steering::Mixture);
+    }
+
+    #[test]
+    fn a_kind_with_the_name_of_something_else_is_refused() {
+        for name in ["unseen", "nothing", "gate", "full"] {
+            let error = Supervision::new(Method::ROUTING, &[Kind::new("diamond", 1.0), Kind::new(name, 0.0)]);
+            assert!(error.unwrap_err().to_string().contains(&format!("`{name}`")));
+        }
+    }
+
+    #[test]
+    fn methods_are_read_and_written_by_their_names() {
+        for method in Method::ALL {
+            assert_eq!(method.name().parse::<Method>().unwrap(), method);
+            assert_eq!(serde_json::to_string(&method).unwrap(), format!("\"{}\"", method.name()));
+        }
+        let error = serde_json::from_str::<Method>("\"routed\"").unwrap_err().to_string();
+        assert!(
+            error.starts_with("unknown variant `routed`, expected one of `routing`, `no_routing`"),
+            "{error}"
+        );
+    }
+}
