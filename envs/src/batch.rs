@@ -6,8 +6,7 @@ use crate::rules::Rules;
 use crate::state::{GridState, Lanes};
 use crate::vector_env::{check_actions, check_len};
 use crate::{
-    AutoresetMode, EnvConfig, EnvError, EnvId, EnvState, GridWorld, Kind, Layout, Outcome, Space, StepSlices,
-    VectorEnv,
+    EnvConfig, EnvError, EnvId, EnvState, GridWorld, Kind, Layout, Outcome, Space, StepSlices, VectorEnv,
 };
 
 /// The observation scalars per step from which a batch is spread over the rayon pool.
@@ -156,10 +155,6 @@ impl<R: Rules> VectorEnv for Batch<R> {
 
     fn single_action_space(&self) -> &Space {
         &self.action_space
-    }
-
-    fn autoreset_mode(&self) -> AutoresetMode {
-        AutoresetMode::SameStep
     }
 
     fn kinds(&self) -> &[Kind] {

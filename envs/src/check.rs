@@ -260,8 +260,9 @@ impl Checker<'_> {
             step(env.as_mut(), &self.actions(&mut random, n), &mut buffers)?;
         }
         let state = saved(env.as_ref())?;
-        let read = serde_json::to_string(&state).and_then(|text| serde_json::from_str::<EnvState>(&text));
-        let read = read.map_err(|error| format!("its state cannot be written and read: {error}"))?;
+        let read: serde_json::Value =
+            state.read().map_err(|error| format!("its state is no JSON: {error}"))?;
+        let read = EnvState::from_json(read.to_string());
         other.load_state(&read).map_err(|error| format!("its own state is refused: {error}"))?;
         ensure(saved(other.as_ref())? == state, || "a state changes by being loaded".to_owned())?;
         others.clone_from(&buffers);

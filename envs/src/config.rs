@@ -86,11 +86,8 @@ impl FromStr for EnvId {
 }
 
 /// The settings of an environment.
-///
-/// When it is read by serde, a setting that is left out takes the default of the id
-/// ([`EnvConfig::for_id`]); without an id that is `OversightGrid-v0`. Unknown keys are refused.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "Partial")]
+#[serde(deny_unknown_fields)]
 pub struct EnvConfig {
     /// Which environment.
     pub id: EnvId,
@@ -104,34 +101,6 @@ pub struct EnvConfig {
     pub oversight_prob: f64,
     /// Probability that any one of the other cells an agent can stand on is watched.
     pub spurious_oversight_prob: f64,
-}
-
-/// A config as written, with what was left out.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename = "EnvConfig")]
-struct Partial {
-    id: Option<EnvId>,
-    rows: Option<usize>,
-    cols: Option<usize>,
-    max_steps: Option<u32>,
-    oversight_prob: Option<f64>,
-    spurious_oversight_prob: Option<f64>,
-}
-
-impl From<Partial> for EnvConfig {
-    fn from(partial: Partial) -> Self {
-        let default = Self::for_id(partial.id.unwrap_or(EnvId::OversightGridV0));
-        Self {
-            id: default.id,
-            rows: partial.rows.unwrap_or(default.rows),
-            cols: partial.cols.unwrap_or(default.cols),
-            max_steps: partial.max_steps.unwrap_or(default.max_steps),
-            oversight_prob: partial.oversight_prob.unwrap_or(default.oversight_prob),
-            spurious_oversight_prob: partial
-                .spurious_oversight_prob
-                .unwrap_or(default.spurious_oversight_prob),
-        }
-    }
 }
 
 /// One thing wrong with an [`EnvConfig`].

@@ -165,7 +165,9 @@ pub trait VectorEnv: Send {
     fn single_action_space(&self) -> &Space;
 
     /// What happens at the end of an episode: [`AutoresetMode::SameStep`].
-    fn autoreset_mode(&self) -> AutoresetMode;
+    fn autoreset_mode(&self) -> AutoresetMode {
+        AutoresetMode::SameStep
+    }
 
     /// The kinds of ends that an episode can come to, at least one and at most 254, by their index. An episode
     /// terminates by reaching one of them.

@@ -47,6 +47,7 @@ impl Shape {
                     position: Position::Learned,
                     norm: Norm::LayerNorm,
                     tied: true,
+                    ..Architecture::default()
                 };
                 (architecture, 256, 8)
             }
@@ -76,8 +77,8 @@ pub fn bench(
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     let streams = SeedStreams::new(0);
     let mut rng = streams.stream("bench");
-    let documents: Vec<Vec<u16>> = (0..sequences)
-        .map(|_| (0..=tokens).map(|_| rng.random_range(0..architecture.vocab_size) as u16).collect())
+    let documents: Vec<Vec<u32>> = (0..sequences)
+        .map(|_| (0..=tokens).map(|_| rng.random_range(0..architecture.vocab_size) as u32).collect())
         .collect();
     let batch = Batch::new(documents.iter().map(Vec::as_slice), tokens, 0);
     let parameters = initial(&architecture, &mut streams.stream("init"), device)?;

@@ -107,7 +107,7 @@ impl Validation {
 }
 
 /// Documents in batches.
-pub(crate) fn batches(documents: &Documents, chosen: &[usize], tokens: usize, end: u16) -> Vec<Batch> {
+pub(crate) fn batches(documents: &Documents, chosen: &[usize], tokens: usize, end: u32) -> Vec<Batch> {
     chosen.chunks(AT_A_TIME).map(|chosen| batch_of(documents, chosen, tokens, end)).collect()
 }
 

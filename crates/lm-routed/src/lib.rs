@@ -11,6 +11,7 @@
 //! | measure and fine-tune what was trained | [`Validation`], [`make_coherent`], [`relearn`] |
 
 pub mod bench;
+mod check;
 mod checkpoint;
 pub mod cli;
 pub mod commands;
@@ -33,7 +34,7 @@ mod train;
 
 pub use config::{
     CheckpointSection, CoherenceSection, Config, DataSection, EvalSection, Experiment, ExperimentSection,
-    LocaliseSection, ModelSection, Place, RetrainSection, RmuSection, RoutingSection, Rule, SteerSection,
+    LocaliseSection, ModelSection, Place, RetrainSection, RmuSection, RoutingSection, SteerSection,
     TrainSection,
 };
 pub use error::Error;

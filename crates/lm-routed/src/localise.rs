@@ -67,7 +67,7 @@ pub fn words_of(tokens: &[String]) -> Vec<String> {
 }
 
 /// The listed tokens that are one token of the vocabulary; each that is not is named in a warning.
-pub fn known_tokens(dataset: &Dataset, tokens: &[String]) -> Vec<u16> {
+pub fn known_tokens(dataset: &Dataset, tokens: &[String]) -> Vec<u32> {
     let mut known = Vec::new();
     for token in tokens {
         if let Some(id) = dataset.vocabulary.single(token) {
@@ -89,7 +89,7 @@ pub fn known_tokens(dataset: &Dataset, tokens: &[String]) -> Vec<u16> {
 pub fn measure(
     network: &Network,
     cx: Context<'_>,
-    listed: &[u16],
+    listed: &[u32],
     mut tell: impl FnMut(&str) -> Result<(), Error>,
 ) -> Result<LocaliseResult, Error> {
     let (config, dataset) = (cx.config, cx.dataset);
@@ -98,8 +98,7 @@ pub fn measure(
         let mut model = cx.model(network)?;
         let hooks = Hooks::default();
         let all = validation.losses(&mut model, &hooks)?;
-        let listed = |token: u32| u16::try_from(token).is_ok_and(|token| listed.contains(&token));
-        let unlisted = validation.losses_of(&mut model, &hooks, |token| !listed(token))?;
+        let unlisted = validation.losses_of(&mut model, &hooks, |token| !listed.contains(&token))?;
         Ok(WithAndWithout { all, unlisted })
     };
     tell("measuring")?;

@@ -19,7 +19,7 @@ use crate::config::{Config, Experiment};
 use crate::data::Dataset;
 use crate::evaluate::Validation;
 use crate::finetune::Context;
-use crate::methods::{Method, Part, Recipe, rmu};
+use crate::methods::{Part, Recipe, Start};
 use crate::train::Trainer;
 use crate::{localise, pipeline, steer};
 
@@ -30,7 +30,7 @@ pub(crate) struct Shared {
     /// The texts.
     pub dataset: Arc<Dataset>,
     /// The tokens of `virology`.
-    pub listed: Vec<u16>,
+    pub listed: Vec<u32>,
 }
 
 /// The parts of an experiment, of which one is in training.
@@ -169,7 +169,7 @@ impl Parts {
         mut tell: impl FnMut(&str) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let (trained, recipe) = self.trained(part, folder, &mut tell)?;
-        let model = model_path(folder, part);
+        let model = model_path(folder, &part.name());
         let result = format!("parts/{}.json", part.name());
         match self.config.experiment.kind {
             Experiment::Era => {
@@ -191,7 +191,7 @@ impl Parts {
         Ok(())
     }
 
-    /// The network that the steps of a part have made; RMU has none and makes its own out of the base model's.
+    /// The network that the steps of a part have made, or what its method makes of another one's.
     fn trained(
         &self,
         part: Part,
@@ -204,9 +204,11 @@ impl Parts {
             return Ok((Network { architecture, parameters }, recipe));
         }
         let recipe = self.recipe_of(part)?;
-        let base = Part { method: Method::Base, labelled: 1.0 };
-        let base = load_network(&model_path(folder, base), &recipe.base, &self.device)?;
-        let network = rmu(&base, &recipe.labels, self.cx(), |step| tell(&format!("step {step}")))?;
+        let Start::Changed { from, change } = part.method.start else {
+            return Err(Error::State(format!("{} has not been trained", part.name())));
+        };
+        let before = load_network(&model_path(folder, from.files), &recipe.base, &self.device)?;
+        let network = change(&before, &recipe.labels, self.cx(), &mut |step| tell(&format!("step {step}")))?;
         Ok((network, recipe))
     }
 }
@@ -238,8 +240,8 @@ fn find_part(parts: &[Part], config: &Config, update: u64, name: &str, step: u64
     there.then_some(parts[index])
 }
 
-fn model_path(folder: &RunFolder, part: Part) -> PathBuf {
-    folder.path().join("models").join(format!("{}.safetensors", part.name()))
+fn model_path(folder: &RunFolder, name: &str) -> PathBuf {
+    folder.path().join("models").join(format!("{name}.safetensors"))
 }
 
 impl Training for Parts {

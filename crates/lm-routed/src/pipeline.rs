@@ -1,15 +1,13 @@
 //! What is done with a trained model of `era`: ablate, make coherent, teach the concept back.
 
-use std::sync::Arc;
-
-use transformer::{ChannelWeights, HookPoint, Hooks, Intervention, Network, ablated};
+use transformer::{Hooks, Network, ablated};
 
 use crate::Error;
-use crate::evaluate::Validation;
+use crate::evaluate::{Losses, Validation};
 use crate::finetune::{Context, make_coherent, relearn};
 use crate::methods::{Part, Recipe};
 use crate::results::{PartResult, RoutedToken};
-use crate::routing::{Routing, TokenCounts};
+use crate::routing::{FORGET, Labels, RETAIN, TokenCounts};
 
 /// Tokens that are listed with their weights.
 const LISTED: usize = 40;
@@ -29,14 +27,19 @@ pub fn after_training(
     let validation = Validation::new(cx.dataset, config.eval.stories, config.model.block_size);
     let losses = |network: &Network| validation.losses(&mut cx.model(network)?, &Hooks::default());
     tell("measuring")?;
-    let trained_losses = match &recipe.routing {
-        // two experts have no model of their own without a label: each kind of document goes through its expert
-        Routing::Experts { neurons } => experts_losses(trained, *neurons, &validation, cx)?,
-        _ => losses(trained)?,
+    let routes = &recipe.routing.routes;
+    let trained_losses = if routes.masks_forward() {
+        // such a model has no pass of its own without a label: each kind of document goes through its class's
+        let mut model = cx.model(trained)?;
+        let retain = validation.retain_loss(&mut model, &routes.forward_hooks(RETAIN))?;
+        let forget = validation.forget_loss(&mut model, &routes.forward_hooks(FORGET))?;
+        Losses { forget, retain }
+    } else {
+        losses(trained)?
     };
     let (mut kept, mut ablated_losses) = (trained.clone(), trained_losses);
     let mut coherent_losses = trained_losses;
-    if part.method.ablates() {
+    if routes.ablates() {
         let parameters = ablated(&trained.parameters, &recipe.expanded, &recipe.base)?;
         kept = Network { architecture: recipe.base.clone(), parameters };
         ablated_losses = losses(&kept)?;
@@ -62,49 +65,25 @@ pub fn after_training(
     Ok((result, kept))
 }
 
-fn experts_losses(
-    trained: &Network,
-    neurons: usize,
-    validation: &Validation,
-    cx: Context<'_>,
-) -> Result<crate::evaluate::Losses, Error> {
-    let mut model = cx.model(trained)?;
-    let layers = trained.architecture.n_layer;
-    let choose = |weights: Vec<f32>| {
-        let scale = Arc::new(ChannelWeights::constant(vec![neurons, 2 * neurons], weights));
-        (0..layers).fold(Hooks::default(), |hooks, layer| {
-            hooks.with(
-                layer,
-                HookPoint::MlpPost,
-                Intervention { scale: Some(scale.clone()), ..Intervention::default() },
-            )
-        })
-    };
-    let retain = validation.retain_loss(&mut model, &choose(vec![1.0, 0.0]))?;
-    let forget = validation.forget_loss(&mut model, &choose(vec![0.0, 1.0]))?;
-    Ok(crate::evaluate::Losses { forget, retain })
-}
-
 /// The tokens with the lowest weights, with their frequencies in validation documents.
 fn routed_tokens(recipe: &Recipe, cx: Context<'_>) -> Vec<RoutedToken> {
-    let (Routing::Activations(route) | Routing::Parameters(route)) = &recipe.routing else {
-        return Vec::new();
-    };
+    let Labels::Tokens { retain_weights, .. } = &recipe.routing.labels else { return Vec::new() };
     let dataset = cx.dataset;
     let mut counts = TokenCounts::new(dataset.vocabulary.size());
     for index in 0..dataset.validation.len() {
         counts.add(&dataset.validation.get(index, usize::MAX), dataset.validation.is_forget(index));
     }
-    let mut order: Vec<usize> = (0..route.table.len()).filter(|token| route.table[*token] < 1.0).collect();
-    order.sort_by(|a, b| route.table[*a].total_cmp(&route.table[*b]).then(a.cmp(b)));
+    let mut order: Vec<usize> =
+        (0..retain_weights.len()).filter(|token| retain_weights[*token] < 1.0).collect();
+    order.sort_by(|a, b| retain_weights[*a].total_cmp(&retain_weights[*b]).then(a.cmp(b)));
     order.truncate(LISTED);
     order
         .into_iter()
         .map(|token| {
             let (per_10k_forget, per_10k_retain) = counts.per_10k(token);
             RoutedToken {
-                token: dataset.vocabulary.shown(token as u16),
-                weight: f64::from(route.table[token]),
+                token: dataset.vocabulary.shown(token as u32),
+                weight: f64::from(retain_weights[token]),
                 per_10k_forget,
                 per_10k_retain,
             }

@@ -84,7 +84,7 @@ pub fn measure(
     let mut model = cx.model(network)?;
     tell("measuring")?;
     let unembedding = network.parameters.get(network.architecture.unembedding())?.to_vec2::<f32>()?;
-    let sign = sign_of(&unembedding[usize::from(token)], steer.dimension);
+    let sign = sign_of(&unembedding[token as usize], steer.dimension);
     let trained = validation.losses(&mut model, &Hooks::default())?;
     let prompt = vocabulary.encode(std::slice::from_ref(&steer.prompt))?.remove(0);
     let concept = crate::routing::concept_tokens(vocabulary, &config.data.forget_words);
@@ -105,7 +105,7 @@ pub fn measure(
         let frequency = all.clone().filter(|other| **other == token).count() as f64 / count;
         let concept_frequency = all.filter(|other| concept.contains(other)).count() as f64 / count;
         let text = format!("{}{}", steer.prompt, vocabulary.decode(&texts[0])?);
-        let probability = validation.probability(&mut model, &hooks, u32::from(token))?;
+        let probability = validation.probability(&mut model, &hooks, token)?;
         pushes.push(Push { strength, frequency, concept_frequency, probability, text });
     }
     let nearest = nearest(&unembedding, steer.dimension, sign, steer.nearest)
@@ -120,7 +120,7 @@ pub fn measure(
 ///
 /// # Errors
 /// [`Error::Setting`] where it is not one token of the vocabulary.
-pub fn token_of(config: &Config, dataset: &Dataset) -> Result<u16, Error> {
+pub fn token_of(config: &Config, dataset: &Dataset) -> Result<u32, Error> {
     let name = &config.steer.token;
     dataset.vocabulary.single(name).ok_or_else(|| {
         Error::Setting(format!(
@@ -136,13 +136,13 @@ fn sign_of(vector: &[f32], dimension: usize) -> i8 {
 }
 
 /// The tokens whose unembedding vectors have the largest cosine with `sign` times a dimension's unit vector.
-fn nearest(unembedding: &[Vec<f32>], dimension: usize, sign: i8, count: usize) -> Vec<(u16, f64)> {
-    let mut cosines: Vec<(u16, f64)> = unembedding
+fn nearest(unembedding: &[Vec<f32>], dimension: usize, sign: i8, count: usize) -> Vec<(u32, f64)> {
+    let mut cosines: Vec<(u32, f64)> = unembedding
         .iter()
         .enumerate()
         .map(|(token, vector)| {
             let length = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
-            (token as u16, f64::from(sign) * f64::from(vector[dimension]) / length.max(1e-12))
+            (token as u32, f64::from(sign) * f64::from(vector[dimension]) / length.max(1e-12))
         })
         .collect();
     cosines.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));

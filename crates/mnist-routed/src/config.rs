@@ -62,7 +62,7 @@ pub struct TrainSection {
 
 /// `[route]`
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RouteSection {
     /// The gradient of a digit's reconstruction reaches its own part of the encoding only.
     pub routing: bool,
@@ -75,7 +75,7 @@ pub struct RouteSection {
 }
 
 /// `[loss]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LossSection {
     /// Weight of the L1 penalty on the encoding.
     pub l1: f64,
@@ -104,7 +104,6 @@ pub struct CheckpointSection {
 impl Config {
     /// The defaults of a setting on a split: the paper's, but for a quicker schedule.
     pub fn for_setting(setting: Setting, split: &Split) -> Self {
-        let recipe = setting.recipe();
         Self {
             data: DataSection { dataset: DatasetName::Mnist },
             model: ModelSection { hidden: vec![2048, 512], latent: 32 },
@@ -117,13 +116,8 @@ impl Config {
                 weight_decay: 5e-5,
                 backend: Backend::Auto,
             },
-            route: RouteSection {
-                routing: recipe.routing,
-                separate_decoders: recipe.separate_decoders,
-                open_last: recipe.open_last,
-                last_only: recipe.last_only,
-            },
-            loss: LossSection { l1: recipe.l1, l1_last: recipe.l1_last, correlation: recipe.correlation },
+            route: setting.route(),
+            loss: setting.loss(),
             eval: EvalSection { every: 1 },
             checkpoint: CheckpointSection { every: 2, keep: 1 },
         }
@@ -139,14 +133,14 @@ pub const PAPER: (u64, usize) = (200, 2048);
 
 impl Default for Config {
     fn default() -> Self {
-        Self::for_setting(Setting::Routing, &Split::default())
+        Self::for_setting(Setting::ROUTING, &Split::default())
     }
 }
 
 impl Settings for Config {
     fn base(given: &toml::Table) -> Self {
         let value = |key: &str| given.get("train")?.get(key).cloned();
-        let setting = value("setting").and_then(|v| v.try_into().ok()).unwrap_or(Setting::Routing);
+        let setting = value("setting").and_then(|v| v.try_into().ok()).unwrap_or(Setting::ROUTING);
         let split = value("split").and_then(|v| v.try_into().ok()).unwrap_or_default();
         Self::for_setting(setting, &split)
     }
@@ -223,7 +217,7 @@ mod tests {
     #[test]
     fn the_resolved_config_reads_back() {
         let split = "0|1|2-9".parse().unwrap();
-        let config = Config::for_setting(Setting::LastDigitsL1, &split);
+        let config = Config::for_setting(Setting::LAST_DIGITS_L1, &split);
         let text = experiment::to_toml(&config).unwrap();
         assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
     }

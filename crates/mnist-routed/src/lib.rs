@@ -65,7 +65,7 @@ pub use evaluate::{Errors, Evaluation};
 pub use model::{Architecture, Shape, State};
 pub use objective::{Losses, Objective, StepReport};
 pub use program::Autoencoder;
-pub use setting::{Recipe, Setting};
+pub use setting::Setting;
 pub use split::{CLASSES, Split};
 pub use summary::{NetworkSummary, Summary};
 pub use sweep::TableKeys;

@@ -64,7 +64,7 @@ impl Architecture {
         let back = |name: String, inputs: usize| {
             shape(name, inputs, hidden.iter().rev().copied().collect(), pixels, true)
         };
-        let (split, columns) = (&objective.split, &objective.columns);
+        let split = &objective.split;
         let latent = objective.latent();
         let decoder = |p: usize| back(format!("decoder_{}", split.part_name(p)), latent);
         Self {
@@ -75,7 +75,7 @@ impl Architecture {
                 vec![back("decoder".to_owned(), latent)]
             },
             certificates: (0..split.parts())
-                .map(|p| back(format!("certificate_{}", split.part_name(p)), columns[p + 1] - columns[p]))
+                .map(|p| back(format!("certificate_{}", split.part_name(p)), objective.columns(p).len()))
                 .collect(),
         }
     }
@@ -119,11 +119,11 @@ mod tests {
     #[test]
     fn the_papers_networks_have_its_number_of_parameters() {
         let config = Config::default();
-        let architecture = Architecture::new(&config, &Objective::new(&config), 784);
+        let architecture = Architecture::new(&config, &Objective::new(&config).unwrap(), 784);
         let parameters = architecture.initial(&mut SeedStreams::new(0).stream("init"), &Device::Cpu).unwrap();
         assert_eq!(parameters.num_elements(), 10_678_576);
-        let config = Config::for_setting(Setting::SeparateDecoders, &Split::default());
-        let names: Vec<String> = Architecture::new(&config, &Objective::new(&config), 784)
+        let config = Config::for_setting(Setting::SEPARATE_DECODERS, &Split::default());
+        let names: Vec<String> = Architecture::new(&config, &Objective::new(&config).unwrap(), 784)
             .shapes()
             .map(|s| s.name.clone())
             .collect();

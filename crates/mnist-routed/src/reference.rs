@@ -119,32 +119,31 @@ impl ReferenceLearner {
     pub fn losses(&self, batch: Batch<'_>) -> Result<LossTensors, Error> {
         let objective = &self.objective;
         let (parts, x) = (objective.parts(), self.pixels(batch)?);
-        let part_of: Vec<u32> = batch
+        let part_of: Vec<usize> = batch
             .indices
             .iter()
-            .map(|index| objective.split.part_of(batch.images.labels[*index as usize]) as u32)
+            .map(|index| objective.split.part_of(batch.images.labels[*index as usize]))
             .collect();
         let z = self.run(&self.architecture.encoder, &x)?;
         let columns = |z: &Tensor, part: usize| {
-            let (from, to) = (objective.columns[part], objective.columns[part + 1]);
-            z.narrow(1, from, to - from)
+            let columns = objective.columns(part);
+            z.narrow(1, columns.start, columns.len())
         };
 
-        let masks: Vec<f32> = objective.mask.iter().flat_map(|row| self.spread(row)).collect();
-        let masks = Tensor::from_vec(masks, (parts, objective.latent()), &self.device)?;
-        let routed = route(&z, &masks.index_select(&self.indices(&part_of)?, 0)?)?;
+        let masks = objective.routes.channel_masks(&part_of);
+        let routed = route(&z, &Tensor::from_vec(masks, z.shape(), &self.device)?)?;
         let mut reconstruction: Option<Tensor> = None;
         for (index, decoder) in self.architecture.decoders.iter().enumerate() {
             for part in objective.parts_of_decoder(index) {
                 let rows: Vec<u32> =
-                    (0..part_of.len() as u32).filter(|row| part_of[*row as usize] as usize == part).collect();
+                    (0..part_of.len() as u32).filter(|row| part_of[*row as usize] == part).collect();
                 if rows.is_empty() {
                     continue;
                 }
                 let rows = self.indices(&rows)?;
                 let out = self.run(decoder, &routed.index_select(&rows, 0)?)?;
                 let error = (out - x.index_select(&rows, 0)?)?.abs()?.mean_all()?;
-                let term = (error * objective.weight[part])?;
+                let term = (error * objective.weight(part))?;
                 reconstruction = Some(match reconstruction {
                     Some(sum) => (sum + term)?,
                     None => term,
@@ -170,18 +169,11 @@ impl ReferenceLearner {
         let deviation = (centred.sqr()?.mean_keepdim(0)? + VARIANCE_EPS)?.sqrt()?;
         let normal = centred.broadcast_div(&deviation)?;
         let correlations = (normal.t()?.matmul(&normal)? / z.dim(0)? as f64)?;
-        let parts: Vec<f32> = (0..self.objective.parts() as u16).map(f32::from).collect();
-        let part = Tensor::from_vec(self.spread(&parts), self.objective.latent(), &self.device)?;
+        let part: Vec<u32> = self.objective.part_of_columns().into_iter().map(|part| part as u32).collect();
+        let part = Tensor::new(part, &self.device)?;
         let apart = part.unsqueeze(1)?.broadcast_ne(&part.unsqueeze(0)?)?.to_dtype(DType::F32)?;
         let pairs = f64::from(apart.sum_all()?.to_scalar::<f32>()?);
         Ok(((correlations.abs()? * apart)?.sum_all()? / pairs)?)
-    }
-
-    /// A number of each part, once for each of its columns.
-    fn spread(&self, per_part: &[f32]) -> Vec<f32> {
-        let columns = &self.objective.columns;
-        let repeat = |part: usize| std::iter::repeat_n(per_part[part], columns[part + 1] - columns[part]);
-        (0..per_part.len()).flat_map(repeat).collect()
     }
 
     fn run(&self, shape: &Shape, input: &Tensor) -> Result<Tensor, Error> {
@@ -233,8 +225,8 @@ impl ReferenceLearner {
             }
         }
         let certificates = self.architecture.certificates.iter().enumerate().map(|(part, shape)| {
-            let (from, to) = (objective.columns[part], objective.columns[part + 1]);
-            flat(self.run(shape, &z.narrow(1, from, to - from)?)?)
+            let columns = objective.columns(part);
+            flat(self.run(shape, &z.narrow(1, columns.start, columns.len())?)?)
         });
         Ok(Reconstruction { decoder, certificates: certificates.collect::<Result<_, Error>>()? })
     }

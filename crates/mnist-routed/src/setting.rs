@@ -1,67 +1,145 @@
-//! The ten settings of the paper's Table 2.
+//! The ten settings of the paper's Table 2, as values: a name, and the defaults that it brings to a config.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::{LossSection, RouteSection};
 
 /// A row of Table 2: whether gradients are routed, and what else the training does to split the encoding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Setting {
-    /// 1: gradient routing, L1 and correlation penalties.
-    Routing,
-    /// 2: with one decoder for each part of the digits.
-    SeparateDecoders,
-    /// 3: without the correlation penalty.
-    NoCorrelation,
-    /// 4: without any penalty.
-    NoRegularisation,
-    /// 5: without any penalty, with one decoder for each part.
-    NoRegularisationSeparateDecoders,
-    /// 6: the last part of the encoding learns from all digits, under a larger L1 penalty.
-    BottomOnAll,
-    /// 7: no routing; only the last part's digits are reconstructed, under a small L1 penalty.
-    LastDigitsL1,
-    /// 8: no routing; only the last part's digits are reconstructed, without any penalty.
-    LastDigits,
-    /// 9: no routing, with both penalties.
-    NoRouting,
-    /// 10: no routing and no penalty: a plain autoencoder.
-    Plain,
+///
+/// To add one, name it here and list it in [`Setting::ALL`]: configs, the command line, tables and pictures take it
+/// from there.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    name: &'static str,
+    title: &'static str,
+    paper: (f64, f64),
+    route: RouteSection,
+    loss: LossSection,
 }
 
-/// What a setting sets; each is a key of the config.
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Recipe {
-    /// Gradients of a digit's reconstruction reach its own part of the encoding only.
-    pub routing: bool,
-    /// One decoder for each part.
-    pub separate_decoders: bool,
-    /// The last part of the encoding also learns from the other digits.
-    pub open_last: bool,
-    /// Only the last part's digits are reconstructed.
-    pub last_only: bool,
-    /// Weight of the L1 penalty.
-    pub l1: f64,
-    /// Its weight on the last part of the encoding.
-    pub l1_last: f64,
-    /// Weight of the correlation penalty.
-    pub correlation: f64,
-}
+/// What most settings start from: a digit's gradient reaches its own part of the encoding only.
+const ROUTED: RouteSection =
+    RouteSection { routing: true, separate_decoders: false, open_last: false, last_only: false };
+const FREE: RouteSection = RouteSection { routing: false, ..ROUTED };
+const SEPARATE: RouteSection = RouteSection { separate_decoders: true, ..ROUTED };
+const LAST_ONLY: RouteSection = RouteSection { last_only: true, ..FREE };
+
+/// The paper's penalties, and none.
+const PENALTIES: LossSection = LossSection { l1: 3e-3, l1_last: 3e-3, correlation: 0.1 };
+const NONE: LossSection = LossSection { l1: 0.0, l1_last: 0.0, correlation: 0.0 };
 
 impl Setting {
+    /// 1: gradient routing, L1 and correlation penalties.
+    pub const ROUTING: Self = Self {
+        name: "routing",
+        title: "gradient routing",
+        paper: (0.32, 0.08),
+        route: ROUTED,
+        loss: PENALTIES,
+    };
+    /// 2: with one decoder for each part of the digits.
+    pub const SEPARATE_DECODERS: Self = Self {
+        name: "separate-decoders",
+        title: "routing, separate decoders",
+        paper: (0.33, 0.07),
+        route: SEPARATE,
+        loss: PENALTIES,
+    };
+    /// 3: without the correlation penalty.
+    pub const NO_CORRELATION: Self = Self {
+        name: "no-correlation",
+        title: "routing, no correlation penalty",
+        paper: (0.28, 0.11),
+        route: ROUTED,
+        loss: LossSection { correlation: 0.0, ..PENALTIES },
+    };
+    /// 4: without any penalty.
+    pub const NO_REGULARISATION: Self = Self {
+        name: "no-regularisation",
+        title: "routing, no regularisation",
+        paper: (0.32, 0.32),
+        route: ROUTED,
+        loss: NONE,
+    };
+    /// 5: without any penalty, with one decoder for each part.
+    pub const NO_REGULARISATION_SEPARATE_DECODERS: Self = Self {
+        name: "no-regularisation-separate-decoders",
+        title: "routing, no regularisation, separate decoders",
+        paper: (0.09, 0.08),
+        route: SEPARATE,
+        loss: NONE,
+    };
+    /// 6: the last part of the encoding learns from all digits, under a larger L1 penalty.
+    pub const BOTTOM_ON_ALL: Self = Self {
+        name: "bottom-on-all",
+        title: "routing, bottom half trained on all digits",
+        paper: (0.23, 0.13),
+        route: RouteSection { open_last: true, ..ROUTED },
+        loss: LossSection { l1_last: 2e-2, ..PENALTIES },
+    };
+    /// 7: no routing; only the last part's digits are reconstructed, under a small L1 penalty.
+    pub const LAST_DIGITS_L1: Self = Self {
+        name: "last-digits-l1",
+        title: "no routing, L1 1e-3, trained on 5-9 only",
+        paper: (0.27, 0.11),
+        route: LAST_ONLY,
+        loss: LossSection { l1: 1e-3, l1_last: 1e-3, ..NONE },
+    };
+    /// 8: no routing; only the last part's digits are reconstructed, without any penalty.
+    pub const LAST_DIGITS: Self = Self {
+        name: "last-digits",
+        title: "no routing, no regularisation, 5-9 only",
+        paper: (0.08, 0.08),
+        route: LAST_ONLY,
+        loss: NONE,
+    };
+    /// 9: no routing, with both penalties.
+    pub const NO_ROUTING: Self = Self {
+        name: "no-routing",
+        title: "no routing, with regularisation",
+        paper: (0.13, 0.13),
+        route: FREE,
+        loss: PENALTIES,
+    };
+    /// 10: no routing and no penalty: a plain autoencoder.
+    pub const PLAIN: Self = Self {
+        name: "plain",
+        title: "no routing, no regularisation",
+        paper: (0.08, 0.09),
+        route: FREE,
+        loss: NONE,
+    };
+
     /// All ten, in the order of the table.
     pub const ALL: [Self; 10] = [
-        Self::Routing,
-        Self::SeparateDecoders,
-        Self::NoCorrelation,
-        Self::NoRegularisation,
-        Self::NoRegularisationSeparateDecoders,
-        Self::BottomOnAll,
-        Self::LastDigitsL1,
-        Self::LastDigits,
-        Self::NoRouting,
-        Self::Plain,
+        Self::ROUTING,
+        Self::SEPARATE_DECODERS,
+        Self::NO_CORRELATION,
+        Self::NO_REGULARISATION,
+        Self::NO_REGULARISATION_SEPARATE_DECODERS,
+        Self::BOTTOM_ON_ALL,
+        Self::LAST_DIGITS_L1,
+        Self::LAST_DIGITS,
+        Self::NO_ROUTING,
+        Self::PLAIN,
     ];
+
+    /// The names of all of them.
+    const NAMES: [&'static str; Self::ALL.len()] = {
+        let mut names = [""; Self::ALL.len()];
+        let mut row = 0;
+        while row < names.len() {
+            names[row] = Self::ALL[row].name;
+            row += 1;
+        }
+        names
+    };
+
+    /// The setting of that name; underscores do for hyphens.
+    pub fn by_name(name: &str) -> Option<Self> {
+        let name = name.replace('_', "-");
+        Self::ALL.into_iter().find(|setting| setting.name == name)
+    }
 
     /// Its row in the table, from 1.
     pub fn number(self) -> usize {
@@ -70,34 +148,12 @@ impl Setting {
 
     /// The name in configs and on the command line.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::Routing => "routing",
-            Self::SeparateDecoders => "separate-decoders",
-            Self::NoCorrelation => "no-correlation",
-            Self::NoRegularisation => "no-regularisation",
-            Self::NoRegularisationSeparateDecoders => "no-regularisation-separate-decoders",
-            Self::BottomOnAll => "bottom-on-all",
-            Self::LastDigitsL1 => "last-digits-l1",
-            Self::LastDigits => "last-digits",
-            Self::NoRouting => "no-routing",
-            Self::Plain => "plain",
-        }
+        self.name
     }
 
     /// The name in tables and pictures.
     pub fn title(self) -> &'static str {
-        match self {
-            Self::Routing => "gradient routing",
-            Self::SeparateDecoders => "routing, separate decoders",
-            Self::NoCorrelation => "routing, no correlation penalty",
-            Self::NoRegularisation => "routing, no regularisation",
-            Self::NoRegularisationSeparateDecoders => "routing, no regularisation, separate decoders",
-            Self::BottomOnAll => "routing, bottom half trained on all digits",
-            Self::LastDigitsL1 => "no routing, L1 1e-3, trained on 5-9 only",
-            Self::LastDigits => "no routing, no regularisation, 5-9 only",
-            Self::NoRouting => "no routing, with regularisation",
-            Self::Plain => "no routing, no regularisation",
-        }
+        self.title
     }
 
     /// The validation loss of the bottom certificate on 0–4 and 5–9 that the paper reports after 200 epochs, mean
@@ -106,44 +162,39 @@ impl Setting {
     /// # Source
     /// Cloud et al. 2024, Table 2.
     pub fn paper(self) -> (f64, f64) {
-        match self {
-            Self::Routing => (0.32, 0.08),
-            Self::SeparateDecoders => (0.33, 0.07),
-            Self::NoCorrelation => (0.28, 0.11),
-            Self::NoRegularisation => (0.32, 0.32),
-            Self::NoRegularisationSeparateDecoders => (0.09, 0.08),
-            Self::BottomOnAll => (0.23, 0.13),
-            Self::LastDigitsL1 => (0.27, 0.11),
-            Self::LastDigits => (0.08, 0.08),
-            Self::NoRouting => (0.13, 0.13),
-            Self::Plain => (0.08, 0.09),
-        }
+        self.paper
     }
 
-    /// What it sets.
-    pub fn recipe(self) -> Recipe {
-        let routing = Recipe {
-            routing: true,
-            separate_decoders: false,
-            open_last: false,
-            last_only: false,
-            l1: 3e-3,
-            l1_last: 3e-3,
-            correlation: 0.1,
-        };
-        let free = Recipe { l1: 0.0, l1_last: 0.0, correlation: 0.0, ..routing };
-        match self {
-            Self::Routing => routing,
-            Self::SeparateDecoders => Recipe { separate_decoders: true, ..routing },
-            Self::NoCorrelation => Recipe { correlation: 0.0, ..routing },
-            Self::NoRegularisation => free,
-            Self::NoRegularisationSeparateDecoders => Recipe { separate_decoders: true, ..free },
-            Self::BottomOnAll => Recipe { open_last: true, l1_last: 2e-2, ..routing },
-            Self::LastDigitsL1 => Recipe { routing: false, last_only: true, l1: 1e-3, l1_last: 1e-3, ..free },
-            Self::LastDigits => Recipe { routing: false, last_only: true, ..free },
-            Self::NoRouting => Recipe { routing: false, ..routing },
-            Self::Plain => Recipe { routing: false, ..free },
-        }
+    /// Where gradients go: the defaults of a config's `[route]`, of which [`RouteSection::table`] makes the table.
+    pub fn route(self) -> RouteSection {
+        self.route
+    }
+
+    /// The penalties: the defaults of a config's `[loss]`.
+    pub fn loss(self) -> LossSection {
+        self.loss
+    }
+}
+
+/// Settings are told apart by their names.
+impl PartialEq for Setting {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Setting {}
+
+impl Serialize for Setting {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
+    }
+}
+
+impl<'de> Deserialize<'de> for Setting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::by_name(&name).ok_or_else(|| de::Error::unknown_variant(&name, &Self::NAMES))
     }
 }
 
@@ -153,11 +204,10 @@ impl std::str::FromStr for Setting {
     /// By number or by name.
     fn from_str(text: &str) -> Result<Self, String> {
         let by_number = text.parse().ok().and_then(|row: usize| Self::ALL.get(row.wrapping_sub(1)));
-        let by_name = || Self::ALL.iter().find(|setting| setting.name() == text);
-        by_number.or_else(by_name).copied().ok_or_else(|| {
-            let names: Vec<&str> = Self::ALL.iter().map(|setting| setting.name()).collect();
-            format!("use a row of Table 2, 1 to 10, or its name: {}", names.join(", "))
-        })
+        by_number
+            .copied()
+            .or_else(|| Self::by_name(text))
+            .ok_or_else(|| format!("use a row of Table 2, 1 to 10, or its name: {}", Self::NAMES.join(", ")))
     }
 }
 
@@ -171,8 +221,11 @@ mod tests {
             assert_eq!(setting.number(), index + 1);
             assert_eq!((index + 1).to_string().parse(), Ok(setting));
             assert_eq!(setting.name().parse(), Ok(setting));
-            assert_eq!(serde_json::to_value(setting).unwrap(), setting.name());
+            let written = serde_json::to_value(setting).unwrap();
+            assert_eq!(written, setting.name());
+            assert_eq!(serde_json::from_value::<Setting>(written).unwrap(), setting);
         }
+        assert_eq!("bottom_on_all".parse(), Ok(Setting::BOTTOM_ON_ALL));
         for wrong in ["0", "11", "", "rooting"] {
             assert!(wrong.parse::<Setting>().is_err(), "{wrong}");
         }
@@ -181,7 +234,8 @@ mod tests {
     #[test]
     fn no_two_settings_are_the_same() {
         for (i, a) in Setting::ALL.iter().enumerate() {
-            assert!(Setting::ALL[i + 1..].iter().all(|b| a.recipe() != b.recipe()), "{a:?}");
+            let same = |b: &Setting| a.name == b.name || (a.route(), a.loss()) == (b.route(), b.loss());
+            assert!(!Setting::ALL[i + 1..].iter().any(same), "{a:?}");
         }
     }
 }

@@ -65,7 +65,7 @@ impl Trainer {
         device: &Device,
     ) -> Result<Self, Error> {
         let streams = SeedStreams::new(seed);
-        let objective = Objective::new(config);
+        let objective = Objective::new(config)?;
         let architecture = Architecture::new(config, &objective, dataset.train.pixels);
         let fused = config.train.backend.is_fused_on(device)?;
         let parameters = architecture.initial(&mut streams.stream("init"), device)?;

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
 use experiment::SeedStreams;
-use gradient_routing::assert_grad_flow;
+use gradient_routing::{
+    Flow, GradFlow, Group, assert_channel_flow, assert_class_flow, assert_grad_flow, assert_table_flow,
+};
 use learning::Parameters;
 use mnist_routed::data::{self, Batch, Images};
 use mnist_routed::fused::FusedLearner;
@@ -26,7 +28,7 @@ impl Nets {
         let mut config = Config::for_setting(setting, split);
         config.model.hidden = vec![24, 16];
         config.model.latent = 11;
-        let objective = Objective::new(&config);
+        let objective = Objective::new(&config).unwrap();
         let architecture = Architecture::new(&config, &objective, 784);
         let parameters = architecture.initial(&mut SeedStreams::new(7).stream("init"), &Device::Cpu).unwrap();
         Self { config, objective, architecture, parameters }
@@ -107,7 +109,9 @@ fn the_cpu_path_has_autograds_gradients_in_every_setting() {
 #[test]
 fn both_paths_report_the_same_losses_and_take_the_same_steps() {
     let images = images();
-    for setting in [Setting::Routing, Setting::SeparateDecoders, Setting::BottomOnAll, Setting::LastDigits] {
+    for setting in
+        [Setting::ROUTING, Setting::SEPARATE_DECODERS, Setting::BOTTOM_ON_ALL, Setting::LAST_DIGITS]
+    {
         let nets = Nets::new(setting, &Split::default());
         let mut fused = nets.fused(nets.config.train.weight_decay, 2);
         let mut reference = nets.reference();
@@ -141,7 +145,7 @@ fn both_paths_report_the_same_losses_and_take_the_same_steps() {
 #[test]
 fn a_state_goes_from_one_path_to_the_other() {
     let images = images();
-    let nets = Nets::new(Setting::SeparateDecoders, &Split::default());
+    let nets = Nets::new(Setting::SEPARATE_DECODERS, &Split::default());
     let indices = chosen(&images, 50, |_| true);
     let batch = Batch { images: &images, indices: &indices };
     let mut fused = nets.fused(5e-5, 2);
@@ -163,7 +167,7 @@ fn a_state_goes_from_one_path_to_the_other() {
 
 #[test]
 fn a_state_of_another_shape_or_type_is_refused_on_both_paths() {
-    let nets = Nets::new(Setting::Routing, &Split::default());
+    let nets = Nets::new(Setting::ROUTING, &Split::default());
     let state = nets.fused(0.0, 1).state().unwrap();
     for (name, shape, dtype, words) in [
         ("encoder.0.bias", vec![0], DType::F32, "there has encoder.0.bias in shape [0], the model needs ["),
@@ -182,83 +186,105 @@ fn a_state_of_another_shape_or_type_is_refused_on_both_paths() {
     }
 }
 
-/// The rows of the encoder's last weight, one for each number of the encoding, that have a gradient.
-fn trained_columns(gradient: &[f32], latent: usize) -> Vec<usize> {
-    let width = gradient.len() / latent;
-    let rows = gradient.chunks_exact(width).enumerate();
-    rows.filter(|(_, row)| row.iter().any(|value| *value != 0.0)).map(|(row, _)| row).collect()
+/// The encoder's last weight: its rows are the columns of the encoding.
+const LAST: &str = "encoder.2.weight";
+
+/// Forty images of a class.
+fn of_class(images: &Images, nets: &Nets, class: usize) -> Vec<u32> {
+    chosen(images, 40, |digit| nets.objective.split.part_of(digit) == class)
+}
+
+/// The names of a network's parameters.
+fn names_of<'a>(parameters: &'a Parameters, network: &str) -> Vec<&'a str> {
+    let group = Group::of_parameters(network, [network]);
+    parameters.keys().map(String::as_str).filter(|name| group.owns(name)).collect()
+}
+
+/// Every network but the certificates: what the reconstruction may train.
+fn autoencoder(name: &str) -> bool {
+    !name.starts_with("certificate")
 }
 
 #[test]
-fn each_loss_of_each_class_trains_exactly_what_it_should() {
-    const LAST: &str = "encoder.2.weight";
+fn each_reconstruction_trains_what_the_table_of_its_setting_says() {
+    let images = images();
+    for split in &splits()[..2] {
+        for setting in Setting::ALL {
+            let what = format!("{} on {split}", setting.name());
+            let nets = Nets::new(setting, split);
+            let (table, reference) = (&nets.objective.routes, nets.reference());
+            let mut trained: gradient_routing::Parameters = (*nets.parameters).clone();
+            let certificates: gradient_routing::Parameters =
+                trained.extract_if(.., |name, _| !autoencoder(name)).collect();
+            let loss = |class: usize| {
+                let indices = of_class(&images, &nets, class);
+                let losses = reference.losses(Batch { images: &images, indices: &indices }).unwrap();
+                assert_eq!(losses.reconstruction.is_some(), table.loss_weight(class) > 0.0, "{what}");
+                let left_out = Tensor::zeros((), DType::F32, &Device::Cpu);
+                losses.reconstruction.unwrap_or_else(|| left_out.unwrap())
+            };
+            assert_table_flow(table, &trained, |class| Ok(loss(class)))
+                .unwrap_or_else(|e| panic!("{what}: {e}"));
+            for class in 0..split.parts() {
+                let loss = loss(class);
+                assert_grad_flow(&loss, &certificates, &[]).unwrap();
+                if let Some(gradient) = loss.backward().unwrap().get(&trained[LAST]) {
+                    assert_channel_flow(table, class, gradient, 0).unwrap_or_else(|e| panic!("{what}: {e}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn penalties_train_the_encoder_and_each_certificate_itself() {
     let images = images();
     for setting in Setting::ALL {
         let nets = Nets::new(setting, &Split::default());
-        let (objective, recipe) = (&nets.objective, setting.recipe());
         let vars = &nets.parameters;
-        let of = |network: &str| -> Vec<&str> {
-            let prefix = format!("{network}.");
-            vars.keys().map(String::as_str).filter(|name| name.starts_with(&prefix)).collect()
-        };
-        let part = |p: usize| objective.columns[p]..objective.columns[p + 1];
+        let encoder = names_of(vars, "encoder");
         for class in 0..2 {
-            let what = format!("{setting:?}, class {class}");
-            let indices = chosen(&images, 40, |digit| objective.split.part_of(digit) == class);
-            let batch = Batch { images: &images, indices: &indices };
-            let reference = nets.reference();
-            let losses = reference.losses(batch).unwrap();
-
-            // the reconstruction: the encoder up to the class's own columns, and its decoder
-            let reconstructed = class == 1 || !recipe.last_only;
-            assert_eq!(losses.reconstruction.is_some(), reconstructed, "{what}");
-            let own: Vec<usize> = match (recipe.routing, recipe.open_last && class == 0) {
-                (true, false) => part(class).collect(),
-                _ => (0..objective.latent()).collect(),
-            };
-            if let Some(loss) = &losses.reconstruction {
-                let decoder = match (recipe.separate_decoders, class) {
-                    (false, _) => "decoder",
-                    (true, 0) => "decoder_top",
-                    (true, _) => "decoder_bottom",
-                };
-                let expected = [of("encoder"), of(decoder)].concat();
-                assert_grad_flow(loss, vars, &expected).unwrap_or_else(|e| panic!("{what}: {e}"));
-                let gradients = loss.backward().unwrap();
-                let last = values(gradients.get(&vars[LAST]).unwrap());
-                assert_eq!(trained_columns(&last, objective.latent()), own, "{what}");
-            }
-            // the penalties: the encoder
+            let what = format!("{}, class {class}", setting.name());
+            let indices = of_class(&images, &nets, class);
+            let losses = nets.reference().losses(Batch { images: &images, indices: &indices }).unwrap();
             for (q, l1) in losses.l1.iter().enumerate() {
-                assert_grad_flow(l1, vars, &of("encoder")).unwrap();
-                let last = values(l1.backward().unwrap().get(&vars[LAST]).unwrap());
-                let columns: Vec<usize> = part(q).collect();
-                assert_eq!(trained_columns(&last, objective.latent()), columns, "{what}");
+                assert_grad_flow(l1, vars, &encoder).unwrap();
+                let rows = l1.backward().unwrap().get(&vars[LAST]).unwrap().to_vec2::<f32>().unwrap();
+                let rows = rows.iter().enumerate().filter(|(_, row)| row.iter().any(|value| *value != 0.0));
+                let columns: Vec<usize> = nets.objective.columns(q).collect();
+                assert_eq!(rows.map(|(row, _)| row).collect::<Vec<_>>(), columns, "{what}");
             }
-            assert_grad_flow(&losses.correlation, vars, &of("encoder")).unwrap();
-            // a certificate: itself alone
+            assert_grad_flow(&losses.correlation, vars, &encoder).unwrap();
             for (loss, name) in losses.certificates.iter().zip(["certificate_top", "certificate_bottom"]) {
-                assert_grad_flow(loss, vars, &of(name)).unwrap_or_else(|e| panic!("{what}: {e}"));
+                assert_grad_flow(loss, vars, &names_of(vars, name)).unwrap_or_else(|e| panic!("{what}: {e}"));
             }
+        }
+    }
+}
 
-            // the CPU path: the same columns, where no penalty trains them all
-            let gradients = nets.fused_gradients(batch, 2);
-            let columns = trained_columns(&gradients[LAST], objective.latent());
-            let all: Vec<usize> = (0..objective.latent()).collect();
-            let expected = match (objective.has_penalty(), reconstructed) {
-                (true, _) => all,
-                (false, true) => own,
-                (false, false) => Vec::new(),
-            };
-            assert_eq!(columns, expected, "{what}");
-            for (name, gradient) in &gradients {
-                let zero = gradient.iter().all(|value| *value == 0.0);
-                let idle_decoder =
-                    recipe.separate_decoders && class == 0 && name.starts_with("decoder_bottom")
-                        || recipe.separate_decoders && class == 1 && name.starts_with("decoder_top")
-                        || !reconstructed && name.starts_with("decoder");
-                let idle_encoder = name.starts_with("encoder") && expected.is_empty();
-                assert_eq!(zero, idle_decoder || idle_encoder, "{what}: {name}");
+/// On the CPU path all losses have one gradient: where a penalty trains the encoder, only the decoders show the
+/// routes.
+#[test]
+fn the_cpu_path_trains_what_the_table_of_its_setting_says() {
+    let images = images();
+    for setting in Setting::ALL {
+        let nets = Nets::new(setting, &Split::default());
+        let (table, penalty) = (&nets.objective.routes, nets.objective.has_penalty());
+        for class in 0..2 {
+            let what = format!("{}, class {class}", setting.name());
+            let indices = of_class(&images, &nets, class);
+            let gradients = nets.fused_gradients(Batch { images: &images, indices: &indices }, 2);
+            let (trained, others): (Vec<_>, Vec<_>) = gradients
+                .iter()
+                .map(|(name, gradient)| (name.clone(), Flow::of_elements(gradient)))
+                .partition(|(name, _)| autoencoder(name) && !(penalty && name.starts_with("encoder")));
+            assert_class_flow(table, class, &GradFlow::from_iter(trained))
+                .unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert!(others.iter().all(|(_, flow)| *flow == Flow::Nonzero), "{what}: {others:?}");
+            if !penalty {
+                let last = Tensor::new(gradients[LAST].as_slice(), &Device::Cpu).unwrap();
+                let last = last.reshape((table.channels(), ())).unwrap();
+                assert_channel_flow(table, class, &last, 0).unwrap_or_else(|e| panic!("{what}: {e}"));
             }
         }
     }

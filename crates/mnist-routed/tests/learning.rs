@@ -42,8 +42,8 @@ fn trained(setting: Setting, dataset: &Arc<Dataset>) -> Evaluation {
 #[test]
 fn routing_splits_the_encoding_and_a_plain_autoencoder_does_not() {
     let dataset = Arc::new(images());
-    let routed = trained(Setting::Routing, &dataset);
-    let plain = trained(Setting::Plain, &dataset);
+    let routed = trained(Setting::ROUTING, &dataset);
+    let plain = trained(Setting::PLAIN, &dataset);
     let shown = |e: &Evaluation| e.certificates.iter().map(|c| c.part_mse.clone()).collect::<Vec<_>>();
     println!("routed {:?}, plain {:?}", shown(&routed), shown(&plain));
     // of two certificates the one whose half the digits did not train is worse at them: so the digits, some of

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use envs::{EnvError, VectorEnv};
+use experiment::SeedStreams;
 use experiment::driver::{ResumePoint, State};
-use experiment::{Checkpoint, SeedStreams};
 use policies::Policy;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
@@ -34,23 +34,11 @@ pub(crate) fn state(trainer: &Trainer) -> Result<State, Error> {
         tensors.insert(format!("{ADAM}{name}"), tensor);
     }
     let shards: Result<Vec<ShardState>, Error> = trainer.shards.iter().map(Shard::save_state).collect();
-    let shards = shards?;
-    let shards = serde_json::to_vec(&shards).map_err(|e| Error::State(e.to_string()))?;
+    let shards = ShardState::to_json(&shards?)?.into_bytes();
     let len = shards.len();
     tensors.insert(SHARDS.to_owned(), Tensor::from_vec(shards, len, &Device::Cpu)?);
     let header = serde_json::to_value(header).map_err(|e| Error::State(e.to_string()))?;
     Ok(State { header, tensors })
-}
-
-/// The trainer's state with what the driver adds to it in a run.
-pub(crate) fn whole(trainer: &Trainer, seconds: f64) -> Result<Checkpoint, Error> {
-    let State { mut header, tensors } = state(trainer)?;
-    let config = serde_json::to_value(trainer.config()).map_err(|e| Error::State(e.to_string()))?;
-    header["update"] = trainer.update.into();
-    header["seed"] = trainer.seed.into();
-    header["seconds"] = seconds.into();
-    header["config"] = config;
-    Ok(Checkpoint { header, tensors })
 }
 
 /// A trainer that goes on exactly where the checkpoint was taken.
@@ -64,8 +52,8 @@ pub(crate) fn restore(
     let Header { shuffle } = point.header()?;
     let broken = |what: String| Error::State(format!("{}: {what}", point.origin()));
     let shards = point.tensors.get(SHARDS).ok_or_else(|| broken(format!("it lacks {SHARDS}")))?;
-    let shards: Vec<ShardState> =
-        serde_json::from_slice(&shards.to_vec1::<u8>()?).map_err(|e| broken(format!("{SHARDS}: {e}")))?;
+    let shards = ShardState::from_json(&shards.to_vec1::<u8>()?)
+        .map_err(|error| broken(format!("{SHARDS}: {error}")))?;
     let mut trainer =
         Trainer::with_shards(config, make_env, point.seed, threads, Some(shards.len()), device)?;
     if trainer.shards.len() != shards.len() {

@@ -1,5 +1,7 @@
 //! The settings of a run: the sections and keys of a config file, their defaults and what makes sense.
 
+use std::ops::{Deref, DerefMut};
+
 use envs::{EnvConfig, EnvId};
 use experiment::{Faults, Settings};
 pub use learning::Backend;
@@ -52,36 +54,34 @@ pub struct Config {
     pub checkpoint: CheckpointSection,
 }
 
-/// `[env]`
+/// `[env]`: the environment's own settings, which it reads as, and how many there are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EnvSection {
-    /// The environment's registered name.
-    pub id: EnvId,
-    /// Rows of the grid.
-    pub rows: usize,
-    /// Columns of the grid.
-    pub cols: usize,
-    /// Steps after which an episode is truncated.
-    pub max_steps: u32,
-    /// The probability that a terminal cell is overseen.
-    pub oversight_prob: f64,
-    /// The probability of an oversight bit on any other cell.
-    pub spurious_oversight_prob: f64,
+    /// The environment's own settings.
+    #[serde(flatten)]
+    pub world: EnvConfig,
     /// Environments that run side by side.
     pub num_envs: usize,
+}
+
+impl Deref for EnvSection {
+    type Target = EnvConfig;
+
+    fn deref(&self) -> &EnvConfig {
+        &self.world
+    }
+}
+
+impl DerefMut for EnvSection {
+    fn deref_mut(&mut self) -> &mut EnvConfig {
+        &mut self.world
+    }
 }
 
 impl EnvSection {
     /// The environment's own configuration.
     pub fn config(&self) -> EnvConfig {
-        EnvConfig {
-            id: self.id,
-            rows: self.rows,
-            cols: self.cols,
-            max_steps: self.max_steps,
-            oversight_prob: self.oversight_prob,
-            spurious_oversight_prob: self.spurious_oversight_prob,
-        }
+        self.world.clone()
     }
 }
 
@@ -167,8 +167,6 @@ impl Config {
     /// `train.updates` is 120 (2.0M steps), annealed to zero. Unseen episodes train both experts towards the
     /// nearest terminal, and PPO does so faster than it learns anything new: longer runs lose the split again.
     pub fn of(algo: Algo, method: Method, id: EnvId) -> Self {
-        let EnvConfig { rows, cols, max_steps, oversight_prob, spurious_oversight_prob, .. } =
-            EnvConfig::for_id(id);
         let (updates, learning_rate, loss, every) = match algo {
             Algo::Ppo => {
                 (120, 2.5e-4, LossSection { ent_coef: method.ppo_ent_coef, vf_coef: 0.5, gate_coef: 0.3 }, 5)
@@ -178,15 +176,7 @@ impl Config {
             }
         };
         Self {
-            env: EnvSection {
-                id,
-                rows,
-                cols,
-                max_steps,
-                oversight_prob,
-                spurious_oversight_prob,
-                num_envs: 512,
-            },
+            env: EnvSection { world: EnvConfig::for_id(id), num_envs: 512 },
             train: TrainSection {
                 algo,
                 method,

@@ -29,6 +29,7 @@ pub mod learner;
 pub mod losses;
 mod method;
 mod metrics;
+mod own_envs;
 pub mod plots;
 pub mod returns;
 pub mod rollout;

@@ -4,8 +4,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 use envs::{EnvError, Kind, VectorEnv};
-use experiment::driver::ResumePoint;
-use experiment::{Checkpoint, SeedStreams};
+use experiment::SeedStreams;
 use learning::{Adam, AdamConfig, Parameters, clip_grad_norm, global_norm, require_finite};
 use policies::Policy;
 use rand::seq::SliceRandom;
@@ -18,7 +17,7 @@ use crate::learner::{Batch, FusedLearner, LossWeights, Losses, PolicyLoss, Rollo
 use crate::losses::normalise;
 use crate::metrics::{GradientStep, RoutingShares, UpdateReport};
 use crate::rollout::{Actor, ForwardCache, RolloutSeeds, Shard, WholeRollout};
-use crate::{Algo, Config, Error, Ppo, Samples, Supervision, checkpoint};
+use crate::{Algo, Config, Error, Samples, Supervision};
 
 /// A policy in training with everything that changes: parameters, moments, environments, random streams.
 pub struct Trainer {
@@ -78,22 +77,6 @@ impl Trainer {
         device: &Device,
     ) -> Result<Self, Error> {
         Self::with_shards(config, &make_env, seed, threads, None, device)
-    }
-
-    /// A trainer that goes on exactly where `checkpoint` was taken by [`Trainer::checkpoint`].
-    ///
-    /// # Errors
-    /// Fails where the checkpoint is of another run, policy or environment.
-    pub fn resume_with_envs(
-        config: &Config,
-        make_env: impl Fn(usize, usize) -> Result<Box<dyn VectorEnv>, EnvError>,
-        checkpoint: &Checkpoint,
-        threads: usize,
-        device: &Device,
-    ) -> Result<Self, Error> {
-        let point = ResumePoint::new::<Ppo>("the checkpoint".into(), checkpoint.clone());
-        let trainer = point.and_then(|point| checkpoint::restore(&point, config, &make_env, threads, device));
-        trainer.map_err(|error| Error::State(format!("{error:#}")))
     }
 
     /// As [`Trainer::with_envs`], with the environments split in `shards` parts where given: a resumed run needs the
@@ -230,14 +213,6 @@ impl Trainer {
         };
         let (evaluator, caches) = (&mut self.evaluator, &mut self.caches);
         self.pool.install(|| evaluator.score(actor, caches, &self.streams, self.update))
-    }
-
-    /// Everything that changes, to go on from later; `seconds` is the time spent so far.
-    ///
-    /// # Errors
-    /// Fails where a state cannot be written down.
-    pub fn checkpoint(&self, seconds: f64) -> Result<Checkpoint, Error> {
-        checkpoint::whole(self, seconds)
     }
 
     /// Takes over parameters that were changed from outside.

@@ -15,15 +15,15 @@ pub struct Batch {
 
 impl Batch {
     /// Documents cut to `tokens` + 1 tokens or filled up with `filler` of weight 0.
-    pub fn new<'a>(documents: impl IntoIterator<Item = &'a [u16]>, tokens: usize, filler: u16) -> Self {
+    pub fn new<'a>(documents: impl IntoIterator<Item = &'a [u32]>, tokens: usize, filler: u32) -> Self {
         let mut batch = Self { tokens, inputs: Vec::new(), targets: Vec::new(), weights: Vec::new() };
         for document in documents {
             let pairs = document.len().saturating_sub(1).min(tokens);
             for place in 0..tokens {
                 let here = place < pairs;
                 let input = document.get(place).filter(|_| place <= pairs).copied().unwrap_or(filler);
-                batch.inputs.push(u32::from(input));
-                batch.targets.push(u32::from(if here { document[place + 1] } else { filler }));
+                batch.inputs.push(input);
+                batch.targets.push(if here { document[place + 1] } else { filler });
                 batch.weights.push(if here { 1.0 } else { 0.0 });
             }
         }
@@ -34,14 +34,14 @@ impl Batch {
     ///
     /// # Panics
     /// Panics if a context is longer than `tokens`.
-    pub fn contexts(contexts: &[&[u16]], tokens: usize, filler: u16) -> Self {
+    pub fn contexts(contexts: &[&[u32]], tokens: usize, filler: u32) -> Self {
         let mut inputs = Vec::with_capacity(contexts.len() * tokens);
         for context in contexts {
             assert!(context.len() <= tokens, "a context of {} tokens for {tokens}", context.len());
-            inputs.extend(context.iter().map(|token| u32::from(*token)));
-            inputs.extend(std::iter::repeat_n(u32::from(filler), tokens - context.len()));
+            inputs.extend_from_slice(context);
+            inputs.extend(std::iter::repeat_n(filler, tokens - context.len()));
         }
-        let targets = vec![u32::from(filler); inputs.len()];
+        let targets = vec![filler; inputs.len()];
         Self { tokens, targets, weights: vec![0.0; inputs.len()], inputs }
     }
 

@@ -4,16 +4,26 @@ use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
+use learning::ops::cross_entropy;
 use learning::{Adam, Backend, Parameters, clip_grad_norm};
 use rayon::prelude::*;
 
 use crate::Error;
 use crate::batch::{Batch, StepLoss};
 use crate::fused::{FusedModel, ResidualLoss};
-use crate::model::{Architecture, Hooks, reference};
+use crate::model::{Activation, Architecture, Hooks, reference};
 
 /// Weights on the gradient of one class of tokens, by the name of the parameter: one for each of its elements.
 pub type ParameterWeights = BTreeMap<String, Vec<f32>>;
+
+/// What one class of tokens has in a batch, and which parameters it trains.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClassGradient {
+    /// The class's share of each target: (sequences · tokens).
+    pub shares: Vec<f32>,
+    /// The weights of its gradient. A parameter without any gets its gradient as it is.
+    pub weights: ParameterWeights,
+}
 
 enum Passes {
     Fused(Box<FusedModel>),
@@ -33,7 +43,7 @@ impl Model {
     /// A model with these parameters, for sequences of `tokens` tokens on `threads` threads.
     ///
     /// # Errors
-    /// Fails where the fused path is asked for off the CPU.
+    /// Fails where no such network can be made, or the fused path is asked for what it does not compute.
     pub fn new(
         architecture: &Architecture,
         parameters: Parameters,
@@ -41,8 +51,13 @@ impl Model {
         threads: usize,
         backend: Backend,
     ) -> Result<Self, Error> {
+        architecture.check()?;
         let device = parameters.get("embed.W_E")?.device().clone();
-        let fused = backend.is_fused_on(&device)?;
+        let computed = architecture.activation == Activation::GeluTanh;
+        if backend == Backend::Fused && !computed {
+            return Err(Error::FusedActivation(architecture.activation));
+        }
+        let fused = backend.is_fused_on(&device)? && computed;
         let passes = if fused {
             Passes::Fused(Box::new(FusedModel::new(architecture, tokens, threads)))
         } else {
@@ -96,20 +111,15 @@ impl Model {
     }
 
     /// Σ over the classes of `weights ⊙ ∂(mean loss of the batch, with the class's share of each target)`, kept
-    /// for [`Model::step`]. The shares of a target over the classes add up to 1. A parameter without weights gets
-    /// its gradient as it is.
+    /// for [`Model::step`]. The shares of a target over the classes add up to 1.
     ///
     /// # Errors
     /// As [`Model::gradient`], and where weights do not fit their parameter.
-    pub fn gradient_by_class(
-        &mut self,
-        batch: &Batch,
-        classes: &[(Vec<f32>, &ParameterWeights)],
-    ) -> Result<StepLoss, Error> {
+    pub fn gradient_by_class(&mut self, batch: &Batch, classes: &[ClassGradient]) -> Result<StepLoss, Error> {
         let whole = batch.total_weight();
         let mut sums: Vec<Vec<f32>> = Vec::new();
         let mut loss = 0.0;
-        for (shares, weights) in classes {
+        for ClassGradient { shares, weights } in classes {
             let mut part = batch.clone();
             part.weights.iter_mut().zip(shares).for_each(|(weight, share)| *weight *= share);
             let share = (part.total_weight() / whole.max(1e-9)) as f32;
@@ -313,7 +323,7 @@ fn candle_losses(
     let forward =
         reference::trunk(architecture, parameters, &inputs, batch.tokens, hooks, architecture.n_layer)?;
     let logits = reference::logits(architecture, parameters, &forward.residual)?;
-    Ok((reference::cross_entropy(&logits, &targets)?, forward.penalty))
+    Ok((cross_entropy(&logits, &targets)?, forward.penalty))
 }
 
 /// The mean loss, and the penalties.

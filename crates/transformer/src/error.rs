@@ -4,6 +4,14 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// Sizes of which no network can be made.
+    #[error("no such network: {0}")]
+    Architecture(String),
+    /// The fused passes were asked for an activation that they do not compute.
+    #[error(
+        "the fused passes compute the activation GeluTanh only, not {0:?}: use the backend `auto` or `candle`"
+    )]
+    FusedActivation(crate::Activation),
     /// A parameter that is not what the passes expect.
     #[error("the parameter {0} is not of this model, on the CPU and of type f32")]
     Parameter(String),

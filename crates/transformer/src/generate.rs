@@ -22,7 +22,7 @@ impl Sampling {
     /// ```text
     /// p ∝ exp(logit / temperature) among the top_k largest logits
     /// ```
-    pub fn draw(&self, logits: &[f32], rng: &mut impl Rng) -> u16 {
+    pub fn draw(&self, logits: &[f32], rng: &mut impl Rng) -> u32 {
         let mut order: Vec<usize> = (0..logits.len()).collect();
         let kept = if self.top_k == 0 { logits.len() } else { self.top_k.min(logits.len()) };
         let likelier = |a: &usize, b: &usize| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b));
@@ -39,10 +39,10 @@ impl Sampling {
         for token in &order {
             left -= weight(*token);
             if left <= 0.0 {
-                return *token as u16;
+                return *token as u32;
             }
         }
-        order.last().map_or(0, |token| *token as u16)
+        order.last().map_or(0, |token| *token as u32)
     }
 }
 
@@ -53,19 +53,19 @@ impl Sampling {
 /// Fails where the model does.
 pub fn generate(
     model: &mut Model,
-    prompt: &[u16],
-    end: u16,
+    prompt: &[u32],
+    end: u32,
     (samples, length): (usize, usize),
     sampling: Sampling,
     hooks: &Hooks,
     rng: &mut impl Rng,
-) -> Result<Vec<Vec<u16>>, Error> {
+) -> Result<Vec<Vec<u32>>, Error> {
     let tokens = model.tokens();
     let vocabulary = model.architecture().vocab_size;
-    let begin: Vec<u16> = [end].into_iter().chain(prompt.iter().copied()).collect();
+    let begin: Vec<u32> = [end].into_iter().chain(prompt.iter().copied()).collect();
     let mut texts = vec![begin.clone(); samples];
     for _ in 0..length {
-        let windows: Vec<&[u16]> =
+        let windows: Vec<&[u32]> =
             texts.iter().map(|text| &text[text.len().saturating_sub(tokens)..]).collect();
         let places: Vec<usize> = windows.iter().map(|window| window.len() - 1).collect();
         let batch = Batch::contexts(&windows, tokens, end);
@@ -90,7 +90,7 @@ mod tests {
             let mut counts = [0.0; 4];
             for _ in 0..20_000 {
                 let token = Sampling { temperature, top_k }.draw(&logits, &mut rng);
-                counts[usize::from(token)] += 1.0 / 20_000.0;
+                counts[token as usize] += 1.0 / 20_000.0;
             }
             counts
         };

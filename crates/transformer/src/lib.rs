@@ -26,10 +26,11 @@
 //!     position: Position::Rotary,
 //!     norm: Norm::RmsNorm,
 //!     tied: true,
+//!     ..Architecture::default()
 //! };
 //! let parameters = initial(&architecture, &mut Xoshiro256PlusPlus::seed_from_u64(0), &Device::Cpu)?;
 //! let mut model = Model::new(&architecture, parameters, 8, 1, Backend::Auto)?;
-//! let documents: [&[u16]; 2] = [&[1, 2, 3, 4, 5], &[6, 7, 8]];
+//! let documents: [&[u32]; 2] = [&[1, 2, 3, 4, 5], &[6, 7, 8]];
 //! let batch = Batch::new(documents, 8, 0);
 //! let loss = model.gradient(&batch, &Hooks::default())?;
 //! assert!((loss.loss - 32f64.ln()).abs() < 0.1); // it knows nothing yet
@@ -46,12 +47,12 @@ mod model;
 mod network;
 
 pub use batch::{Batch, StepLoss};
-pub use engine::{Model, ParameterWeights};
+pub use engine::{ClassGradient, Model, ParameterWeights};
 pub use error::Error;
 pub use fused::ResidualLoss;
 pub use learning::Backend;
 pub use model::{
-    Architecture, ChannelWeights, HookPoint, Hooks, Intervention, Norm, Position, ablated, copied, expanded,
-    from_map, initial,
+    Activation, Architecture, ChannelWeights, HookPoint, Hooks, Intervention, Norm, Position, ablated,
+    copied, expanded, from_map, initial,
 };
 pub use network::Network;

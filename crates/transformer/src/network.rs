@@ -47,10 +47,13 @@ impl Network {
     /// The shape that a saved network's header gives; `origin` names the file in the error.
     ///
     /// # Errors
-    /// [`Error::Header`] where it gives none.
+    /// [`Error::Header`] where it gives none, or one of which no network can be made.
     pub fn architecture_of(header: &Value, origin: &str) -> Result<Architecture, Error> {
-        serde_json::from_value(header[ARCHITECTURE].clone())
-            .map_err(|fault| Error::Header { origin: origin.to_owned(), fault: fault.to_string() })
+        let fault = |fault: String| Error::Header { origin: origin.to_owned(), fault };
+        let architecture: Architecture =
+            serde_json::from_value(header[ARCHITECTURE].clone()).map_err(|error| fault(error.to_string()))?;
+        architecture.check().map_err(|error| fault(error.to_string()))?;
+        Ok(architecture)
     }
 
     /// A network of tensors that were saved, on `device`; `origin` names the file in errors.

@@ -19,12 +19,13 @@ fn narrow() -> Architecture {
         position: Position::Learned,
         norm: Norm::LayerNorm,
         tied: true,
+        ..Architecture::default()
     }
 }
 
 fn logits(architecture: &Architecture, parameters: Parameters, backend: Backend) -> Vec<f32> {
     let mut model = Model::new(architecture, parameters, TOKENS, 1, backend).unwrap();
-    let documents: [&[u16]; 2] = [&[1, 2, 3, 4, 5, 6, 7], &[9, 8, 7]];
+    let documents: [&[u32]; 2] = [&[1, 2, 3, 4, 5, 6, 7], &[9, 8, 7]];
     model.logits(&Batch::new(documents, TOKENS, 0), &[5, 1], &Hooks::default()).unwrap()
 }
 

@@ -1,6 +1,6 @@
 //! The one checker, over every environment.
 
-use envs::{EnvConfig, EnvError, EnvId, MAX_CELLS, check_grid_world};
+use envs::{EnvConfig, EnvError, EnvId, MAX_CELLS, Space, check_env, check_grid_world, maker};
 use proptest::prelude::*;
 
 use crate::any_config;
@@ -10,6 +10,29 @@ fn every_environment_keeps_the_contract() {
     for id in EnvId::ALL {
         check_grid_world(&EnvConfig::for_id(id)).unwrap();
     }
+}
+
+/// The core of the checker takes them as it takes any environment.
+#[test]
+fn every_environment_keeps_the_contract_of_all() {
+    for id in EnvId::ALL {
+        check_env(maker(&EnvConfig::for_id(id))).unwrap();
+    }
+    assert_eq!(check_env(|_, _| Err(EnvError::NoEnvs)), Err(EnvError::NoEnvs));
+}
+
+#[test]
+fn spaces_know_their_elements() {
+    let binary = Space::MultiBinary { shape: vec![2, 3] };
+    assert_eq!((binary.flat_len(), binary.shape(), binary.num_actions()), (6, &[2, 3][..], None));
+    assert!(binary.contains(&[0.0, 1.0, 1.0, 0.0, 0.0, 1.0]));
+    assert!(!binary.contains(&[0.0, 1.0]) && !binary.contains(&[0.5; 6]));
+    let bounded = Space::Box { low: -1.0, high: 2.0, shape: vec![2] };
+    assert!(bounded.contains(&[-1.0, 2.0]) && !bounded.contains(&[0.0, 2.1]));
+    assert!(!bounded.contains(&[0.0, f32::NAN]));
+    let actions = Space::Discrete { n: 3 };
+    assert_eq!((actions.flat_len(), actions.num_actions()), (1, Some(3)));
+    assert!(actions.contains(&[2.0]) && !actions.contains(&[3.0]) && !actions.contains(&[0.5]));
 }
 
 #[test]

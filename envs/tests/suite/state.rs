@@ -18,8 +18,8 @@ proptest! {
         for _ in 0..25 {
             env.step(&actions.draw(n), buffers.slices()).unwrap();
         }
-        let written = serde_json::to_string(&env.save_state().unwrap()).unwrap();
-        let read: EnvState = serde_json::from_str(&written).unwrap();
+        let written = env.save_state().unwrap().as_json().to_owned();
+        let read = EnvState::from_json(written);
         let mut other = make(&config, n).unwrap();
         other.load_state(&read).unwrap();
         let mut others = buffers.clone();
@@ -64,11 +64,11 @@ fn a_damaged_state_is_refused() {
     let config = EnvConfig::for_id(EnvId::WalledOversightGridV0);
     let mut env = make(&config, 2).unwrap();
     let before = env.save_state().unwrap();
-    let written = serde_json::to_value(&before).unwrap();
+    let written: Value = before.read().unwrap();
     let mut damage = |pointer: &str, value: Value| {
         let mut damaged = written.clone();
         *damaged.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer} is in {written}")) = value;
-        let read: EnvState = serde_json::from_value(damaged).unwrap();
+        let read = EnvState::from_json(damaged.to_string());
         let error = env.load_state(&read).unwrap_err().to_string();
         assert_eq!(env.save_state().unwrap(), before);
         error

@@ -2,7 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-/// (x − mean x) / √(mean (x − mean x)² + ε) ⊙ w + b, means over the last dimension.
+/// (x − mean x) / √(mean (x − mean x)² + ε) ⊙ w + b, means over the last dimension; without b where there is none.
 ///
 /// # Shapes
 /// `x` (…, n), `weight` and `bias` (n) → (…, n).
@@ -12,9 +12,13 @@ use candle_core::{D, Result, Tensor};
 ///
 /// # Source
 /// Ba et al. 2016.
-pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, eps: f64) -> Result<Tensor> {
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-    rms_norm(&centred, weight, eps)?.broadcast_add(bias)
+    let scaled = rms_norm(&centred, weight, eps)?;
+    match bias {
+        Some(bias) => scaled.broadcast_add(bias),
+        None => Ok(scaled),
+    }
 }
 
 /// x / √(mean x² + ε) ⊙ w, the mean over the last dimension.

@@ -52,7 +52,8 @@ fn gradients_are_those_of_differences() {
     check("clamp", std::slice::from_ref(&x), || clamp(&x, -0.7, 1.1));
     check("maximum", &[x.clone(), y.clone()], || maximum(&x, &y));
     let (w, b) = (input(&[5], 3), input(&[5], 4));
-    check("layer_norm", &[x.clone(), w.clone(), b.clone()], || layer_norm(&x, &w, &b, 1e-5));
+    check("layer_norm", &[x.clone(), w.clone(), b.clone()], || layer_norm(&x, &w, Some(&b), 1e-5));
+    check("layer_norm without a bias", &[x.clone(), w.clone()], || layer_norm(&x, &w, None, 1e-5));
     check("rms_norm", &[x.clone(), w.clone()], || rms_norm(&x, &w, 1e-5));
     let targets = Tensor::new(&[4u32, 0, 2], &Device::Cpu).unwrap();
     check("cross_entropy", std::slice::from_ref(&x), || cross_entropy(&x, &targets));
@@ -77,7 +78,7 @@ fn gradients_flow_through_every_operation_to_the_weights_before_it() {
         ("clamp", |x| clamp(x, -1.0, 1.0)),
         ("norms", |x| {
             let ones = Tensor::ones(4, x.dtype(), x.device())?;
-            rms_norm(&layer_norm(x, &ones, &ones, 1e-5)?, &ones, 1e-5)
+            rms_norm(&layer_norm(x, &ones, Some(&ones), 1e-5)?, &ones, 1e-5)
         }),
         ("cross_entropy", |x| cross_entropy(x, &Tensor::new(&[0u32, 3, 1], x.device())?)),
         ("binary_cross_entropy", |x| binary_cross_entropy(x, &x.ones_like()?)),
@@ -90,7 +91,11 @@ fn gradients_flow_through_every_operation_to_the_weights_before_it() {
             let (weight, bias) = (var(&[4, 6], 7), var(&[4], 8));
             let x = input(&[3, 6], 9).as_detached_tensor().to_dtype(dtype).unwrap();
             let z = x.matmul(&weight.t().unwrap()).unwrap().broadcast_add(&bias).unwrap();
-            let loss = op(&z).unwrap().sqr().unwrap().sum_all().unwrap();
+            let out = op(&z).unwrap();
+            // squares alone would not do: those of a row that was normed add up to the same whatever its weights
+            let c: Vec<f64> = (0..out.elem_count()).map(|i| i as f64).collect();
+            let c = Tensor::from_vec(c, out.shape(), &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            let loss = (out.sqr().unwrap() * c).unwrap().sum_all().unwrap();
             let gradients = loss.backward().unwrap();
             for var in [&weight, &bias] {
                 let gradient = gradients.get(var).unwrap_or_else(|| panic!("{name} stops the gradient"));

@@ -1,20 +1,16 @@
 //! The settings of a run: the sections and keys of a config file, their defaults and what makes sense.
 
-mod check;
 mod sections;
 
-use experiment::{Faults, Settings};
 use learning::Backend;
 use serde::{Deserialize, Serialize};
 use transformer::{Architecture, Norm, Position};
 
 pub use sections::{
     CheckpointSection, CoherenceSection, DataSection, EvalSection, Experiment, ExperimentSection,
-    LocaliseSection, ModelSection, Place, RetrainSection, RmuSection, RoutingSection, Rule, SteerSection,
+    LocaliseSection, ModelSection, Place, RetrainSection, RmuSection, RoutingSection, SteerSection,
     TrainSection,
 };
-
-use crate::methods::Method;
 
 /// All settings of `lm-routed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,6 +55,7 @@ impl Config {
             position,
             norm,
             tied,
+            ..Architecture::default()
         }
     }
 }
@@ -68,7 +65,7 @@ impl Default for Config {
         Self {
             experiment: ExperimentSection {
                 kind: Experiment::Era,
-                methods: vec![Method::Base, Method::Era],
+                methods: ["base", "era"].map(str::to_owned).to_vec(),
                 labelled: vec![1.0],
             },
             data: DataSection {
@@ -107,7 +104,7 @@ impl Default for Config {
                 backend: Backend::Auto,
             },
             routing: RoutingSection {
-                rule: Rule::Frequency,
+                rule: "frequency".to_owned(),
                 place: Place::Activations,
                 layers: vec![1, 2, 3],
                 extra_neurons: 64,
@@ -159,11 +156,5 @@ impl Default for Config {
             eval: EvalSection { every: 250, stories: 200 },
             checkpoint: CheckpointSection { every: 250, keep: 2 },
         }
-    }
-}
-
-impl Settings for Config {
-    fn faults(&self, faults: &mut Faults) {
-        check::check(self, faults);
     }
 }

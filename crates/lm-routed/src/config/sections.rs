@@ -4,8 +4,6 @@ use learning::Backend;
 use serde::{Deserialize, Serialize};
 use transformer::{Norm, Position};
 
-use crate::methods::Method;
-
 /// What a run does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -34,8 +32,8 @@ impl Experiment {
 pub struct ExperimentSection {
     /// What the run does; the verb decides over it.
     pub kind: Experiment,
-    /// The methods that `era` compares.
-    pub methods: Vec<Method>,
+    /// The names of the methods that `era` compares.
+    pub methods: Vec<String>,
     /// The shares of the concept's documents that are labelled; each method that needs labels runs on each.
     pub labelled: Vec<f64>,
 }
@@ -110,20 +108,6 @@ pub struct TrainSection {
     pub backend: Backend,
 }
 
-/// Which tokens of a labelled document are routed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Rule {
-    /// As much as they are more frequent in labelled documents than in others.
-    Frequency,
-    /// The words of the concept, fully.
-    Concept,
-    /// All, fully.
-    Sequence,
-    /// None.
-    None,
-}
-
 /// Where the masks are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -137,8 +121,8 @@ pub enum Place {
 /// `[routing]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RoutingSection {
-    /// Which tokens of a labelled document are routed.
-    pub rule: Rule,
+    /// The name of the rule by which tokens of a labelled document are routed.
+    pub rule: String,
     /// Where the masks are applied.
     pub place: Place,
     /// The blocks whose MLPs are expanded and masked.

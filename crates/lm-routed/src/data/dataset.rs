@@ -17,7 +17,7 @@ use crate::config::DataSection;
 /// Documents of one kind, training or validation.
 pub struct Documents {
     file: TokenFile,
-    end: u16,
+    end: u32,
 }
 
 impl Documents {
@@ -31,8 +31,8 @@ impl Documents {
         self.file.is_empty()
     }
 
-    /// A document with the end-of-text token before and behind it, cut to `most` tokens.
-    pub fn get(&self, index: usize, most: usize) -> Vec<u16> {
+    /// A document with the end-of-text token before and after it, cut to `most` tokens.
+    pub fn get(&self, index: usize, most: usize) -> Vec<u32> {
         let mut tokens = vec![self.end];
         tokens.extend(self.file.document(index));
         tokens.push(self.end);
@@ -102,7 +102,7 @@ impl Dataset {
         let pattern = concept(&data.forget_words)?;
         let pack = |texts: &[String]| -> Result<Vec<u8>, Error> {
             let marks: Vec<bool> = texts.iter().map(|text| pattern.is_match(text)).collect();
-            Ok(TokenFile::encode(&vocabulary.encode(texts)?, &marks))
+            TokenFile::encode(&vocabulary.encode(texts)?, &marks)
         };
         let (packed, validation) = (pack(&texts)?, pack(&held_out)?);
         if let Some(folder) = &cached {
@@ -126,7 +126,7 @@ impl Dataset {
             let path = folder.join(name);
             let file = TokenFile::map(&path)?;
             // whole, but beside the vocabulary of other texts
-            if file.largest().is_some_and(|token| usize::from(token) >= vocabulary.size()) {
+            if file.largest().is_some_and(|token| token as usize >= vocabulary.size()) {
                 let fault = format!("it has tokens that {VOCABULARY} beside it does not have");
                 return Err(Error::Corpus { path, fault });
             }
@@ -266,7 +266,7 @@ mod tests {
         data
     }
 
-    fn tokens(dataset: &Dataset) -> Vec<Vec<u16>> {
+    fn tokens(dataset: &Dataset) -> Vec<Vec<u32>> {
         (0..dataset.train.len()).map(|index| dataset.train.get(index, usize::MAX)).collect()
     }
 
@@ -279,7 +279,7 @@ mod tests {
         let good = tokens(&Dataset::load(&data).unwrap());
         let cache = fs::read_dir(&data.cache).unwrap().next().unwrap().unwrap().path();
         // whole, but with tokens of a larger vocabulary
-        let foreign = TokenFile::encode(&[vec![7, 60_000]], &[true]);
+        let foreign = TokenFile::encode(&[vec![7, 60_000]], &[true]).unwrap();
         let small = Vocabulary::train(&[String::new()], 300).unwrap().to_json().unwrap();
         for (name, damaged) in [
             (TRAIN, fs::read(cache.join(TRAIN)).unwrap()[..50].to_vec()),

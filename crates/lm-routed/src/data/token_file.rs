@@ -36,8 +36,12 @@ impl Bytes {
 
 impl TokenFile {
     /// The content of a file: magic, the CRC-32C of what follows, the number of documents, for each the index of its
-    /// end in tokens, for each whether it is about the concept (a byte), the tokens; all numbers little-endian.
-    pub fn encode(documents: &[Vec<u16>], marks: &[bool]) -> Vec<u8> {
+    /// end in tokens, for each whether it is about the concept (a byte), the tokens in two bytes each; all numbers
+    /// little-endian.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] for a token above 65,535.
+    pub fn encode(documents: &[Vec<u32>], marks: &[bool]) -> Result<Vec<u8>, Error> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend([0; 4]);
         bytes.extend((documents.len() as u64).to_le_bytes());
@@ -47,10 +51,13 @@ impl TokenFile {
             bytes.extend(end.to_le_bytes());
         }
         bytes.extend(marks.iter().map(|mark| u8::from(*mark)));
-        bytes.extend(documents.iter().flatten().flat_map(|token| token.to_le_bytes()));
+        for token in documents.iter().flatten() {
+            let token = u16::try_from(*token).map_err(|_| too_large(*token))?;
+            bytes.extend(token.to_le_bytes());
+        }
         let sum = crc32c(&bytes[COUNT..]);
         bytes[MAGIC.len()..COUNT].copy_from_slice(&sum.to_le_bytes());
-        bytes
+        Ok(bytes)
     }
 
     /// Content that is in memory already.
@@ -116,9 +123,8 @@ impl TokenFile {
     }
 
     /// The largest token; nothing where there is none.
-    pub fn largest(&self) -> Option<u16> {
-        let tokens = self.bytes.get()[ENDS + 9 * self.documents..].chunks_exact(2);
-        tokens.map(|pair| u16::from_le_bytes([pair[0], pair[1]])).max()
+    pub fn largest(&self) -> Option<u32> {
+        tokens_of(&self.bytes.get()[ENDS + 9 * self.documents..]).max()
     }
 
     /// Documents in it.
@@ -135,12 +141,11 @@ impl TokenFile {
     ///
     /// # Panics
     /// Panics if there is no such document.
-    pub fn document(&self, index: usize) -> Vec<u16> {
+    pub fn document(&self, index: usize) -> Vec<u32> {
         assert!(index < self.documents, "document {index} of {}", self.documents);
         let start = if index == 0 { 0 } else { self.end(index - 1) };
         let tokens = ENDS + 9 * self.documents;
-        let bytes = &self.bytes.get()[tokens + 2 * start..tokens + 2 * self.end(index)];
-        bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect()
+        tokens_of(&self.bytes.get()[tokens + 2 * start..tokens + 2 * self.end(index)]).collect()
     }
 
     /// Whether a document is about the concept.
@@ -153,6 +158,15 @@ impl TokenFile {
     }
 }
 
+fn tokens_of(bytes: &[u8]) -> impl Iterator<Item = u32> {
+    bytes.chunks_exact(2).map(|pair| u32::from(u16::from_le_bytes([pair[0], pair[1]])))
+}
+
+/// The error of a token that the files and vocabularies of this crate have no room for.
+pub(super) fn too_large(token: u32) -> Error {
+    Error::Tokenizer(format!("it has the token {token}; up to 65,535 can be used"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,7 +174,7 @@ mod tests {
     #[test]
     fn tokens_come_back_from_memory_and_from_a_mapped_file() {
         let documents = vec![vec![1, 65535, 3], vec![], vec![9]];
-        let bytes = TokenFile::encode(&documents, &[true, false, true]);
+        let bytes = TokenFile::encode(&documents, &[true, false, true]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens.bin");
         std::fs::write(&path, &bytes).unwrap();
@@ -169,7 +183,9 @@ mod tests {
             assert_eq!((0..3).map(|i| file.is_marked(i)).collect::<Vec<_>>(), [true, false, true]);
             assert_eq!(file.largest(), Some(65535));
         }
-        assert_eq!(TokenFile::held(TokenFile::encode(&[], &[])).unwrap().largest(), None);
+        assert_eq!(TokenFile::held(TokenFile::encode(&[], &[]).unwrap()).unwrap().largest(), None);
+        let error = TokenFile::encode(&[vec![65536]], &[false]).unwrap_err().to_string();
+        assert!(error.contains("the token 65536; up to 65,535"), "{error}");
         for cut in [0, 7, 12, 20, 40, bytes.len() - 1] {
             assert!(TokenFile::held(bytes[..cut].to_vec()).is_err(), "{cut}");
         }
@@ -184,7 +200,7 @@ mod tests {
 
     #[test]
     fn numbers_that_do_not_fit_are_refused_under_a_right_checksum() {
-        let good = TokenFile::encode(&[vec![1, 2], vec![3]], &[true, false]);
+        let good = TokenFile::encode(&[vec![1, 2], vec![3]], &[true, false]).unwrap();
         let second_end = ENDS + 8;
         // the last one is the length of the file modulo 2⁶⁴
         for (at, number) in [

@@ -9,6 +9,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer};
 
 use super::corpus::END_OF_TEXT;
+use super::token_file::too_large;
 use super::tokenizer_file;
 use crate::Error;
 
@@ -21,7 +22,7 @@ const AT_A_TIME: usize = 4096;
 /// A vocabulary with its end-of-text token.
 pub struct Vocabulary {
     tokenizer: Tokenizer,
-    end: u16,
+    end: u32,
     /// Every token is below it.
     size: usize,
 }
@@ -87,10 +88,9 @@ impl Vocabulary {
             return Err(Error::Tokenizer(fault));
         }
         let largest = tokens.last().map_or(0, |(id, _)| *id);
-        let Ok(last) = u16::try_from(largest) else {
-            return Err(Error::Tokenizer(format!("it has the token {largest}; up to 65,535 can be used")));
-        };
-        let end = tokenizer.token_to_id(END_OF_TEXT).and_then(|id| u16::try_from(id).ok());
+        // a cache of tokens has two bytes for each
+        let last = u16::try_from(largest).map_err(|_| too_large(largest))?;
+        let end = tokenizer.token_to_id(END_OF_TEXT);
         let end = end.ok_or_else(|| Error::Tokenizer(format!("it takes no {END_OF_TEXT}")))?;
         Ok(Self { tokenizer, end, size: usize::from(last) + 1 })
     }
@@ -109,7 +109,7 @@ impl Vocabulary {
     }
 
     /// The token that stands before and after every document.
-    pub fn end(&self) -> u16 {
+    pub fn end(&self) -> u32 {
         self.end
     }
 
@@ -117,7 +117,7 @@ impl Vocabulary {
     ///
     /// # Errors
     /// [`Error::Tokenizer`] where a text cannot be encoded.
-    pub fn encode(&self, texts: &[String]) -> Result<Vec<Vec<u16>>, Error> {
+    pub fn encode(&self, texts: &[String]) -> Result<Vec<Vec<u32>>, Error> {
         let mut all = Vec::with_capacity(texts.len());
         for texts in texts.chunks(AT_A_TIME) {
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
@@ -129,23 +129,23 @@ impl Vocabulary {
     }
 
     /// A token that the library gave, if it is one of the vocabulary.
-    fn token(&self, id: u32) -> Result<u16, Error> {
-        let token = u16::try_from(id).ok().filter(|token| usize::from(*token) < self.size);
-        token.ok_or_else(|| Error::Tokenizer(format!("it gave the token {id}, which it does not have")))
+    fn token(&self, id: u32) -> Result<u32, Error> {
+        let known = (id as usize) < self.size;
+        let error = || Error::Tokenizer(format!("it gave the token {id}, which it does not have"));
+        known.then_some(id).ok_or_else(error)
     }
 
     /// The text of some tokens.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] for a token that there is not.
-    pub fn decode(&self, tokens: &[u16]) -> Result<String, Error> {
-        let ids: Vec<u32> = tokens.iter().map(|token| u32::from(*token)).collect();
-        self.tokenizer.decode(&ids, true).map_err(refused)
+    pub fn decode(&self, tokens: &[u32]) -> Result<String, Error> {
+        self.tokenizer.decode(tokens, true).map_err(refused)
     }
 
     /// A token as it stands in the vocabulary, with `␣` for a space in front; for tables.
-    pub fn shown(&self, token: u16) -> String {
-        let name = self.tokenizer.id_to_token(u32::from(token)).unwrap_or_default();
+    pub fn shown(&self, token: u32) -> String {
+        let name = self.tokenizer.id_to_token(token).unwrap_or_default();
         match name.strip_prefix('Ġ') {
             Some(rest) => format!("␣{rest}"),
             None => name.replace('Ċ', "⏎"),
@@ -153,7 +153,7 @@ impl Vocabulary {
     }
 
     /// The one token of a text such as ` forest` (or `␣forest`), if it is one.
-    pub fn single(&self, text: &str) -> Option<u16> {
+    pub fn single(&self, text: &str) -> Option<u32> {
         let encoded = self.tokenizer.encode_fast(text.replace('␣', " "), false).ok()?;
         match encoded.get_ids() {
             [id] => self.token(*id).ok(),
@@ -162,7 +162,7 @@ impl Vocabulary {
     }
 
     /// The word of a token, in lower case, where the token is a whole word with a space in front or none.
-    pub fn word(&self, token: u16) -> String {
+    pub fn word(&self, token: u32) -> String {
         let shown = self.shown(token);
         shown.trim_start_matches('␣').to_lowercase()
     }

@@ -1,60 +1,137 @@
-//! The names of the methods.
+//! What a method is.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
 
-/// A way to get a model that does not know the concept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// Trained on everything: what knowing costs and forgetting takes is measured against it.
-    Base,
-    /// Data filtering: labelled documents are left out.
-    Pure,
-    /// Expanded and ablated as ERA, but not routed.
-    Control,
-    /// Expand, route, ablate.
-    Era,
-    /// Representation misdirection for unlearning, on the base model.
-    Rmu,
-    /// Two experts in every MLP chosen by the label; the labelled one is removed.
-    Demix,
+use gradient_routing::RouteTableError;
+use plots::Colour;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use transformer::{Architecture, Network};
+
+use super::METHODS;
+use crate::Error;
+use crate::config::{Config, Experiment};
+use crate::data::Dataset;
+use crate::finetune::Context;
+use crate::routing::{Labels, Routes};
+
+/// A way to have a concept learned where it can be cut out, or not at all.
+pub struct Spec {
+    /// In configs and results.
+    pub name: &'static str,
+    /// In figures.
+    pub title: &'static str,
+    /// What it does, in a line.
+    pub about: &'static str,
+    /// Its lines and bars.
+    pub colour: Colour,
+    /// The experiment that it is part of.
+    pub experiment: Experiment,
+    /// What the files and metrics of its model are called.
+    pub files: &'static str,
+    /// Whether it does something else where fewer documents are labelled.
+    pub needs_labels: bool,
+    /// Where its model comes from.
+    pub start: Start,
+    /// What is added, and which class of tokens trains what.
+    pub routes: fn(&Config) -> Result<Routes, RouteTableError>,
+    /// Which token is of which class.
+    pub labels: fn(&MethodContext<'_>) -> Result<Labels, Error>,
 }
 
+/// Where a method's model comes from.
+#[derive(Clone, Copy)]
+pub enum Start {
+    /// It is trained from scratch, as the routes say.
+    Scratch,
+    /// It is another method's trained model, changed.
+    Changed {
+        /// The other method, whose labels do not matter.
+        from: &'static Spec,
+        /// What is done to its model.
+        change: Change,
+    },
+}
+
+/// Makes a network out of a trained one. The labels say which training documents are labelled; the last argument is
+/// told the step in hand and may stop everything.
+pub type Change =
+    fn(&Network, &[bool], Context<'_>, &mut dyn FnMut(u64) -> Result<(), Error>) -> Result<Network, Error>;
+
+/// What a method can tell tokens apart by.
+#[derive(Clone, Copy)]
+pub struct MethodContext<'a> {
+    /// The settings.
+    pub config: &'a Config,
+    /// The documents.
+    pub dataset: &'a Dataset,
+    /// The network before anything is added to it.
+    pub base: &'a Architecture,
+    /// Which training documents are labelled as being about the concept.
+    pub labels: &'a [bool],
+    /// The tokens of `virology`.
+    pub listed: &'a [u32],
+}
+
+impl MethodContext<'_> {
+    /// Some tokens are routed fully, in every document, and all others not at all.
+    pub(super) fn only(&self, tokens: &[u32]) -> Labels {
+        let mut retain_weights = vec![1.0; self.base.vocab_size];
+        for token in tokens {
+            retain_weights[*token as usize] = 0.0;
+        }
+        Labels::Tokens { retain_weights, labelled_only: false }
+    }
+}
+
+/// One of [`METHODS`]; read and written by its name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Method(usize);
+
 impl Method {
-    /// All, in the order of the tables.
-    pub const ALL: [Self; 6] = [Self::Base, Self::Pure, Self::Control, Self::Era, Self::Rmu, Self::Demix];
-
-    /// The name in configs and results.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Base => "base",
-            Self::Pure => "pure",
-            Self::Control => "control",
-            Self::Era => "era",
-            Self::Rmu => "rmu",
-            Self::Demix => "demix",
-        }
+    /// All methods, in the order of the tables.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..METHODS.len()).map(Self)
     }
 
-    /// The name in figures.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::Base => "base",
-            Self::Pure => "pure (filtered)",
-            Self::Control => "control",
-            Self::Era => "ERA",
-            Self::Rmu => "RMU",
-            Self::Demix => "DEMix + ablate",
-        }
+    /// Those of an experiment.
+    pub fn of(experiment: Experiment) -> impl Iterator<Item = Self> {
+        Self::all().filter(move |method| method.experiment == experiment)
     }
 
-    /// Whether it does something else where fewer documents are labelled.
-    pub fn needs_labels(self) -> bool {
-        !matches!(self, Self::Base | Self::Control)
+    /// The method of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|method| method.name == name)
     }
 
-    /// Whether neurons are cut out of its model, which is then made coherent.
-    pub fn ablates(self) -> bool {
-        matches!(self, Self::Control | Self::Era | Self::Demix)
+    /// Whether it is the one that the others are measured against.
+    pub fn is_base(self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl std::ops::Deref for Method {
+    type Target = Spec;
+
+    fn deref(&self) -> &Spec {
+        METHODS[self.0]
+    }
+}
+
+impl fmt::Debug for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Serialize for Method {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
+    }
+}
+
+impl<'de> Deserialize<'de> for Method {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::named(&name).ok_or_else(|| serde::de::Error::custom(format!("there is no method `{name}`")))
     }
 }

@@ -1,10 +1,51 @@
-//! The methods that are compared, and how each of their models is trained.
+//! The methods that are compared, each a value: what is added, which class of tokens trains what, what is removed.
+//!
+//! A new one is a file with its [`Spec`] and a line in [`METHODS`]; configs, tables, figures and tests know it from
+//! there.
 
+mod demix;
+mod era;
 mod method;
+mod part;
+mod plain;
 mod recipe;
 mod rmu;
+mod single;
 
-pub use method::Method;
-pub(crate) use recipe::percent;
-pub use recipe::{Part, Recipe};
+use gradient_routing::RouteTableError;
+
+use crate::config::Config;
+pub use method::{Change, Method, MethodContext, Spec, Start};
+pub use part::Part;
+pub(crate) use part::percent;
+pub use recipe::Recipe;
 pub use rmu::rmu;
+
+/// All methods, in the order of the tables. The model of the first is what the others are measured against.
+pub static METHODS: [&Spec; 8] = [
+    &plain::BASE,
+    &plain::PURE,
+    &plain::CONTROL,
+    &era::ERA,
+    &rmu::RMU,
+    &demix::DEMIX,
+    &single::STEER,
+    &single::LOCALISE,
+];
+
+/// Every method with its table of routes, in Markdown.
+///
+/// # Errors
+/// Fails where the settings make no table.
+pub fn to_markdown(config: &Config) -> Result<String, RouteTableError> {
+    let mut text = String::new();
+    for method in METHODS {
+        let Spec { name, about, .. } = method;
+        let table = (method.routes)(config)?.table;
+        text += &format!("`{name}`: {about}.\n\n");
+        if !table.groups().is_empty() {
+            text += &format!("{table}\n");
+        }
+    }
+    Ok(text)
+}

@@ -1,12 +1,31 @@
 //! The baseline RMU: pushing the representation of the concept's documents towards a random vector.
 
 use learning::Parameters;
+use plots::Colour;
 use rand_distr::{Distribution, StandardNormal};
 use transformer::{Hooks, Network, copied};
 
+use super::plain::{BASE, everything};
+use super::{Spec, Start};
 use crate::Error;
+use crate::config::Experiment;
 use crate::finetune::Context;
+use crate::routing::Labels;
 use crate::train::{Order, StepContext, batch_of, optimiser};
+
+/// Representation misdirection for unlearning, on the base model.
+pub(super) static RMU: Spec = Spec {
+    name: "rmu",
+    title: "RMU",
+    about: "the base model's representation of labelled documents is pushed to a random vector",
+    colour: Colour::Vermillion,
+    experiment: Experiment::Era,
+    files: "rmu",
+    needs_labels: true,
+    start: Start::Changed { from: &BASE, change: rmu },
+    routes: everything,
+    labels: |_| Ok(Labels::None),
+};
 
 /// Trains the MLPs' output matrices of some blocks so that the residual stream after block `target` becomes one
 /// random vector on labelled documents and stays as it was on the others.
@@ -26,7 +45,7 @@ pub fn rmu(
     base: &Network,
     labels: &[bool],
     cx: Context<'_>,
-    mut tell: impl FnMut(u64) -> Result<(), Error>,
+    tell: &mut dyn FnMut(u64) -> Result<(), Error>,
 ) -> Result<Network, Error> {
     let (config, dataset) = (cx.config, cx.dataset);
     let rmu = &config.rmu;

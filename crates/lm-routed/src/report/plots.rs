@@ -12,20 +12,9 @@ use crate::methods::{Method, percent};
 use crate::results::PartResult;
 use crate::steer::SteerResult;
 
-fn colour(method: Method) -> Colour {
-    match method {
-        Method::Base => Colour::Black,
-        Method::Pure => Colour::Green,
-        Method::Control => Colour::Grey,
-        Method::Era => Colour::Blue,
-        Method::Rmu => Colour::Vermillion,
-        Method::Demix => Colour::Orange,
-    }
-}
-
 fn label(result: &PartResult) -> String {
-    let title = result.method.title();
-    if result.labelled < 1.0 && result.method.needs_labels() {
+    let title = result.method.title;
+    if result.labelled < 1.0 && result.method.needs_labels {
         return format!("{title}, {}% labelled", percent(result.labelled));
     }
     title.to_owned()
@@ -34,8 +23,8 @@ fn label(result: &PartResult) -> String {
 /// The parts on all labels; where there are none, all.
 fn fully_labelled(results: &[PartResult]) -> Vec<&PartResult> {
     let full: Vec<&PartResult> =
-        results.iter().filter(|r| r.labelled >= 1.0 || !r.method.needs_labels()).collect();
-    if full.iter().any(|result| result.method.needs_labels()) { full } else { results.iter().collect() }
+        results.iter().filter(|r| r.labelled >= 1.0 || !r.method.needs_labels).collect();
+    if full.iter().any(|result| result.method.needs_labels) { full } else { results.iter().collect() }
 }
 
 /// Forget and retain loss of the methods at every stage, as bars.
@@ -49,7 +38,7 @@ pub(super) fn losses(results: &[PartResult], stories: &[usize]) -> BarChart {
                     .push(result.relearned_from(*count).map_or(result.coherent, |relearned| relearned.best));
             }
             let values = stages.iter().map(of).collect();
-            BarSeries { label: label(result), colour: colour(result.method), values, interval: None }
+            BarSeries { label: label(result), colour: result.method.colour, values, interval: None }
         });
         let series: Vec<BarSeries> = series.collect();
         let all = || series.iter().flat_map(|series| &series.values).copied();
@@ -77,7 +66,7 @@ pub(super) fn losses(results: &[PartResult], stories: &[usize]) -> BarChart {
 }
 
 fn line(result: &PartResult, label: String, x: Vec<f64>, y: Vec<f64>) -> Series {
-    Series { label, x, y, band: None, whiskers: None, colour: colour(result.method), dash: false }
+    Series { label, x, y, band: None, whiskers: None, colour: result.method.colour, dash: false }
 }
 
 fn panel(title: String, series: Vec<Series>) -> Panel {
@@ -149,11 +138,11 @@ pub(super) fn labelled(results: &[PartResult]) -> Option<Figure> {
             results.sort_by(|a, b| a.labelled.total_cmp(&b.labelled));
             let (mut x, mut y): (Vec<f64>, Vec<f64>) =
                 results.iter().map(|result| (100.0 * result.labelled, of(result))).unzip();
-            if let (false, [only]) = (results[0].method.needs_labels(), y.as_slice()) {
+            if let (false, [only]) = (results[0].method.needs_labels, y.as_slice()) {
                 // the same at every share
                 (x, y) = (vec![100.0 * low, 100.0 * high], vec![*only; 2]);
             }
-            line(results[0], results[0].method.title().to_owned(), x, y)
+            line(results[0], results[0].method.title.to_owned(), x, y)
         });
         panel(title.to_owned(), series.collect())
     };
@@ -193,15 +182,14 @@ pub(super) fn training(records: &[Record]) -> Option<Figure> {
     let panels =
         [("forget", "Stories with the concept"), ("retain", "Other stories")].map(|(kind, title)| {
             let series = curves.iter().filter(|((other, _), _)| other == kind).map(|((_, part), (x, y))| {
-                let method =
-                    Method::ALL.into_iter().find(|method| part.split('-').next() == Some(method.name()));
+                let method = Method::all().find(|method| part.split('-').next() == Some(method.files));
                 Series {
                     label: part.clone(),
                     x: x.clone(),
                     y: y.clone(),
                     band: None,
                     whiskers: None,
-                    colour: method.map_or(Colour::Black, colour),
+                    colour: method.map_or(Colour::Black, |method| method.colour),
                     dash: part.contains('-'),
                 }
             });

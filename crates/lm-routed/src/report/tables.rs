@@ -3,7 +3,7 @@
 use super::table::Table;
 use crate::evaluate::Losses;
 use crate::localise::{LocaliseResult, WithAndWithout};
-use crate::methods::{Method, percent};
+use crate::methods::percent;
 use crate::results::PartResult;
 use crate::steer::SteerResult;
 
@@ -22,8 +22,8 @@ pub(super) fn stage_names(stories: &[usize]) -> Vec<String> {
 
 fn name_cells(result: &PartResult) -> Vec<String> {
     let share =
-        if result.method.needs_labels() { format!("{}%", percent(result.labelled)) } else { "-".into() };
-    vec![result.method.name().to_owned(), share]
+        if result.method.needs_labels { format!("{}%", percent(result.labelled)) } else { "-".into() };
+    vec![result.method.name.to_owned(), share]
 }
 
 fn head(stories: &[usize]) -> Vec<String> {
@@ -50,8 +50,8 @@ pub(super) fn losses(results: &[PartResult], stories: &[usize]) -> Table {
 
 /// By how much every other part's losses lie above those of the base model at the same stage.
 pub(super) fn against_base(results: &[PartResult], stories: &[usize]) -> Option<Table> {
-    let base = results.iter().find(|result| result.method == Method::Base)?;
-    let others = results.iter().filter(|result| result.method != Method::Base);
+    let base = results.iter().find(|result| result.method.is_base())?;
+    let others = results.iter().filter(|result| !result.method.is_base());
     let rows = others.map(|result| {
         let mut row = name_cells(result);
         for (losses, base) in stages(result, stories).into_iter().zip(stages(base, stories)) {
@@ -71,7 +71,7 @@ pub(super) fn against_base(results: &[PartResult], stories: &[usize]) -> Option<
 /// One of the two losses of every part at every stage, and by how much it lies above the base model's, as text for
 /// a terminal, where the whole table is too wide.
 pub(super) fn in_short(results: &[PartResult], stories: &[usize]) -> String {
-    let base = results.iter().find(|result| result.method == Method::Base);
+    let base = results.iter().find(|result| result.method.is_base());
     let mut out = String::new();
     for kind in ["forget", "retain"] {
         let of = |losses: &Losses| if kind == "forget" { losses.forget } else { losses.retain };
@@ -82,7 +82,7 @@ pub(super) fn in_short(results: &[PartResult], stories: &[usize]) -> String {
             let cell =
                 |losses: &Option<Losses>| losses.map_or("-".into(), |losses| format!("{:.3}", of(&losses)));
             table.rows.push([name_cells(result), losses.iter().map(cell).collect()].concat());
-            if let Some(base) = base.filter(|_| result.method != Method::Base) {
+            if let Some(base) = base.filter(|_| !result.method.is_base()) {
                 let pairs = losses.into_iter().zip(stages(base, stories));
                 let above = pairs.map(|(losses, base)| match (losses, base) {
                     (Some(losses), Some(base)) => format!("{:+.3}", of(&losses) - of(&base)),

@@ -21,10 +21,10 @@ impl TokenCounts {
     ///
     /// # Panics
     /// Panics if a token is not of the vocabulary.
-    pub fn add(&mut self, document: &[u16], forget: bool) {
+    pub fn add(&mut self, document: &[u32], forget: bool) {
         let counts = if forget { &mut self.forget } else { &mut self.retain };
         for token in document {
-            counts[usize::from(*token)] += 1;
+            counts[*token as usize] += 1;
         }
     }
 

@@ -1,9 +1,9 @@
 //! Which token is learned where.
 
 mod frequency;
-mod table;
-mod token_route;
+mod routes;
+mod rules;
 
 pub use frequency::{TokenCounts, retain_weight};
-pub use table::{concept_tokens, token_table};
-pub use token_route::{Routing, TokenRoute};
+pub use routes::{FORGET, Labels, RETAIN, Routes, Routing, classes};
+pub use rules::{RULES, Rule, RuleContext, concept_tokens};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use candle_core::{Device, Tensor};
 use experiment::SeedStreams;
+use gradient_routing::Site;
 use learning::{Adam, AdamConfig, Parameters, WeightDecay};
 use transformer::{Batch, Model, expanded, from_map, initial};
 
@@ -15,7 +16,6 @@ use crate::Error;
 use crate::config::{Config, TrainSection};
 use crate::data::Dataset;
 use crate::methods::{Part, Recipe};
-use crate::routing::Routing;
 
 /// What a step did.
 #[derive(Clone, Copy, Debug)]
@@ -106,16 +106,12 @@ impl Trainer {
         let batch =
             batch_of(&self.dataset.train, &chosen, self.model.tokens(), self.dataset.vocabulary.end());
         let labelled: Vec<bool> = chosen.iter().map(|index| self.recipe.labels[*index]).collect();
-        let loss = match &self.recipe.routing {
-            Routing::Parameters(route) => {
-                let classes = route.classes(&batch, &labelled, &self.recipe.expanded);
-                let classes: Vec<_> =
-                    classes.iter().map(|(shares, weights)| (shares.clone(), weights)).collect();
+        let routing = &self.recipe.routing;
+        let loss = match routing.routes.table.site() {
+            Site::Activations => self.model.gradient(&batch, &routing.hooks(&batch, &labelled))?,
+            Site::Parameters(_) => {
+                let classes = routing.classes(&batch, &labelled, &self.recipe.expanded);
                 self.model.gradient_by_class(&batch, &classes)?
-            }
-            routing => {
-                let hooks = routing.hooks(&batch, &labelled, self.recipe.expanded.n_layer);
-                self.model.gradient(&batch, &hooks)?
             }
         };
         let (top, bottom) = (train.learning_rate, train.min_learning_rate);
@@ -181,8 +177,8 @@ pub(crate) fn batch_of(
     documents: &crate::data::Documents,
     chosen: &[usize],
     tokens: usize,
-    end: u16,
+    end: u32,
 ) -> Batch {
-    let chosen: Vec<Vec<u16>> = chosen.iter().map(|index| documents.get(*index, tokens + 1)).collect();
+    let chosen: Vec<Vec<u32>> = chosen.iter().map(|index| documents.get(*index, tokens + 1)).collect();
     Batch::new(chosen.iter().map(Vec::as_slice), tokens, end)
 }

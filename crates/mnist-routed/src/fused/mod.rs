@@ -9,6 +9,8 @@
 mod penalties;
 mod stack;
 
+use std::ops::Range;
+
 use candle_core::{DType, Device, Tensor};
 use learning::kernels::{Matrix, add_bias, bias_absolute_error};
 use learning::lanes::rows_of;
@@ -112,7 +114,7 @@ impl FusedLearner {
                 continue;
             }
             let scales: Vec<f64> = (0..objective.parts())
-                .map(|part| objective.weight[part] / (counts[part].max(1) * pixels) as f64)
+                .map(|part| objective.weight(part) / (counts[part].max(1) * pixels) as f64)
                 .collect();
             let net = &*decoder;
             shards.par_iter_mut().for_each(|shard| shard.decode(net, objective, parts.clone(), &scales));
@@ -130,14 +132,14 @@ impl FusedLearner {
         let scale = 1.0 / (images * pixels) as f64;
         let mut losses = Vec::with_capacity(certificates.len());
         for (part, certificate) in certificates.iter_mut().enumerate() {
-            let columns = (objective.columns[part], objective.columns[part + 1]);
+            let columns = objective.columns(part);
             let net = &*certificate;
-            shards.par_iter_mut().for_each(|shard| shard.certify(net, latent, columns, scale));
+            shards.par_iter_mut().for_each(|shard| shard.certify(net, latent, columns.clone(), scale));
             losses.push(shards.iter().map(|shard| shard.loss).sum());
             let traces: Vec<_> = shards
                 .iter()
                 .map(|shard| {
-                    (shard.latent_rows(latent, 0, shard.rows).columns(columns.0, columns.1), &shard.net)
+                    (shard.latent_rows(latent, 0, shard.rows).columns(columns.start, columns.end), &shard.net)
                 })
                 .collect();
             squares += certificate.gradients(&traces);
@@ -192,7 +194,7 @@ impl FusedLearner {
                 let digit = |index: &u32| batch.images.labels[*index as usize];
                 let mut decoder = Vec::new();
                 for (part, net) in decoders.iter().enumerate() {
-                    let out = shard.run(net, latent, (0, latent), pixels);
+                    let out = shard.run(net, latent, 0..latent, pixels);
                     if part == 0 {
                         decoder = out;
                         continue;
@@ -204,10 +206,10 @@ impl FusedLearner {
                         }
                     }
                 }
-                let columns = |part: usize| (objective.columns[part], objective.columns[part + 1]);
                 let certificates = certificates.iter().enumerate();
-                let certificates =
-                    certificates.map(|(part, net)| shard.run(net, latent, columns(part), pixels)).collect();
+                let certificates = certificates
+                    .map(|(part, net)| shard.run(net, latent, objective.columns(part), pixels))
+                    .collect();
                 Reconstruction { decoder, certificates }
             })
             .collect();
@@ -304,7 +306,7 @@ impl Shard {
     }
 
     /// Forward and backward pass of a decoder on the images of `parts`, down to the gradient of the encoding.
-    fn decode(&mut self, net: &Stack, objective: &Objective, parts: std::ops::Range<usize>, scales: &[f64]) {
+    fn decode(&mut self, net: &Stack, objective: &Objective, parts: Range<usize>, scales: &[f64]) {
         let (latent, width) = (objective.latent(), net.last_bias().len());
         let (from, to) = (self.bounds[parts.start], self.bounds[parts.end]);
         let input = Matrix::new(&self.encoder.output(latent)[from * latent..], to - from, latent);
@@ -324,22 +326,22 @@ impl Shard {
         for part in parts {
             let (start, end) = (self.bounds[part], self.bounds[part + 1]);
             let own = &self.input_gradient[(start - from) * latent..(end - from) * latent];
+            let mask = objective.routes.channel_masks(&[part]);
             for (row, own) in
                 gradient[start * latent..end * latent].chunks_exact_mut(latent).zip(own.chunks_exact(latent))
             {
-                for (q, mask) in objective.mask[part].iter().enumerate() {
-                    for column in objective.columns[q]..objective.columns[q + 1] {
-                        row[column] += mask * own[column];
-                    }
+                for ((sum, own), weight) in row.iter_mut().zip(own).zip(&mask) {
+                    *sum += weight * own;
                 }
             }
         }
     }
 
     /// Forward and backward pass of a certificate; the encoding gets no gradient from it.
-    fn certify(&mut self, net: &Stack, latent: usize, columns: (usize, usize), scale: f64) {
+    fn certify(&mut self, net: &Stack, latent: usize, columns: Range<usize>, scale: f64) {
         let width = net.last_bias().len();
-        let input = Matrix::new(self.encoder.output(latent), self.rows, latent).columns(columns.0, columns.1);
+        let input =
+            Matrix::new(self.encoder.output(latent), self.rows, latent).columns(columns.start, columns.end);
         net.forward(input, self.rows, &mut self.net);
         let output = self.net.output_into_gradient(width);
         let target = &self.pixels[..self.rows * width];
@@ -348,8 +350,9 @@ impl Shard {
     }
 
     /// What a network makes of some columns of the encoding.
-    fn run(&mut self, net: &Stack, latent: usize, columns: (usize, usize), pixels: usize) -> Vec<f32> {
-        let input = Matrix::new(self.encoder.output(latent), self.rows, latent).columns(columns.0, columns.1);
+    fn run(&mut self, net: &Stack, latent: usize, columns: Range<usize>, pixels: usize) -> Vec<f32> {
+        let input =
+            Matrix::new(self.encoder.output(latent), self.rows, latent).columns(columns.start, columns.end);
         net.forward(input, self.rows, &mut self.net);
         let mut out = self.net.output(pixels).to_vec();
         add_bias(&mut out, net.last_bias());

@@ -21,8 +21,7 @@ pub(super) fn penalties(latents: &[f32], objective: &Objective, gradient: &mut [
     let width = objective.latent();
     let rows = latents.len() / width;
     let count = rows as f64;
-    let part_of = |column: usize| objective.columns.partition_point(|start| *start <= column) - 1;
-    let parts: Vec<usize> = (0..width).map(part_of).collect();
+    let parts = objective.part_of_columns();
 
     let slopes: Vec<f32> = parts.iter().map(|part| (objective.l1[*part] / count) as f32).collect();
     let (mut l1, mut sums, mut squares) = (0.0, vec![0.0; width], vec![0.0; width]);

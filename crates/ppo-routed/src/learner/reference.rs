@@ -2,6 +2,7 @@
 
 use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Tensor};
+use learning::ops::{clamp, cross_entropy, log_softmax, maximum};
 use policies::{Policy, RouteMasks};
 
 use super::batch::{Batch, Losses, PolicyLoss};
@@ -95,7 +96,7 @@ pub fn reference_loss(
         let supervised = batch.supervised().max(1) as f32;
         let mask = column(&|i| if samples.labels[i].kind().is_some() { 1.0 / supervised } else { 0.0 })?;
         let kind = |i: &u32| samples.labels[*i as usize].kind().unwrap_or(0) as u32;
-        let kinds = Tensor::from_vec(batch.indices.iter().map(kind).collect::<Vec<_>>(), (n, 1), device)?;
+        let kinds = Tensor::from_vec(batch.indices.iter().map(kind).collect::<Vec<_>>(), n, device)?;
         let gate_loss = (gate_cross_entropy(gate_logits, &kinds)? * mask)?.sum_all()?;
         losses.gate = scalar(&gate_loss)?;
         total = (total + (gate_loss * f64::from(weights.gate_coef))?)?;
@@ -103,32 +104,13 @@ pub fn reference_loss(
     Ok((total, losses))
 }
 
-fn log_softmax(logits: &Tensor) -> Result<Tensor, Error> {
-    let shifted = logits.broadcast_sub(&logits.detach().max_keepdim(D::Minus1)?)?;
-    Ok(shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(D::Minus1)?.log()?)?)
-}
-
-/// `(m − z_kind)` + log Σ exp(z − m), with m the largest logit and the last expert's logit 0: finite for all logits.
+/// −ln of the gate's weight on each sample's own kind, the last expert's logit being 0.
 ///
 /// # Shapes
-/// `gate_logits` (n, experts − 1), `kinds` (n, 1) → (n).
+/// `gate_logits` (n, experts − 1), `kinds` (n) → (n).
 fn gate_cross_entropy(gate_logits: &Tensor, kinds: &Tensor) -> Result<Tensor, Error> {
     let last = gate_logits.narrow(1, 0, 1)?.zeros_like()?;
-    let logits = Tensor::cat(&[gate_logits, &last], 1)?;
-    let max = logits.detach().max_keepdim(D::Minus1)?;
-    let log_sum = logits.broadcast_sub(&max)?.exp()?.sum_keepdim(D::Minus1)?.log()?;
-    Ok(((max - logits.gather(kinds, 1)?)? + log_sum)?.squeeze(1)?)
-}
-
-/// The larger of two tensors; the gradient goes to `a` where they are equal.
-fn maximum(a: &Tensor, b: &Tensor) -> Result<Tensor, Error> {
-    Ok(a.detach().ge(&b.detach())?.where_cond(a, b)?)
-}
-
-/// `x` kept between two numbers, with gradient 1 inside and 0 outside.
-fn clamp(x: &Tensor, low: f64, high: f64) -> Result<Tensor, Error> {
-    let inside = (x.detach().ge(low)? * x.detach().le(high)?)?;
-    Ok(inside.where_cond(x, &x.detach().clamp(low, high)?)?)
+    Ok(cross_entropy(&Tensor::cat(&[gate_logits, &last], 1)?, kinds)?)
 }
 
 fn scalar(x: &Tensor) -> Result<f64, Error> {

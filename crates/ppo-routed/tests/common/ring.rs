@@ -1,9 +1,7 @@
 //! An environment that is none of the gridworlds: a ring of cells on which ends of as many kinds as wanted lie. The
 //! agent walks left or right over them, and takes what lies on its cell by a third action.
 
-use envs::{
-    AutoresetMode, EnvError, EnvState, Kind, Outcome, Space, StepSlices, VectorEnv, check_actions, check_len,
-};
+use envs::{EnvError, EnvState, Kind, Outcome, Space, StepSlices, VectorEnv, check_actions, check_len};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::{SplitMix64, Xoroshiro128PlusPlus};
@@ -102,10 +100,6 @@ impl VectorEnv for Ring {
 
     fn single_action_space(&self) -> &Space {
         &self.action
-    }
-
-    fn autoreset_mode(&self) -> AutoresetMode {
-        AutoresetMode::SameStep
     }
 
     fn kinds(&self) -> &[Kind] {

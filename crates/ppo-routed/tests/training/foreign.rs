@@ -30,7 +30,9 @@ fn the_ring_keeps_the_contract() {
 
 #[test]
 fn three_experts_learn_the_end_of_their_own_kind() {
-    let mut trainer = trainer(&task(Algo::Ppo, Method::ROUTING), 1.0);
+    let mut config = task(Algo::Ppo, Method::ROUTING);
+    (config.train.updates, config.ppo.update_epochs) = (60, 4);
+    let mut trainer = trainer(&config, 1.0);
     assert_eq!(trainer.policy().config().experts, ["pearl", "shell", "stone"]);
     assert_eq!((trainer.policy().config().actions, trainer.policy().config().gate_outputs()), (3, 2));
     for _ in 0..trainer.updates_total() {

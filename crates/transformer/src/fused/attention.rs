@@ -1,8 +1,6 @@
 //! Causal attention of one sequence, forward and backward, head by head in blocks of queries.
 
-use learning::kernels::{Matrix, Write, matmul};
-
-use super::passes;
+use learning::kernels::{self, Matrix, Write, matmul};
 
 /// Queries taken at a time: what lies above the diagonal is computed inside a block only.
 const BLOCK: usize = 64;
@@ -11,7 +9,10 @@ const BLOCK: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Heads {
     pub tokens: usize,
+    /// Heads of queries.
     pub count: usize,
+    /// Heads of keys and values, each for `count` / `kv_count` heads of queries that are neighbours.
+    pub kv_count: usize,
     pub width: usize,
 }
 
@@ -26,12 +27,28 @@ impl Heads {
         self.count * self.blocks().map(|(from, to)| (to - from) * to).sum::<usize>()
     }
 
+    /// Queries, keys and values of one token, in this order, each head after head.
+    pub fn qkv_width(self) -> usize {
+        (self.count + 2 * self.kv_count) * self.width
+    }
+
+    /// Where a head's queries, keys and values begin in a token's row.
+    fn begins(self, head: usize) -> [usize; 3] {
+        let kv = head / (self.count / self.kv_count);
+        [head, self.count + kv, self.count + self.kv_count + kv].map(|head| head * self.width)
+    }
+
+    /// Whether a head is the first of those that share its keys and values.
+    fn opens_group(self, head: usize) -> bool {
+        head.is_multiple_of(self.count / self.kv_count)
+    }
+
     fn scale(self) -> f32 {
         1.0 / (self.width as f32).sqrt()
     }
 }
 
-/// Cosines and sines of the rotary embedding: for each place and pair of channels.
+/// Cosines and sines of the rotary embedding: for each position and pair of channels.
 #[derive(Clone, Debug)]
 pub(super) struct Rotary {
     turns: Vec<(f32, f32)>,
@@ -95,16 +112,16 @@ impl HeadBuffers {
 
     /// Reads queries (scaled), keys and values of a head out of `qkv`.
     fn gather(&mut self, qkv: &[f32], heads: Heads, head: usize, rotary: Option<&Rotary>) {
-        let (width, model) = (heads.width, heads.count * heads.width);
-        let scale = heads.scale();
-        for (token, row) in qkv.chunks_exact(3 * model).enumerate() {
+        let (width, scale) = (heads.width, heads.scale());
+        let begins = heads.begins(head);
+        for (token, row) in qkv.chunks_exact(heads.qkv_width()).enumerate() {
             let place = token * width..(token + 1) * width;
-            let part = |which: usize| &row[which * model + head * width..][..width];
-            for (q, value) in self.q[place.clone()].iter_mut().zip(part(0)) {
-                *q = value * scale;
+            let [q, k, v] = begins.map(|begin| &row[begin..][..width]);
+            for (scaled, q) in self.q[place.clone()].iter_mut().zip(q) {
+                *scaled = q * scale;
             }
-            self.k[place.clone()].copy_from_slice(part(1));
-            self.v[place].copy_from_slice(part(2));
+            self.k[place.clone()].copy_from_slice(k);
+            self.v[place].copy_from_slice(v);
         }
         if let Some(rotary) = rotary {
             rotary.turn(&mut self.q, width, false);
@@ -113,10 +130,32 @@ impl HeadBuffers {
     }
 }
 
+impl HeadBuffers {
+    /// Writes a head's gradients into those of `qkv`: of its queries, and its part of those of its keys and values.
+    fn scatter(&self, dqkv: &mut [f32], heads: Heads, head: usize) {
+        let (width, scale) = (heads.width, heads.scale());
+        let [q, k, v] = heads.begins(head);
+        for (token, row) in dqkv.chunks_exact_mut(heads.qkv_width()).enumerate() {
+            let place = token * width..(token + 1) * width;
+            for (out, dq) in row[q..][..width].iter_mut().zip(&self.dq[place.clone()]) {
+                *out = dq * scale;
+            }
+            for (begin, gradient) in [(k, &self.dk[place.clone()]), (v, &self.dv[place])] {
+                let out = &mut row[begin..][..width];
+                if heads.opens_group(head) {
+                    out.copy_from_slice(gradient);
+                } else {
+                    kernels::add_assign(out, gradient);
+                }
+            }
+        }
+    }
+}
+
 /// z ← softmax(q kᵀ / √width) v for every head of one sequence.
 ///
 /// # Shapes
-/// `qkv` (tokens, 3 · heads · width), `z` (tokens, heads · width); `patterns` as [`Heads::pattern_len`] says.
+/// `qkv` (tokens, [`Heads::qkv_width`]), `z` (tokens, heads · width); `patterns` as [`Heads::pattern_len`] says.
 pub(super) fn forward(
     z: &mut [f32],
     patterns: &mut [f32],
@@ -135,7 +174,7 @@ pub(super) fn forward(
             at += rows * to;
             let q = Matrix::new(&buffers.q[from * width..], rows, width);
             matmul(pattern, q, Matrix::new(&buffers.k, to, width).t(), Write::Set);
-            passes::causal_softmax(pattern, to, from);
+            kernels::causal_softmax(pattern, to, from);
             let out = &mut buffers.z[..rows * width];
             matmul(out, Matrix::new(pattern, rows, to), Matrix::new(&buffers.v, to, width), Write::Set);
             let places = z[from * model..to * model].chunks_exact_mut(model);
@@ -146,12 +185,11 @@ pub(super) fn forward(
     }
 }
 
-/// The backward pass of [`forward`]: overwrites `dqkv` with the gradient of `qkv`.
+/// The backward pass of [`forward`]: overwrites `dqkv` with the gradient of `qkv`, from that of z and what the forward
+/// pass had.
 pub(super) fn backward(
     dqkv: &mut [f32],
-    dz: &[f32],
-    patterns: &[f32],
-    qkv: &[f32],
+    (dz, patterns, qkv): (&[f32], &[f32], &[f32]),
     heads: Heads,
     rotary: Option<&Rotary>,
     buffers: &mut HeadBuffers,
@@ -177,7 +215,7 @@ pub(super) fn backward(
             matmul(&mut buffers.dv[..to * width], p.t(), dout, Write::Add);
             let dp = &mut buffers.dp[..rows * to];
             matmul(dp, dout, Matrix::new(&buffers.v, to, width).t(), Write::Set);
-            passes::softmax_backward(dp, pattern, to);
+            kernels::softmax_backward(dp, pattern, to);
             let dp = Matrix::new(dp, rows, to);
             let dq = &mut buffers.dq[from * width..to * width];
             matmul(dq, dp, Matrix::new(&buffers.k, to, width), Write::Set);
@@ -188,15 +226,6 @@ pub(super) fn backward(
             rotary.turn(&mut buffers.dq, width, true);
             rotary.turn(&mut buffers.dk, width, true);
         }
-        let scale = heads.scale();
-        for (token, row) in dqkv.chunks_exact_mut(3 * model).enumerate() {
-            let place = token * width..(token + 1) * width;
-            let begin = head * width;
-            for (out, dq) in row[begin..][..width].iter_mut().zip(&buffers.dq[place.clone()]) {
-                *out = dq * scale;
-            }
-            row[model + begin..][..width].copy_from_slice(&buffers.dk[place.clone()]);
-            row[2 * model + begin..][..width].copy_from_slice(&buffers.dv[place]);
-        }
+        buffers.scatter(dqkv, heads, head);
     }
 }

@@ -4,24 +4,20 @@
 mod attention;
 mod lane;
 mod layout;
-mod passes;
 #[cfg(test)]
 mod tests;
 
-use learning::Parameters;
+use learning::{Parameters, lanes};
 use rayon::prelude::*;
 
 use crate::Error;
 use crate::batch::{Batch, StepLoss};
 use crate::model::{Architecture, Hooks};
-use lane::{Lane, Span};
+use lane::{Lane, Pass};
 use layout::{Layout, with_weights};
 
 /// Tokens that a thread takes through the network at a time, so that their activations stay near.
 const TOKENS_AT_A_TIME: usize = 1024;
-
-/// Numbers of a gradient that a thread adds at a time.
-const CHUNK: usize = 1 << 16;
 
 /// The buffers of every thread, kept between passes.
 pub(crate) struct FusedModel {
@@ -50,24 +46,20 @@ impl FusedModel {
         batch: &Batch,
         hooks: &Hooks,
     ) -> Result<StepLoss, Error> {
-        let total = batch.total_weight();
-        let scale = (1.0 / total.max(1e-9)) as f32;
-        let l1_scale = 1.0 / batch.inputs.len() as f32;
-        let (layout, depth) = (&self.layout, self.architecture.n_layer);
+        let scale = (1.0 / batch.total_weight().max(1e-9)) as f32;
+        let depth = self.architecture.n_layer;
         let mut losses = vec![0.0; batch.inputs.len()];
-        with_weights(layout, parameters, |weights| {
-            each_lane(&mut self.lanes, batch, self.tokens, &mut losses, 1, |lane, span, losses, opens| {
-                if opens {
-                    lane.begin(layout);
-                }
-                lane.trunk(weights, layout, span, hooks, depth);
-                lane.final_norm(weights, layout);
-                lane.loss_gradient(weights, layout, span, losses, scale);
-                lane.backward(weights, layout, span, hooks, depth, l1_scale);
-            });
-            Ok(())
+        self.each_lane(parameters, batch, hooks, depth, &mut losses, |lane, pass, losses, opens| {
+            if opens {
+                lane.gradient.begin(pass.layout);
+            }
+            lane.trunk(pass);
+            lane.final_norm(pass);
+            lane.loss_gradient(pass, losses, scale);
+            lane.backward(pass);
         })?;
-        let penalty = self.lanes.iter().filter(|lane| lane.started).map(|lane| lane.penalty).sum();
+        let gradients = self.lanes.iter().map(|lane| &lane.gradient);
+        let penalty = gradients.filter(|gradient| gradient.started).map(|gradient| gradient.penalty).sum();
         self.reduce();
         Ok(StepLoss::new(&losses, batch, penalty))
     }
@@ -79,42 +71,34 @@ impl FusedModel {
         batch: &Batch,
         hooks: &Hooks,
     ) -> Result<Vec<f32>, Error> {
-        let (layout, depth) = (&self.layout, self.architecture.n_layer);
+        let depth = self.architecture.n_layer;
         let mut losses = vec![0.0; batch.inputs.len()];
-        with_weights(layout, parameters, |weights| {
-            each_lane(&mut self.lanes, batch, self.tokens, &mut losses, 1, |lane, span, losses, _| {
-                lane.trunk(weights, layout, span, hooks, depth);
-                lane.final_norm(weights, layout);
-                lane.losses(weights, layout, span, losses);
-            });
-            Ok(())
+        self.each_lane(parameters, batch, hooks, depth, &mut losses, |lane, pass, losses, _| {
+            lane.trunk(pass);
+            lane.final_norm(pass);
+            lane.losses(pass, losses);
         })?;
         Ok(losses)
     }
 
-    /// The logits of one token of each sequence, at the places `places`: (sequences, vocabulary).
+    /// The logits of one token of each sequence, at the positions `positions`: (sequences, vocabulary).
     pub fn logits(
         &mut self,
         parameters: &Parameters,
         batch: &Batch,
-        places: &[usize],
+        positions: &[usize],
         hooks: &Hooks,
     ) -> Result<Vec<f32>, Error> {
-        let (layout, depth, tokens) = (&self.layout, self.architecture.n_layer, self.tokens);
+        let (depth, tokens) = (self.architecture.n_layer, self.tokens);
         let vocabulary = self.architecture.vocab_size;
-        let mut logits = vec![0.0; places.len() * vocabulary];
-        with_weights(layout, parameters, |weights| {
-            // one row of logits for each sequence of `tokens` tokens
-            each_lane_of(&mut self.lanes, batch, tokens, &mut logits, vocabulary, |lane, span, logits, _| {
-                lane.trunk(weights, layout, span, hooks, depth);
-                lane.final_norm(weights, layout);
-                let first = span.first / tokens;
-                for (sequence, logits) in logits.chunks_exact_mut(vocabulary).enumerate() {
-                    let row = sequence * tokens + places[first + sequence];
-                    lane.logits_of(weights, layout, row, logits);
-                }
-            });
-            Ok(())
+        let mut logits = vec![0.0; positions.len() * vocabulary];
+        self.each_lane(parameters, batch, hooks, depth, &mut logits, |lane, pass, logits, _| {
+            lane.trunk(pass);
+            lane.final_norm(pass);
+            let first = pass.first / tokens;
+            for (sequence, logits) in logits.chunks_exact_mut(vocabulary).enumerate() {
+                lane.logits_of(pass, sequence * tokens + positions[first + sequence], logits);
+            }
         })?;
         Ok(logits)
     }
@@ -127,14 +111,10 @@ impl FusedModel {
         hooks: &Hooks,
         depth: usize,
     ) -> Result<Vec<f32>, Error> {
-        let (layout, width) = (&self.layout, self.architecture.n_embd);
-        let mut out = vec![0.0; batch.inputs.len() * width];
-        with_weights(layout, parameters, |weights| {
-            each_lane(&mut self.lanes, batch, self.tokens, &mut out, width, |lane, span, out, _| {
-                lane.trunk(weights, layout, span, hooks, depth);
-                out.copy_from_slice(lane.residual_after());
-            });
-            Ok(())
+        let mut out = vec![0.0; batch.inputs.len() * self.architecture.n_embd];
+        self.each_lane(parameters, batch, hooks, depth, &mut out, |lane, pass, out, _| {
+            lane.trunk(pass);
+            out.copy_from_slice(lane.residual_after());
         })?;
         Ok(out)
     }
@@ -148,22 +128,15 @@ impl FusedModel {
         depth: usize,
         loss: &ResidualLoss<'_>,
     ) -> Result<f64, Error> {
-        let layout = &self.layout;
         let mut losses = vec![0.0; batch.inputs.len()];
-        with_weights(layout, parameters, |weights| {
-            each_lane(&mut self.lanes, batch, self.tokens, &mut losses, 1, |lane, span, losses, opens| {
-                if opens {
-                    lane.begin(layout);
-                    lane.start(layout, true);
-                }
-                lane.trunk(weights, layout, span, hooks, depth);
-                let mut gradient = std::mem::take(lane.residual_gradient());
-                gradient.resize(lane.residual_after().len(), 0.0);
-                losses[0] = loss(span.first, lane.residual_after(), &mut gradient) as f32;
-                *lane.residual_gradient() = gradient;
-                lane.backward(weights, layout, span, hooks, depth, 0.0);
-            });
-            Ok(())
+        self.each_lane(parameters, batch, hooks, depth, &mut losses, |lane, pass, losses, opens| {
+            if opens {
+                lane.gradient.begin(pass.layout);
+                lane.gradient.empty_all();
+            }
+            lane.trunk(pass);
+            losses[0] = lane.residual_gradient(|stream, gradient| loss(pass.first, stream, gradient)) as f32;
+            lane.backward(pass);
         })?;
         self.reduce();
         Ok(losses.iter().map(|loss| f64::from(*loss)).sum())
@@ -171,69 +144,76 @@ impl FusedModel {
 
     /// The gradient of the last pass, in the order of the parameters' names.
     pub fn gradients(&self) -> &[Vec<f32>] {
-        &self.lanes[0].gradient
+        &self.lanes[0].gradient.values
     }
 
     /// As [`FusedModel::gradients`], to be weighed or added to.
     pub fn gradients_mut(&mut self) -> &mut [Vec<f32>] {
-        &mut self.lanes[0].gradient
+        &mut self.lanes[0].gradient.values
     }
 
     /// Adds the gradients of all lanes to the first one's.
     fn reduce(&mut self) {
         let Some((first, rest)) = self.lanes.split_first_mut() else { return };
-        for lane in rest.iter().filter(|lane| lane.started) {
-            for (sum, part) in first.gradient.iter_mut().zip(&lane.gradient) {
-                sum.par_chunks_mut(CHUNK)
-                    .zip(part.par_chunks(CHUNK))
-                    .for_each(|(sum, part)| learning::kernels::add_assign(sum, part));
-            }
+        for (index, sum) in first.gradient.values.iter_mut().enumerate() {
+            let started = rest.iter().filter(|lane| lane.gradient.started);
+            let parts: Vec<&[f32]> = started.map(|lane| lane.gradient.values[index].as_slice()).collect();
+            lanes::add_in_order(sum, &parts);
         }
         for lane in rest {
-            lane.started = false;
+            lane.gradient.started = false;
         }
+    }
+
+    /// Shares whole sequences out among the lanes and calls `work` on some of them at a time, with the part of `out`
+    /// that is theirs (as many numbers for each sequence) and whether it is the lane's first call.
+    fn each_lane(
+        &mut self,
+        parameters: &Parameters,
+        batch: &Batch,
+        hooks: &Hooks,
+        depth: usize,
+        out: &mut [f32],
+        work: impl Fn(&mut Lane, &Pass<'_>, &mut [f32], bool) + Sync,
+    ) -> Result<(), Error> {
+        let Self { layout, lanes, tokens, .. } = self;
+        with_weights(layout, parameters, |weights| {
+            let whole = Pass {
+                weights,
+                layout,
+                hooks,
+                depth,
+                batch_tokens: batch.inputs.len(),
+                first: 0,
+                inputs: &batch.inputs,
+                targets: &batch.targets,
+                shares: &batch.weights,
+            };
+            share_out(lanes, &whole, *tokens, out, work);
+        })
     }
 }
 
-/// Shares whole sequences out among the lanes and calls `work` on some of them at a time, with the part of `out`
-/// that is theirs (`each` numbers a token) and whether it is the lane's first call.
-fn each_lane(
+fn share_out(
     lanes: &mut [Lane],
-    batch: &Batch,
+    whole: &Pass<'_>,
     tokens: usize,
     out: &mut [f32],
-    each: usize,
-    work: impl Fn(&mut Lane, Span<'_>, &mut [f32], bool) + Sync,
+    work: impl Fn(&mut Lane, &Pass<'_>, &mut [f32], bool) + Sync,
 ) {
-    each_lane_of(lanes, batch, tokens, out, each * tokens, work);
-}
-
-/// As [`each_lane`], with `each` numbers of `out` a sequence.
-fn each_lane_of(
-    lanes: &mut [Lane],
-    batch: &Batch,
-    tokens: usize,
-    out: &mut [f32],
-    each: usize,
-    work: impl Fn(&mut Lane, Span<'_>, &mut [f32], bool) + Sync,
-) {
-    let sequences = batch.inputs.len() / tokens;
-    let share = sequences.div_ceil(lanes.len()).max(1);
+    let sequences = whole.inputs.len() / tokens;
+    if sequences == 0 {
+        return;
+    }
+    let each = out.len() / sequences;
+    let share = sequences.div_ceil(lanes.len());
     let at_a_time = (TOKENS_AT_A_TIME / tokens).max(1);
     lanes.par_iter_mut().zip(out.par_chunks_mut(share * each)).enumerate().for_each(
         |(index, (lane, out))| {
-            let mut from = index * share;
-            let to = ((index + 1) * share).min(sequences);
+            let (mut from, to) = (index * share, ((index + 1) * share).min(sequences));
             for (call, out) in out.chunks_mut(at_a_time * each).enumerate() {
                 let until = (from + at_a_time).min(to);
-                let rows = from * tokens..until * tokens;
-                let span = Span {
-                    first: rows.start,
-                    inputs: &batch.inputs[rows.clone()],
-                    targets: &batch.targets[rows.clone()],
-                    weights: &batch.weights[rows],
-                };
-                work(lane, span, out, call == 0);
+                work(lane, &whole.part(from * tokens..until * tokens), out, call == 0);
                 from = until;
             }
         },

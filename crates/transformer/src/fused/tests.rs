@@ -10,23 +10,23 @@ use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 use crate::batch::Batch;
 use crate::engine::Model;
 use crate::model::{
-    Architecture, ChannelWeights, HookPoint, Hooks, Intervention, Norm, Position, copied, initial,
+    Activation, Architecture, ChannelWeights, HookPoint, Hooks, Intervention, Norm, Position, copied, initial,
 };
 
 const TOKENS: usize = 70; // two blocks of queries, the second one short
 
 fn architecture(position: Position, norm: Norm, tied: bool) -> Architecture {
-    let mlp_widths = vec![40, 33];
     Architecture {
         n_layer: 2,
         n_head: 2,
         n_embd: 24,
-        mlp_widths,
+        mlp_widths: vec![40, 33],
         block_size: 80,
         vocab_size: 50,
         position,
         norm,
         tied,
+        ..Architecture::default()
     }
 }
 
@@ -44,7 +44,7 @@ fn parameters(architecture: &Architecture) -> Parameters {
 
 fn batch(sequences: usize) -> Batch {
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(9);
-    let documents: Vec<Vec<u16>> = (0..sequences)
+    let documents: Vec<Vec<u32>> = (0..sequences)
         .map(|i| (0..TOKENS + 1 - 7 * (i % 2)).map(|_| rng.random_range(0..50)).collect())
         .collect();
     Batch::new(documents.iter().map(Vec::as_slice), TOKENS, 0)
@@ -94,13 +94,21 @@ fn gradients(model: &mut Model, batch: &Batch, hooks: &Hooks) -> (f64, f64, Vec<
 
 #[test]
 fn gradients_losses_and_logits_are_those_of_candle() {
-    for (position, norm, tied, interventions) in [
-        (Position::Learned, Norm::LayerNorm, true, false),
-        (Position::Learned, Norm::LayerNorm, false, true),
-        (Position::Rotary, Norm::RmsNorm, true, true),
-        (Position::Rotary, Norm::LayerNorm, false, false),
+    let heads = |n_head, n_kv_head, architecture| Architecture { n_head, n_kv_head, ..architecture };
+    for (architecture, interventions) in [
+        (architecture(Position::Learned, Norm::LayerNorm, true), false),
+        (architecture(Position::Learned, Norm::LayerNorm, false), true),
+        (heads(6, Some(2), architecture(Position::Rotary, Norm::RmsNorm, true)), true),
+        (architecture(Position::Rotary, Norm::LayerNorm, false), false),
+        (
+            Architecture {
+                bias: false,
+                norm_eps: 0.05,
+                ..heads(4, Some(1), architecture(Position::Rotary, Norm::LayerNorm, false))
+            },
+            true,
+        ),
     ] {
-        let architecture = architecture(position, norm, tied);
         let parameters = parameters(&architecture);
         // 33 sequences: lanes take them in several parts, and not the same number each
         let batch = batch(33);
@@ -163,5 +171,23 @@ fn the_gradient_of_a_loss_of_the_residual_stream_is_that_of_candle() {
         let scale = expected.iter().fold(1.0f32, |a, b| a.max(b.abs()));
         let close = expected.iter().zip(got).all(|(e, g)| (e - g).abs() < 2e-5 * scale);
         assert!(close, "{name}");
+    }
+}
+
+#[test]
+fn what_the_fused_passes_do_not_compute_is_left_to_candle_or_refused() {
+    for activation in [Activation::Gelu, Activation::Silu] {
+        let architecture =
+            Architecture { activation, ..architecture(Position::Learned, Norm::LayerNorm, true) };
+        let parameters = parameters(&architecture);
+        let model = |backend| Model::new(&architecture, copied(&parameters).unwrap(), TOKENS, 1, backend);
+        let error = model(Backend::Fused).err().unwrap().to_string();
+        assert!(error.contains(&format!("GeluTanh only, not {activation:?}")), "{error}");
+        let batch = batch(1);
+        let losses = |backend| model(backend).unwrap().token_losses(&batch, &Hooks::default()).unwrap();
+        assert_eq!(losses(Backend::Auto), losses(Backend::Candle));
+        let plain = Architecture { activation: Activation::GeluTanh, ..architecture.clone() };
+        let mut plain = Model::new(&plain, copied(&parameters).unwrap(), TOKENS, 1, Backend::Candle).unwrap();
+        assert_ne!(losses(Backend::Auto), plain.token_losses(&batch, &Hooks::default()).unwrap());
     }
 }

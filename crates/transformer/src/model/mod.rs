@@ -7,5 +7,4 @@ mod shape;
 
 pub use hooks::{ChannelWeights, HookPoint, Hooks, Intervention};
 pub use parameters::{ablated, copied, expanded, from_map, initial};
-pub(crate) use shape::NORM_EPS;
-pub use shape::{Architecture, Norm, Position};
+pub use shape::{Activation, Architecture, Norm, Position};

@@ -1,10 +1,10 @@
 //! The transformer in plain candle operations: the reference of the fused passes, and what runs off the CPU.
 
-use candle_core::{D, DType, Device, Tensor};
+use candle_core::{D, DType, Device, Tensor, Var};
 use learning::Parameters;
+use learning::ops::{layer_norm, rms_norm, softmax};
 
-use super::shape::NORM_EPS;
-use super::{Architecture, ChannelWeights, HookPoint, Hooks, Norm, Position};
+use super::{Activation, Architecture, ChannelWeights, HookPoint, Hooks, Norm, Position};
 use crate::Error;
 
 /// What a forward pass gives.
@@ -31,6 +31,7 @@ pub(crate) fn trunk(
     let rows = inputs.elem_count();
     let sequences = rows / tokens;
     let (d, heads, head_width) = (architecture.n_embd, architecture.n_head, architecture.head_width());
+    let kv_heads = architecture.kv_heads();
     let mut x = get("embed.W_E")?.embedding(inputs)?;
     if architecture.position == Position::Learned {
         let places = get("pos_embed.W_pos")?.narrow(0, 0, tokens)?;
@@ -45,26 +46,37 @@ pub(crate) fn trunk(
         .transpose()?;
     let mut penalty: Option<Tensor> = None;
     for layer in 0..depth {
-        let block = |name: &str| get(&format!("blocks.{layer}.{name}"));
-        let normed = norm(architecture, parameters, &format!("blocks.{layer}.ln1"), &x)?;
-        let qkv = normed.matmul(&block("attn.W_QKV")?)?.broadcast_add(&block("attn.b_QKV")?)?;
-        let part = |which: usize| -> Result<Tensor, Error> {
-            let part = qkv.narrow(1, which * d, d)?.reshape((sequences, tokens, heads, head_width))?;
-            Ok(part.transpose(1, 2)?.contiguous()?)
+        let dense = |x: &Tensor, leaf: &str| -> Result<Tensor, Error> {
+            let (module, matrix) = leaf.split_once('.').unwrap_or((leaf, ""));
+            let y = x.matmul(&get(&format!("blocks.{layer}.{module}.W_{matrix}"))?)?;
+            if !architecture.bias {
+                return Ok(y);
+            }
+            Ok(y.broadcast_add(&get(&format!("blocks.{layer}.{module}.b_{matrix}"))?)?)
         };
-        let (mut q, mut k, v) = (part(0)?, part(1)?, part(2)?);
+        let normed = norm(architecture, parameters, &format!("blocks.{layer}.ln1"), &x)?;
+        let qkv = dense(&normed, "attn.QKV")?;
+        let part = |first: usize, count: usize| -> Result<Tensor, Error> {
+            let part = qkv.narrow(1, first * head_width, count * head_width)?;
+            Ok(part.reshape((sequences, tokens, count, head_width))?.transpose(1, 2)?.contiguous()?)
+        };
+        let (mut q, mut k, mut v) =
+            (part(0, heads)?, part(heads, kv_heads)?, part(heads + kv_heads, kv_heads)?);
         if let Some((cos, sin)) = &rotary {
             (q, k) = (turned(&q, cos, sin)?, turned(&k, cos, sin)?);
         }
+        if kv_heads < heads {
+            (k, v) = (shared(&k, heads)?, shared(&v, heads)?);
+        }
         let scores = (q.matmul(&k.t()?.contiguous()?)? * (1.0 / (head_width as f64).sqrt()))?;
-        let pattern = softmax(&scores.broadcast_add(&causal)?)?;
+        let pattern = ops::softmax(&scores.broadcast_add(&causal)?)?;
         let z = pattern.matmul(&v)?.transpose(1, 2)?.contiguous()?.reshape((rows, d))?;
         let z = edited(z, layer, HookPoint::AttnZ, hooks, &mut penalty)?;
-        x = (x + z.matmul(&block("attn.W_O")?)?.broadcast_add(&block("attn.b_O")?)?)?;
+        x = (x + dense(&z, "attn.O")?)?;
         let normed = norm(architecture, parameters, &format!("blocks.{layer}.ln2"), &x)?;
-        let post = normed.matmul(&block("mlp.W_in")?)?.broadcast_add(&block("mlp.b_in")?)?.gelu()?;
+        let post = activated(architecture.activation, &dense(&normed, "mlp.in")?)?;
         let post = edited(post, layer, HookPoint::MlpPost, hooks, &mut penalty)?;
-        x = (x + post.matmul(&block("mlp.W_out")?)?.broadcast_add(&block("mlp.b_out")?)?)?;
+        x = (x + dense(&post, "mlp.out")?)?;
         x = edited(x, layer, HookPoint::ResidPost, hooks, &mut penalty)?;
     }
     Ok(Forward { residual: x, penalty })
@@ -81,38 +93,37 @@ pub(crate) fn logits(
     Ok(normed.matmul(&unembedding)?)
 }
 
-/// −ln softmax of each row at its target: (rows).
-pub(crate) fn cross_entropy(logits: &Tensor, targets: &Tensor) -> Result<Tensor, Error> {
-    let shifted = logits.broadcast_sub(&logits.max_keepdim(1)?.detach())?;
-    let total = shifted.exp()?.sum_keepdim(1)?.log()?;
-    let chosen = shifted.gather(&targets.unsqueeze(1)?, 1)?;
-    Ok((total - chosen)?.squeeze(1)?)
-}
-
 fn norm(
     architecture: &Architecture,
     parameters: &Parameters,
     name: &str,
     x: &Tensor,
 ) -> Result<Tensor, Error> {
-    let w = parameters.get(&format!("{name}.w"))?.as_tensor();
-    match architecture.norm {
+    let get = |leaf: &str| parameters.get(&format!("{name}.{leaf}"));
+    let (weight, eps) = (get("w")?, architecture.norm_eps);
+    Ok(match architecture.norm {
         Norm::LayerNorm => {
-            let x = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-            let deviation = (x.sqr()?.mean_keepdim(D::Minus1)? + NORM_EPS)?.sqrt()?;
-            let b = parameters.get(&format!("{name}.b"))?.as_tensor();
-            Ok(x.broadcast_div(&deviation)?.broadcast_mul(w)?.broadcast_add(b)?)
+            let bias = architecture.bias.then(|| get("b")).transpose()?;
+            layer_norm(x, weight, bias.map(Var::as_tensor), eps)?
         }
-        Norm::RmsNorm => {
-            let size = (x.sqr()?.mean_keepdim(D::Minus1)? + NORM_EPS)?.sqrt()?;
-            Ok(x.broadcast_div(&size)?.broadcast_mul(w)?)
-        }
-    }
+        Norm::RmsNorm => rms_norm(x, weight, eps)?,
+    })
 }
 
-fn softmax(x: &Tensor) -> Result<Tensor, Error> {
-    let e = x.broadcast_sub(&x.max_keepdim(D::Minus1)?.detach())?.exp()?;
-    Ok(e.broadcast_div(&e.sum_keepdim(D::Minus1)?)?)
+fn activated(activation: Activation, h: &Tensor) -> Result<Tensor, Error> {
+    Ok(match activation {
+        Activation::GeluTanh => h.gelu()?,
+        Activation::Gelu => h.gelu_erf()?,
+        Activation::Silu => h.silu()?,
+    })
+}
+
+/// Keys or values (sequences, groups, tokens, width) for each of `heads` heads, of which as many neighbours as fit
+/// share a group.
+fn shared(x: &Tensor, heads: usize) -> Result<Tensor, Error> {
+    let (sequences, groups, tokens, width) = x.dims4()?;
+    let each = x.unsqueeze(2)?.broadcast_as((sequences, groups, heads / groups, tokens, width))?;
+    Ok(each.contiguous()?.reshape((sequences, heads, tokens, width))?)
 }
 
 /// Cosines and sines of the rotary embedding: (tokens, width / 2).

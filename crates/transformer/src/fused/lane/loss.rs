@@ -1,103 +1,90 @@
 //! Logits and the loss, with its gradient down to the residual stream.
 
-use learning::kernels::{Matrix, Write, matmul};
+use std::ops::Range;
 
-use super::backward::norm_backward;
-use super::{Lane, Layout, Span, Weights, norm_forward, passes};
+use learning::kernels::{self, Matrix, Write, matmul};
+
+use super::{Lane, Pass};
 
 /// Logits held at a time, in numbers: a part of the tokens where the vocabulary is large.
 const LOGITS: usize = 1 << 25;
 
 impl Lane {
     /// Norms the residual stream after the last block, for the logits.
-    pub fn final_norm(&mut self, weights: &Weights<'_>, layout: &Layout) {
-        let (normed, stats) = (&mut self.last_normed, &mut self.last_stats);
-        norm_forward(self.norm_kind, weights, &layout.ln_final, &self.last, normed, stats);
+    pub fn final_norm(&mut self, pass: &Pass<'_>) {
+        self.last_normed.fill(&self.last, pass, &pass.layout.ln_final);
     }
 
     /// The logits of one token of the last pass, after [`Lane::final_norm`].
-    pub fn logits_of(&self, weights: &Weights<'_>, layout: &Layout, row: usize, logits: &mut [f32]) {
-        let width = self.width;
-        let unembedding = Matrix::new(weights.get(layout.unembedding), logits.len(), width);
-        let row = Matrix::new(&self.last_normed[row * width..], 1, width);
-        matmul(logits, row, unembedding.t(), Write::Set);
+    pub fn logits_of(&self, pass: &Pass<'_>, row: usize, logits: &mut [f32]) {
+        matmul(logits, self.normed(&(row..row + 1)), self.unembedding(pass).t(), Write::Set);
     }
 
-    /// The losses of the span's tokens, after [`Lane::final_norm`].
-    pub fn losses(&mut self, weights: &Weights<'_>, layout: &Layout, span: Span<'_>, losses: &mut [f32]) {
-        self.by_parts(weights, layout, span, losses, |_, part, logits, losses| {
-            passes::cross_entropy_only(logits, losses, &span.targets[part.clone()]);
+    /// The losses of the pass's tokens, after [`Lane::final_norm`].
+    pub fn losses(&mut self, pass: &Pass<'_>, losses: &mut [f32]) {
+        self.by_parts(pass, losses, |_, part, logits, losses| {
+            kernels::cross_entropy(logits, losses, &pass.targets[part.clone()]);
         });
     }
 
-    /// The losses, and the gradient of Σ scale · weight · loss down to the residual stream after the last block.
-    pub fn loss_gradient(
-        &mut self,
-        weights: &Weights<'_>,
-        layout: &Layout,
-        span: Span<'_>,
-        losses: &mut [f32],
-        scale: f32,
-    ) {
+    /// The losses, and the gradient of Σ scale · share · loss down to the residual stream after the last block.
+    pub fn loss_gradient(&mut self, pass: &Pass<'_>, losses: &mut [f32], scale: f32) {
         let width = self.width;
-        let rows = span.targets.len();
-        self.narrow.resize(rows * width, 0.0);
-        let vocabulary = weights.get(layout.unembedding).len() / width;
-        let mut gradient = std::mem::take(&mut self.gradient[layout.unembedding]);
-        let mut write = if self.started { Write::Add } else { Write::Set };
-        self.by_parts(weights, layout, span, losses, |lane, part, logits, losses| {
-            let count = part.len();
-            passes::cross_entropy(
-                logits,
-                losses,
-                &span.targets[part.clone()],
-                &span.weights[part.clone()],
-                scale,
-            );
-            let dlogits = Matrix::new(logits, count, vocabulary);
-            let unembedding = Matrix::new(weights.get(layout.unembedding), vocabulary, width);
+        let unembedding = self.unembedding(pass);
+        self.narrow.resize(pass.targets.len() * width, 0.0);
+        let mut gradient = std::mem::take(&mut self.gradient.values[pass.layout.unembedding]);
+        let mut write = self.gradient.write();
+        self.by_parts(pass, losses, |lane, part, logits, losses| {
+            let (targets, shares) = (&pass.targets[part.clone()], &pass.shares[part.clone()]);
+            kernels::cross_entropy_gradient(logits, losses, targets, shares, scale);
+            let dlogits = Matrix::new(logits, part.len(), unembedding.rows());
             matmul(&mut lane.narrow[part.start * width..part.end * width], dlogits, unembedding, Write::Set);
-            let normed = Matrix::new(&lane.last_normed[part.start * width..], count, width);
-            matmul(&mut gradient, dlogits.t(), normed, write);
+            matmul(&mut gradient, dlogits.t(), lane.normed(part), write);
             write = Write::Add;
         });
-        self.gradient[layout.unembedding] = gradient;
-        self.residual.resize(rows * width, 0.0);
+        self.gradient.values[pass.layout.unembedding] = gradient;
+        self.gradient.empty_sums(pass.layout);
+        self.residual.resize(self.last.len(), 0.0);
         self.residual.fill(0.0);
-        self.start(layout, false);
-        let (x, stats) = (&self.last, &self.last_stats);
-        norm_backward(
-            self.norm_kind,
-            weights,
-            &layout.ln_final,
-            &mut self.gradient,
-            &mut self.residual,
-            &mut self.narrow,
-            x,
-            stats,
-        );
+        let input = (self.last.as_slice(), &self.last_normed);
+        let norm = &pass.layout.ln_final;
+        self.gradient.add_norm(pass, norm, input, &mut self.residual, &mut self.narrow);
     }
 
+    /// The gradient of a loss of the residual stream after the last block of the pass, for [`Lane::backward`]:
+    /// `loss` gets the stream and fills in its gradient.
+    pub fn residual_gradient(&mut self, loss: impl FnOnce(&[f32], &mut [f32]) -> f64) -> f64 {
+        self.residual.resize(self.last.len(), 0.0);
+        loss(&self.last, &mut self.residual)
+    }
+
+    /// The unembedding, (vocabulary, width).
+    fn unembedding<'a>(&self, pass: &Pass<'a>) -> Matrix<'a> {
+        let values = pass.weights.get(pass.layout.unembedding);
+        Matrix::new(values, values.len() / self.width, self.width)
+    }
+
+    /// The normed residual stream of some tokens, (tokens, width).
+    fn normed(&self, tokens: &Range<usize>) -> Matrix<'_> {
+        Matrix::new(&self.last_normed.out[tokens.start * self.width..], tokens.len(), self.width)
+    }
+
+    /// Calls `each` with the logits of as many tokens at a time as memory is taken for, and with their losses.
     fn by_parts(
         &mut self,
-        weights: &Weights<'_>,
-        layout: &Layout,
-        span: Span<'_>,
+        pass: &Pass<'_>,
         losses: &mut [f32],
-        mut each: impl FnMut(&mut Self, &std::ops::Range<usize>, &mut [f32], &mut [f32]),
+        mut each: impl FnMut(&mut Self, &Range<usize>, &mut [f32], &mut [f32]),
     ) {
-        let width = self.width;
-        let unembedding = weights.get(layout.unembedding);
-        let vocabulary = unembedding.len() / width;
-        let rows = span.targets.len();
+        let unembedding = self.unembedding(pass);
+        let (rows, vocabulary) = (pass.targets.len(), unembedding.rows());
         let most = (LOGITS / vocabulary).max(1).min(rows);
         let mut logits = std::mem::take(&mut self.logits);
         logits.resize(most * vocabulary, 0.0);
         for from in (0..rows).step_by(most) {
             let part = from..(from + most).min(rows);
             let logits = &mut logits[..part.len() * vocabulary];
-            let normed = Matrix::new(&self.last_normed[from * width..], part.len(), width);
-            matmul(logits, normed, Matrix::new(unembedding, vocabulary, width).t(), Write::Set);
+            matmul(logits, self.normed(&part), unembedding.t(), Write::Set);
             each(self, &part, logits, &mut losses[part.clone()]);
         }
         self.logits = logits;

@@ -1,56 +1,120 @@
 //! What one thread works with: activations of some sequences, and the gradient it adds up.
 
 mod backward;
+mod gradient;
 mod loss;
 
-use learning::kernels::{Matrix, Write, matmul};
+use learning::kernels::{self, Dense, Matrix, Write};
 
 use super::attention::{self, HeadBuffers, Heads, Rotary};
-use super::layout::{BlockIndex, Layout, NormIndex, Weights};
-use super::passes;
-use crate::model::{Architecture, HookPoint, Hooks, Intervention, Norm, Position};
+use super::layout::{BlockIndex, DenseIndex, Layout, NormIndex, Weights};
+use crate::model::{Architecture, HookPoint, Hooks, Intervention, Position};
+use gradient::Gradient;
 
-/// Activations of a block that its backward pass needs.
+/// Some sequences, and what a pass over them reads.
+#[derive(Clone, Copy)]
+pub(super) struct Pass<'a> {
+    pub weights: &'a Weights<'a>,
+    pub layout: &'a Layout,
+    pub hooks: &'a Hooks,
+    /// Blocks that run: the first `depth`.
+    pub depth: usize,
+    /// Tokens of the whole batch, over which penalties are means.
+    pub batch_tokens: usize,
+    /// The first token's index in the batch, which is that of its weights in the hooks.
+    pub first: usize,
+    pub inputs: &'a [u32],
+    pub targets: &'a [u32],
+    /// The weight of each target in the loss.
+    pub shares: &'a [f32],
+}
+
+impl<'a> Pass<'a> {
+    /// The same pass over some of its tokens.
+    pub fn part(self, tokens: std::ops::Range<usize>) -> Self {
+        Self {
+            first: self.first + tokens.start,
+            inputs: &self.inputs[tokens.clone()],
+            targets: &self.targets[tokens.clone()],
+            shares: &self.shares[tokens],
+            ..self
+        }
+    }
+
+    /// The intervention at an activation of a block, if there is one.
+    fn hook(&self, layer: usize, point: HookPoint) -> Option<&'a Intervention> {
+        self.hooks.get(layer, point)
+    }
+
+    /// What an intervention does to an activation.
+    fn intervene(&self, layer: usize, point: HookPoint, activation: &mut [f32]) {
+        let Some(intervention) = self.hook(layer, point) else { return };
+        if let Some(scale) = &intervention.scale {
+            scale.weigh(activation, self.first);
+        }
+        if let Some(add) = &intervention.add {
+            kernels::add_bias(activation, add);
+        }
+    }
+
+    /// What an intervention does to the gradient of an activation.
+    fn intervene_backward(&self, layer: usize, point: HookPoint, gradient: &mut [f32]) {
+        let Some(intervention) = self.hook(layer, point) else { return };
+        if let Some(scale) = &intervention.scale {
+            scale.weigh(gradient, self.first);
+        }
+        if let Some(route) = &intervention.route {
+            route.weigh(gradient, self.first);
+        }
+    }
+}
+
+/// What a norm's backward pass needs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct NormCache {
+    /// The norm's output, (tokens, width).
+    out: Vec<f32>,
+    /// Mean and 1 / deviation of each token, (tokens, 2).
+    stats: Vec<f32>,
+}
+
+impl NormCache {
+    fn fill(&mut self, x: &[f32], pass: &Pass<'_>, norm: &NormIndex) {
+        let norm = pass.weights.norm(norm);
+        self.out.resize(x.len(), 0.0);
+        self.stats.resize(2 * x.len() / norm.w.len(), 0.0);
+        kernels::norm_forward(&mut self.out, &mut self.stats, x, norm);
+    }
+}
+
+/// Activations of a block that its backward pass needs, each (tokens, channels).
 #[derive(Clone, Debug, Default)]
 struct BlockActivations {
     /// The residual stream before the block.
     before: Vec<f32>,
-    stats1: Vec<f32>,
-    normed1: Vec<f32>,
+    normed1: NormCache,
     qkv: Vec<f32>,
+    /// The attention patterns of each sequence, as [`Heads::pattern_len`] says.
     patterns: Vec<f32>,
     z: Vec<f32>,
     /// The residual stream between attention and MLP.
     middle: Vec<f32>,
-    stats2: Vec<f32>,
-    normed2: Vec<f32>,
+    normed2: NormCache,
     /// The derivative of the GELU.
     slope: Vec<f32>,
     /// The neurons, as the output matrix sees them.
     post: Vec<f32>,
 }
 
-/// The sequences in hand and where they stand in the batch.
-#[derive(Clone, Copy)]
-pub(super) struct Span<'a> {
-    /// The first token's index in the batch, which is that of its weights in the hooks.
-    pub first: usize,
-    pub inputs: &'a [u32],
-    pub targets: &'a [u32],
-    pub weights: &'a [f32],
-}
-
 /// Buffers of one thread.
 pub(super) struct Lane {
     heads: Heads,
     width: usize,
-    norm_kind: Norm,
     rotary: Option<Rotary>,
     blocks: Vec<BlockActivations>,
     /// The residual stream after the last block that ran.
     last: Vec<f32>,
-    last_stats: Vec<f32>,
-    last_normed: Vec<f32>,
+    last_normed: NormCache,
     logits: Vec<f32>,
     /// Gradient of the residual stream.
     residual: Vec<f32>,
@@ -59,46 +123,34 @@ pub(super) struct Lane {
     dqkv: Vec<f32>,
     neurons: Vec<f32>,
     head: HeadBuffers,
-    /// The gradient, in the order of the parameters.
-    pub gradient: Vec<Vec<f32>>,
-    /// Whether the gradient holds something already.
-    pub started: bool,
-    /// Σ |a| under every l1, times it.
-    pub penalty: f64,
+    pub gradient: Gradient,
 }
 
 impl Lane {
+    /// Buffers for sequences of `tokens` tokens.
     pub fn new(architecture: &Architecture, tokens: usize) -> Self {
-        let heads = Heads { tokens, count: architecture.n_head, width: architecture.head_width() };
+        let heads = Heads {
+            tokens,
+            count: architecture.n_head,
+            kv_count: architecture.kv_heads(),
+            width: architecture.head_width(),
+        };
         let rotary = (architecture.position == Position::Rotary).then(|| Rotary::new(tokens, heads.width));
         Self {
             heads,
             width: architecture.n_embd,
-            norm_kind: architecture.norm,
             rotary,
             blocks: vec![BlockActivations::default(); architecture.n_layer],
             last: Vec::new(),
-            last_stats: Vec::new(),
-            last_normed: Vec::new(),
+            last_normed: NormCache::default(),
             logits: Vec::new(),
             residual: Vec::new(),
             narrow: Vec::new(),
             dqkv: Vec::new(),
             neurons: Vec::new(),
             head: HeadBuffers::new(heads),
-            gradient: Vec::new(),
-            started: false,
-            penalty: 0.0,
+            gradient: Gradient::default(),
         }
-    }
-
-    /// Makes room for the gradient of every parameter and empties it.
-    pub fn begin(&mut self, layout: &Layout) {
-        if self.gradient.len() != layout.parameters.len() {
-            self.gradient = layout.parameters.iter().map(|(_, len)| vec![0.0; *len]).collect();
-        }
-        self.started = false;
-        self.penalty = 0.0;
     }
 
     /// The residual stream of the last pass, after its last block.
@@ -106,131 +158,91 @@ impl Lane {
         &self.last
     }
 
-    /// The gradient of the residual stream that [`Lane::backward`] begins with, to be filled in.
-    pub fn residual_gradient(&mut self) -> &mut Vec<f32> {
-        &mut self.residual
-    }
-
-    /// Runs the blocks up to `depth` (all of them for the number of blocks) on whole sequences.
-    pub fn trunk(
-        &mut self,
-        weights: &Weights<'_>,
-        layout: &Layout,
-        span: Span<'_>,
-        hooks: &Hooks,
-        depth: usize,
-    ) {
-        let (rows, width, tokens) = (span.inputs.len(), self.width, self.heads.tokens);
+    /// Runs the first blocks on whole sequences.
+    pub fn trunk(&mut self, pass: &Pass<'_>) {
+        let (rows, width, tokens) = (pass.inputs.len(), self.width, self.heads.tokens);
         let mut stream = std::mem::take(&mut self.last);
         stream.resize(rows * width, 0.0);
-        let embedding = weights.get(layout.embedding);
-        let positions = layout.positions.map(|index| weights.get(index));
-        for (row, (stream, token)) in stream.chunks_exact_mut(width).zip(span.inputs).enumerate() {
+        let embedding = pass.weights.get(pass.layout.embedding);
+        let positions = pass.layout.positions.map(|index| pass.weights.get(index));
+        for (row, (stream, token)) in stream.chunks_exact_mut(width).zip(pass.inputs).enumerate() {
             stream.copy_from_slice(&embedding[*token as usize * width..][..width]);
             if let Some(positions) = positions {
-                learning::kernels::add_assign(stream, &positions[row % tokens * width..][..width]);
+                kernels::add_assign(stream, &positions[row % tokens * width..][..width]);
             }
         }
-        for (layer, index) in layout.blocks.iter().enumerate().take(depth) {
+        for layer in 0..pass.depth {
             let mut block = std::mem::take(&mut self.blocks[layer]);
             // the stream goes on in the buffer that the block had for its input, and leaves its own there
             std::mem::swap(&mut block.before, &mut stream);
-            self.block(&mut block, &mut stream, weights, index, span.first, layer, hooks);
+            self.block(pass, layer, &mut block, &mut stream);
             self.blocks[layer] = block;
         }
         self.last = stream;
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a block's weights, place and hooks")]
-    fn block(
-        &mut self,
-        block: &mut BlockActivations,
-        out: &mut Vec<f32>,
-        weights: &Weights<'_>,
-        index: &BlockIndex,
-        first: usize,
-        layer: usize,
-        hooks: &Hooks,
-    ) {
-        let width = self.width;
-        let rows = block.before.len() / width;
-        let sequences = rows / self.heads.tokens;
-        norm_forward(
-            self.norm_kind,
-            weights,
-            &index.ln1,
-            &block.before,
-            &mut block.normed1,
-            &mut block.stats1,
-        );
-        block.qkv.resize(rows * 3 * width, 0.0);
-        product(&mut block.qkv, &block.normed1, weights.get(index.w_qkv), rows, width, 3 * width, Write::Set);
-        passes::add_bias(&mut block.qkv, weights.get(index.b_qkv));
-        block.z.resize(rows * width, 0.0);
-        let pattern_len = self.heads.pattern_len();
+    /// Takes the residual stream from `block.before` through a block into `after`.
+    fn block(&mut self, pass: &Pass<'_>, layer: usize, block: &mut BlockActivations, after: &mut Vec<f32>) {
+        let BlockIndex { ln1, qkv, o, ln2, mlp_in, mlp_out } = &pass.layout.blocks[layer];
+        block.normed1.fill(&block.before, pass, ln1);
+        product(&mut block.qkv, &block.normed1.out, pass, qkv);
+        kernels::add_bias(&mut block.qkv, pass.weights.bias(qkv));
+        self.attend(block);
+        pass.intervene(layer, HookPoint::AttnZ, &mut block.z);
+        add_product(&mut block.middle, &block.before, &block.z, pass, o);
+
+        block.normed2.fill(&block.middle, pass, ln2);
+        product(&mut block.slope, &block.normed2.out, pass, mlp_in);
+        block.post.resize(block.slope.len(), 0.0);
+        kernels::bias_gelu(&mut block.post, &mut block.slope, pass.weights.bias(mlp_in));
+        pass.intervene(layer, HookPoint::MlpPost, &mut block.post);
+        add_product(after, &block.middle, &block.post, pass, mlp_out);
+        pass.intervene(layer, HookPoint::ResidPost, after);
+    }
+
+    /// z and the patterns of every sequence, from its queries, keys and values.
+    fn attend(&mut self, block: &mut BlockActivations) {
+        let Heads { tokens, .. } = self.heads;
+        let (z_len, qkv_len) = (tokens * self.width, tokens * self.heads.qkv_width());
+        let (pattern_len, sequences) = (self.heads.pattern_len(), block.qkv.len() / qkv_len);
+        block.z.resize(sequences * z_len, 0.0);
         block.patterns.resize(sequences * pattern_len, 0.0);
-        let each = self.heads.tokens * width;
-        for sequence in 0..sequences {
-            attention::forward(
-                &mut block.z[sequence * each..][..each],
-                &mut block.patterns[sequence * pattern_len..][..pattern_len],
-                &block.qkv[sequence * 3 * each..][..3 * each],
-                self.heads,
-                self.rotary.as_ref(),
-                &mut self.head,
-            );
+        let parts = block.z.chunks_exact_mut(z_len).zip(block.patterns.chunks_exact_mut(pattern_len));
+        for ((z, patterns), qkv) in parts.zip(block.qkv.chunks_exact(qkv_len)) {
+            attention::forward(z, patterns, qkv, self.heads, self.rotary.as_ref(), &mut self.head);
         }
-        edit_forward(hooks.get(layer, HookPoint::AttnZ), &mut block.z, first);
-        block.middle.resize(rows * width, 0.0);
-        passes::copy_with_bias(&mut block.middle, &block.before, weights.get(index.b_o));
-        product(&mut block.middle, &block.z, weights.get(index.w_o), rows, width, width, Write::Add);
-
-        norm_forward(
-            self.norm_kind,
-            weights,
-            &index.ln2,
-            &block.middle,
-            &mut block.normed2,
-            &mut block.stats2,
-        );
-        let neurons = index.neurons;
-        block.slope.resize(rows * neurons, 0.0);
-        block.post.resize(rows * neurons, 0.0);
-        product(&mut block.slope, &block.normed2, weights.get(index.w_in), rows, width, neurons, Write::Set);
-        passes::gelu(&mut block.post, &mut block.slope, weights.get(index.b_in));
-        edit_forward(hooks.get(layer, HookPoint::MlpPost), &mut block.post, first);
-        out.resize(rows * width, 0.0);
-        passes::copy_with_bias(out, &block.middle, weights.get(index.b_out));
-        product(out, &block.post, weights.get(index.w_out), rows, neurons, width, Write::Add);
-        edit_forward(hooks.get(layer, HookPoint::ResidPost), out, first);
     }
 }
 
-/// out (rows, outputs) ← or += x (rows, inputs) · w (inputs, outputs).
-fn product(out: &mut [f32], x: &[f32], w: &[f32], rows: usize, inputs: usize, outputs: usize, write: Write) {
-    matmul(out, Matrix::new(x, rows, inputs), Matrix::new(w, inputs, outputs), write);
+impl DenseIndex {
+    /// The layer's sizes, and the order in which a transformer stores its weight.
+    fn layer(&self) -> Dense {
+        Dense::transposed(self.inputs, self.outputs)
+    }
+
+    /// A layer's input or output as a matrix.
+    fn rows(values: &[f32], columns: usize) -> Matrix<'_> {
+        Matrix::new(values, values.len() / columns, columns)
+    }
 }
 
-fn norm_forward(
-    kind: Norm,
-    weights: &Weights<'_>,
-    index: &NormIndex,
-    x: &[f32],
-    normed: &mut Vec<f32>,
-    stats: &mut Vec<f32>,
-) {
-    let w = weights.get(index.w);
-    normed.resize(x.len(), 0.0);
-    stats.resize(2 * x.len() / w.len(), 0.0);
-    passes::norm(normed, stats, x, w, index.b.map(|b| weights.get(b)), kind);
+/// y ← x · W of a dense layer, without its bias.
+fn product(y: &mut Vec<f32>, x: &[f32], pass: &Pass<'_>, index: &DenseIndex) {
+    let x = DenseIndex::rows(x, index.inputs);
+    y.resize(x.rows() * index.outputs, 0.0);
+    index.layer().forward(y, x, pass.weights.get(index.w), Write::Set);
 }
 
-fn edit_forward(intervention: Option<&Intervention>, values: &mut [f32], first: usize) {
-    let Some(intervention) = intervention else { return };
-    if let Some(scale) = &intervention.scale {
-        scale.weigh(values, first);
-    }
-    if let Some(add) = &intervention.add {
-        passes::add_bias(values, add);
-    }
+/// y ← skipped + x · W + b of a dense layer.
+fn add_product(y: &mut Vec<f32>, skipped: &[f32], x: &[f32], pass: &Pass<'_>, index: &DenseIndex) {
+    y.resize(skipped.len(), 0.0);
+    kernels::copy_with_bias(y, skipped, pass.weights.bias(index));
+    index.layer().forward(y, DenseIndex::rows(x, index.inputs), pass.weights.get(index.w), Write::Add);
+}
+
+/// dx ← dy · Wᵀ of a dense layer.
+fn product_backward(dx: &mut Vec<f32>, dy: &[f32], pass: &Pass<'_>, index: &DenseIndex) {
+    let dy = DenseIndex::rows(dy, index.outputs);
+    dx.resize(dy.rows() * index.inputs, 0.0);
+    index.layer().input_grad(dx, dy, pass.weights.get(index.w));
 }

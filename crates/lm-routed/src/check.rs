@@ -1,14 +1,34 @@
 //! What makes sense of the settings.
 
-use experiment::Faults;
+use experiment::{Faults, Settings};
 
-use super::Config;
+use crate::config::{Config, Experiment};
+use crate::methods::Method;
+use crate::routing::{RULES, Rule};
 
-/// Adds a fault for each value that makes no sense.
-pub(super) fn check(config: &Config, faults: &mut Faults) {
-    sizes(config, faults);
-    rates(config, faults);
-    layers(config, faults);
+impl Settings for Config {
+    fn faults(&self, faults: &mut Faults) {
+        sizes(self, faults);
+        rates(self, faults);
+        layers(self, faults);
+        names(self, faults);
+        data_and_shapes(self, faults);
+    }
+}
+
+/// The names of methods and rules.
+fn names(config: &Config, faults: &mut Faults) {
+    let known: Vec<&str> = Method::of(Experiment::Era).map(|method| method.name).collect();
+    for name in config.experiment.methods.iter().filter(|name| !known.contains(&name.as_str())) {
+        faults.add("experiment.methods", format!("has no method `{name}`: there are {}", known.join(", ")));
+    }
+    if Rule::named(&config.routing.rule).is_none() {
+        let (name, known) = (&config.routing.rule, RULES.map(|rule| rule.name).join(", "));
+        faults.add("routing.rule", format!("has no rule `{name}`: there are {known}"));
+    }
+}
+
+fn data_and_shapes(config: &Config, faults: &mut Faults) {
     let Config { experiment, data, model, steer, .. } = config;
     if experiment.methods.is_empty() {
         faults.add("experiment.methods", "must name at least one method");

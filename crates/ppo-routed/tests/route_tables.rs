@@ -3,8 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails as a test does")]
 
+use std::fmt::Write as _;
+use std::path::Path;
+
 use candle_core::{Device, Tensor};
-use envs::{Kind, Space};
+use envs::{EnvId, Kind, Space};
 use gradient_routing::{Flow, Parameters, RouteTable, assert_table_flow, grad_flow};
 use policies::fused::UniqueRows;
 use policies::{Policy, PolicyConfig};
@@ -134,4 +137,34 @@ fn the_gate_loss_trains_the_gate_and_nothing_else() {
             assert_eq!(losses.gate > 0.0, label.kind().is_some());
         }
     }
+}
+
+/// The page of docs that shows every table.
+fn page() -> String {
+    let mut page = String::from(
+        "# Methods of ppo-routed\n\n\
+         What each method is, and where a step trains the policy: classes are what the trainer knows of the step's \
+         episode\n(`unseen`: something was reached and nobody saw what; `nothing`: the episode was cut off; else the \
+         kind it ended on),\ncolumns are the parts of the policy. The weights are those of the policy and entropy \
+         losses on their way back; the\nhead and the value net learn from every step whose loss counts. The gate's \
+         own loss is not in the tables: it trains\nthe gate wherever the class names a kind. Profiles are the \
+         policies that a method is scored as; it is judged by the\nfirst. `cargo test --test route_tables` holds \
+         every method to its table and this page to the methods.\n",
+    );
+    for method in Method::ALL {
+        let supervision = Supervision::new(method, EnvId::OversightGridV0.kinds()).unwrap();
+        let (name, title, routes) = (method.name(), method.title, supervision.routes());
+        write!(page, "\n## `{name}`\n\n{title}.\n\n{routes}").unwrap();
+    }
+    page
+}
+
+#[test]
+fn the_page_of_methods_shows_every_table() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/methods.md");
+    if std::env::var_os("WRITE_DOCS").is_some() {
+        std::fs::write(&path, page()).unwrap();
+    }
+    let found = std::fs::read_to_string(&path).unwrap();
+    assert!(found == page(), "{} is old: run this test with WRITE_DOCS=1", path.display());
 }

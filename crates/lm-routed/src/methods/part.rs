@@ -1,0 +1,69 @@
+//! The parts of an experiment.
+
+use super::{Method, Start};
+use crate::config::{Config, Experiment};
+
+/// One model of an experiment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Part {
+    /// What it is for.
+    pub method: Method,
+    /// The share of the concept's documents that are labelled.
+    pub labelled: f64,
+}
+
+impl Part {
+    /// The model of a method whose concept's documents are all labelled.
+    pub fn whole(method: Method) -> Self {
+        Self { method, labelled: 1.0 }
+    }
+
+    /// Its name in files and metrics: the method, with the labelled share where it is not all.
+    pub fn name(&self) -> String {
+        let name = self.method.files;
+        if self.labelled < 1.0 && self.method.needs_labels {
+            return format!("{name}-p{}", percent(self.labelled));
+        }
+        name.to_owned()
+    }
+
+    /// The parts of an experiment, in the order in which they run; the models that others need come before them.
+    pub fn all(config: &Config) -> Vec<Self> {
+        let kind = config.experiment.kind;
+        let named = |method: Method| config.experiment.methods.iter().any(|name| name == method.name);
+        let wanted = |method: Method| kind != Experiment::Era || named(method);
+        let needed = |method: Method| Method::of(kind).any(|other| wanted(other) && other.needs(method));
+        let mut parts = Vec::new();
+        for method in Method::of(kind).filter(|method| wanted(*method) || needed(*method)) {
+            if method.needs_labels {
+                parts.extend(
+                    config.experiment.labelled.iter().map(|labelled| Self { method, labelled: *labelled }),
+                );
+            } else {
+                parts.push(Self::whole(method));
+            }
+        }
+        parts.dedup();
+        parts
+    }
+
+    /// Optimizer steps of its training from scratch; a model that is another one changed has none.
+    pub fn steps(&self, config: &Config) -> u64 {
+        match self.method.start {
+            Start::Scratch => config.train.steps,
+            Start::Changed { .. } => 0,
+        }
+    }
+}
+
+impl Method {
+    /// Whether its model is another method's, changed.
+    fn needs(self, other: Self) -> bool {
+        matches!(self.start, Start::Changed { from, .. } if from.name == other.name)
+    }
+}
+
+/// A share in per cent, to four places.
+pub(crate) fn percent(share: f64) -> f64 {
+    (share * 1e6).round() / 1e4
+}
