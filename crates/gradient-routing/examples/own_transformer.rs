@@ -24,15 +24,15 @@ const CONTEXT: usize = 6;
 const WIDTH: usize = 24;
 const NEURONS: [usize; 2] = [48, 48]; // plain, concept
 
-/// Tokens of a batch, (batch, context), and the token after each of them.
+/// Tokens of a batch, (batch, context), and the token after each of them but the first of a sequence.
 fn sequences(rng: &mut Xoshiro256PlusPlus) -> candle_core::Result<(Tensor, Vec<u32>)> {
     let (mut inputs, mut targets) = (Vec::<u32>::new(), Vec::<u32>::new());
     for _ in 0..BATCH {
         let mut tokens = vec![rng.random_range(0..2 * KIND), rng.random_range(0..2 * KIND)];
-        for at in 2..CONTEXT + 2 {
+        for at in 2..=CONTEXT {
             tokens.push(tokens[at - 2] / KIND * KIND + (tokens[at - 1] + tokens[at - 2]) % KIND);
         }
-        inputs.extend(&tokens[1..=CONTEXT]);
+        inputs.extend(&tokens[..CONTEXT]);
         targets.extend(&tokens[2..]);
     }
     Ok((Tensor::from_vec(inputs, (BATCH, CONTEXT), &Device::Cpu)?, targets))
@@ -66,20 +66,21 @@ impl Block {
         shapes.into_iter().map(&mut parameter).collect::<candle_core::Result<_>>().map(Self)
     }
 
-    /// Logits (batch · context, vocabulary); `at_neurons` sees the neurons' activations (batch · context, neurons).
+    /// Logits (batch · (context − 1), vocabulary); `at_neurons` sees the activations of all neurons, with as many rows.
     fn forward(
         &self,
         tokens: &Tensor,
         at_neurons: impl Fn(Tensor) -> candle_core::Result<Tensor>,
     ) -> candle_core::Result<Tensor> {
         let p = |name: &str| self.0[name].as_tensor();
-        let x = p("embed").embedding(tokens)?.broadcast_add(p("position"))?;
+        let x = p("embed").embedding(&tokens.flatten_all()?)?.reshape((BATCH, CONTEXT, WIDTH))?;
+        let x = x.broadcast_add(p("position"))?;
         let [query, key, value] = ["query", "key", "value"].map(|name| x.broadcast_matmul(p(name)));
         let causal = (0..CONTEXT * CONTEXT).map(|at| if at % CONTEXT > at / CONTEXT { -1e9 } else { 0f32 });
         let causal = Tensor::from_iter(causal, x.device())?.reshape((CONTEXT, CONTEXT))?;
         let scores = (query?.matmul(&key?.transpose(1, 2)?)? / (WIDTH as f64).sqrt())?;
         let x = (&x + softmax(&scores.broadcast_add(&causal)?, D::Minus1)?.matmul(&value?)?)?;
-        let x = x.flatten_to(1)?;
+        let x = x.narrow(1, 1, CONTEXT - 1)?.flatten_to(1)?; // the first token has none before it
         let neurons = at_neurons(x.matmul(p("mlp_in"))?.relu()?)?;
         (x + neurons.matmul(p("mlp_out"))?)?.matmul(p("unembed"))
     }

@@ -15,7 +15,16 @@ pub(crate) fn save_network(network: &Network, path: &Path) -> Result<(), Error> 
 
 /// Reads a network that [`save_network`] wrote, which must be of the shape `needed`.
 pub(crate) fn load_network(path: &Path, needed: &Architecture, device: &Device) -> Result<Network, Error> {
-    let checkpoint = Checkpoint::load(path, &Device::Cpu)?;
+    network_of(&Checkpoint::load(path, &Device::Cpu)?, path, needed, device)
+}
+
+/// The network of a file that was read, which must be of the shape `needed`.
+pub(crate) fn network_of(
+    checkpoint: &Checkpoint,
+    path: &Path,
+    needed: &Architecture,
+    device: &Device,
+) -> Result<Network, Error> {
     let origin = path.display().to_string();
     let architecture = Network::architecture_of(&checkpoint.header, &origin)?;
     if let Some(difference) = difference(&architecture, needed) {

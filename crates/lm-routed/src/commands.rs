@@ -13,7 +13,7 @@ use transformer::generate::{self, Sampling};
 use transformer::{HookPoint, Hooks, Intervention, Network};
 
 use crate::Error;
-use crate::checkpoint::load_network;
+use crate::checkpoint::{load_network, network_of};
 use crate::config::Config;
 use crate::data::Dataset;
 use crate::evaluate::Validation;
@@ -118,7 +118,8 @@ pub fn generate(run: &Path, request: &GenerateRequest, threads: usize, device: &
     pool.install(|| {
         let dataset = Dataset::load(&config.data).map_err(Error::for_user)?;
         let vocabulary = &dataset.vocabulary;
-        let network = network_of(&model_path(&folder, &request.model), &config, &dataset, device)?;
+        let needed = config.architecture(vocabulary.size());
+        let network = load_network(&model_path(&folder, &request.model), &needed, device)?;
         let mut model = model_of(&network, &config, threads)?;
         let prompt = vocabulary.encode(std::slice::from_ref(&request.prompt))?.remove(0);
         let mut rng = SeedStreams::new(request.seed).stream("generate");
@@ -162,18 +163,15 @@ fn saved_model(
     dataset: &Dataset,
     device: &Device,
 ) -> Result<(String, Network)> {
-    let checkpoint = Checkpoint::load(path, &Device::Cpu)?;
+    let checkpoint = Checkpoint::load(path, &Device::Cpu).map_err(Error::from)?;
     if checkpoint.header.get("part").is_none() {
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        return Ok((name, network_of(path, config, dataset, device)?));
+        let needed = config.architecture(dataset.vocabulary.size());
+        return Ok((name, network_of(&checkpoint, path, &needed, device)?));
     }
     let point = ResumePoint::new::<Language>(path.to_owned(), checkpoint)?;
     let part = part_of(&point, config)?;
     let recipe = Recipe::new(config, part, dataset, SeedStreams::new(point.seed), &[])?;
     let (tensors, origin) = (point.tensors_under("model."), point.origin());
     Ok((part.name(), Network::from_tensors(recipe.expanded, &tensors, &origin, device)?))
-}
-
-fn network_of(path: &Path, config: &Config, dataset: &Dataset, device: &Device) -> Result<Network, Error> {
-    load_network(path, &config.architecture(dataset.vocabulary.size()), device)
 }

@@ -12,6 +12,8 @@ mod recipe;
 mod rmu;
 mod single;
 
+use std::fmt::Write as _;
+
 use gradient_routing::RouteTableError;
 
 use crate::config::Config;
@@ -42,9 +44,9 @@ pub fn to_markdown(config: &Config) -> Result<String, RouteTableError> {
     for method in METHODS {
         let Spec { name, about, .. } = method;
         let table = (method.routes)(config)?.table;
-        text += &format!("`{name}`: {about}.\n\n");
+        write!(text, "`{name}`: {about}.\n\n").ok();
         if !table.groups().is_empty() {
-            text += &format!("{table}\n");
+            writeln!(text, "{table}").ok();
         }
     }
     Ok(text)

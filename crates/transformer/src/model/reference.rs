@@ -69,7 +69,7 @@ pub(crate) fn trunk(
             (k, v) = (shared(&k, heads)?, shared(&v, heads)?);
         }
         let scores = (q.matmul(&k.t()?.contiguous()?)? * (1.0 / (head_width as f64).sqrt()))?;
-        let pattern = ops::softmax(&scores.broadcast_add(&causal)?)?;
+        let pattern = softmax(&scores.broadcast_add(&causal)?)?;
         let z = pattern.matmul(&v)?.transpose(1, 2)?.contiguous()?.reshape((rows, d))?;
         let z = edited(z, layer, HookPoint::AttnZ, hooks, &mut penalty)?;
         x = (x + dense(&z, "attn.O")?)?;
