@@ -276,9 +276,13 @@ fn what_cannot_be_is_refused_in_one_line_and_a_hint() {
 #[test]
 fn a_sweep_over_seeds_has_a_table_of_losses() {
     let ws = ws();
-    let settings =
-        "--set sweep.seeds=[1,2] --set train.steps=100 --set experiment.methods=[\"base\",\"era\"]";
-    let sweep = |verb: &str, folder: &str| format!("sweep {verb} --out {folder} {settings}");
+    let sweep = |verb: &str, folder: &str| {
+        let tiny = crate::workspace::TINY_LM;
+        format!(
+            "sweep {verb} --out {folder} {tiny} --set sweep.seeds=[1,2] --set train.steps=100 \
+             --set experiment.methods=[\"base\",\"era\"]"
+        )
+    };
     let mut running = ws.start(&sweep("--jobs 1", "swept"));
     running.wait_until(|| ws.path("swept/seed1/parts/base.json").exists());
     running.kill();

@@ -78,7 +78,7 @@ fn contradictions_are_refused_by_name_and_change_nothing() {
         fs::write(&file, text).unwrap();
         import(&TOY, sweep, &[file]).unwrap_err().to_string()
     };
-    let curve = text.replacen("[2,0.", "[2,1.", 1);
+    let curve = text.replacen("[[0,0.0]", "[[0,0.5]", 1);
     let sum = text.replacen("\"sum\":", "\"sum\":-1", 1);
     assert!(curve != text && sum != text);
     // against the run's own folder
