@@ -1,5 +1,6 @@
 //! The options that every binary has, and its answer to a wrong command line.
 mod options;
+mod program;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use crate::report::{UserError, report};
 use crate::terminal::unless_left;
 
 pub use options::{GivenOptions, OutputArgs};
+pub use program::program_main;
 
 /// The options that every binary and every verb has; flatten it into the parser.
 #[derive(Args, Clone, Debug, Default)]

@@ -84,6 +84,24 @@ pub struct Figure {
 }
 
 impl Figure {
+    /// A figure of one panel on a linear axis, without subtitle and reference lines.
+    pub fn of_panel(title: &str, x_label: &str, y_label: &str, series: impl Into<Vec<Series>>) -> Self {
+        let panel = Panel {
+            title: String::new(),
+            y_label: y_label.to_owned(),
+            series: series.into(),
+            reference_lines: Vec::new(),
+            y_range: None,
+        };
+        Self {
+            title: title.to_owned(),
+            subtitle: String::new(),
+            x_label: x_label.to_owned(),
+            x_scale: Scale::Linear,
+            panels: vec![panel],
+        }
+    }
+
     /// Draws the figure and writes it as a PNG; the file appears whole or not at all.
     ///
     /// # Errors

@@ -85,9 +85,8 @@ impl Program for Ppo {
 
 impl Training for PpoTraining {
     fn position(&self) -> Position {
-        let (update, updates_total) = (self.trainer.updates_done(), self.trainer.updates_total());
-        let steps_total = updates_total * self.trainer.config().steps_per_update();
-        Position { update, updates_total, step: self.trainer.env_steps(), steps_total }
+        let steps = self.trainer.config().steps_per_update();
+        Position::of_updates(self.trainer.updates_done(), self.trainer.updates_total(), steps)
     }
 
     fn update(&mut self) -> Result<Report> {

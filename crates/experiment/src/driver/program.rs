@@ -28,6 +28,14 @@ pub struct Position {
     pub steps_total: u64,
 }
 
+impl Position {
+    /// After `update` of `updates_total` updates of as many steps each.
+    pub fn of_updates(update: u64, updates_total: u64, steps_per_update: u64) -> Self {
+        let steps = |updates: u64| updates * steps_per_update;
+        Self { update, updates_total, step: steps(update), steps_total: steps(updates_total) }
+    }
+}
+
 /// What an update or an evaluation reports.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
@@ -144,15 +152,21 @@ pub trait Program {
     /// The binary's version: `env!("CARGO_PKG_VERSION")`.
     const VERSION: &'static str;
     /// What a step is called in the progress bar: `steps`, `images`, `tokens`.
-    const UNIT: &'static str;
+    const UNIT: &'static str = "steps";
     /// The verbs that work on a finished run, for who would resume one: "`plot` and `eval`".
-    const READERS: &'static str;
+    const READERS: &'static str = "`plot` and `eval`";
 
-    /// NAME in `runs/NAME-seedN`, for a run without a config file.
-    fn run_name(&self, config: &Self::Config) -> String;
+    /// NAME in `runs/NAME-seedN`, for a run without a config file: the binary's, unless the program says more.
+    fn run_name(&self, config: &Self::Config) -> String {
+        let _ = config;
+        Self::NAME.to_owned()
+    }
 
     /// How many checkpoints stay, the newest ones; 0 for all.
-    fn checkpoints_kept(&self, config: &Self::Config) -> usize;
+    fn checkpoints_kept(&self, config: &Self::Config) -> usize {
+        let _ = config;
+        3
+    }
 
     /// A training at its start; whatever is wrong with settings or data shows here, before there is a folder.
     ///
