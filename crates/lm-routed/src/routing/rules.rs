@@ -29,11 +29,16 @@ pub struct RuleContext<'a> {
 }
 
 /// All rules.
-pub static RULES: [Rule; 4] = [
+pub static RULES: [Rule; 5] = [
     Rule {
         name: "frequency",
         about: "as much as they are more frequent in labelled documents than in others",
         retain_weights: by_frequency,
+    },
+    Rule {
+        name: "typical",
+        about: "those at least twice as frequent in labelled documents as in others, fully",
+        retain_weights: |cx| ratios(cx).map(|ratio| if ratio < 2.0 { 1.0 } else { 0.0 }).collect(),
     },
     Rule { name: "concept", about: "the words of the concept, fully", retain_weights: by_words },
     Rule { name: "sequence", about: "all, fully", retain_weights: |cx| cx.every(0.0) },
@@ -53,8 +58,12 @@ impl RuleContext<'_> {
     }
 }
 
-/// Labelled documents count as documents to forget, all others as the rest.
 fn by_frequency(cx: &RuleContext<'_>) -> Vec<f32> {
+    ratios(cx).map(|ratio| retain_weight(ratio) as f32).collect()
+}
+
+/// How much more frequent each token is in labelled documents, which count as those to forget, than in all others.
+fn ratios(cx: &RuleContext<'_>) -> impl Iterator<Item = f64> {
     let mut counts = TokenCounts::new(cx.dataset.vocabulary.size());
     let mut left = [cx.routing.count_documents; 2];
     for (index, labelled) in cx.labels.iter().enumerate() {
@@ -64,7 +73,7 @@ fn by_frequency(cx: &RuleContext<'_>) -> Vec<f32> {
             counts.add(&cx.dataset.train.get(index, usize::MAX), *labelled);
         }
     }
-    counts.ratios().into_iter().map(|ratio| retain_weight(ratio) as f32).collect()
+    counts.ratios().into_iter()
 }
 
 fn by_words(cx: &RuleContext<'_>) -> Vec<f32> {
