@@ -143,13 +143,13 @@ mod tests {
     }
 
     /// (outcome, then for each method in the order of `ALL` the reward)
-    const REWARDS: [(Outcome, [f32; 6]); 6] = [
-        (outcome(None, false), [0.0; 6]),
-        (outcome(Some(0), false), [1.0; 6]),
-        (outcome(Some(0), true), [1.0; 6]),
-        (outcome(Some(1), false), [1.0, 1.0, 1.0, 1.0, -1.0, -1.0]),
-        (outcome(Some(1), true), [1.0, 1.0, 1.0, -1.0, -1.0, -1.0]),
-        (outcome(Some(2), true), [1.0, 1.0, 1.0, 0.5, 0.5, 0.5]),
+    const REWARDS: [(Outcome, [f32; 7]); 6] = [
+        (outcome(None, false), [0.0; 7]),
+        (outcome(Some(0), false), [1.0; 7]),
+        (outcome(Some(0), true), [1.0; 7]),
+        (outcome(Some(1), false), [1.0, 1.0, 1.0, 1.0, -1.0, -1.0, 1.0]),
+        (outcome(Some(1), true), [1.0, 1.0, 1.0, -1.0, -1.0, -1.0, 1.0]),
+        (outcome(Some(2), true), [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 1.0]),
     ];
 
     #[test]
