@@ -88,6 +88,15 @@ pub(super) struct Imported {
     lines: Vec<Option<ResultLine>>,
 }
 
+/// What new results must not contradict.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Against {
+    /// What was imported before.
+    Imported,
+    /// That, and the folders of finished runs.
+    Folders,
+}
+
 impl Imported {
     /// Reads those of a sweep; a folder without the file has none.
     ///
@@ -97,7 +106,8 @@ impl Imported {
         let mut imported = Self { lines: vec![None; sweep.runs.len()] };
         let path = sweep.folder.join(FILE);
         if path.exists() {
-            imported.add(program, sweep, &path)?;
+            // a folder that says otherwise fails its run alone, when the run is gathered
+            imported.add(program, sweep, &path, Against::Imported)?;
         }
         Ok(imported)
     }
@@ -113,7 +123,13 @@ impl Imported {
     }
 
     /// Adds the results of a file; returns how many belong to runs of the plan, and how many do not.
-    fn add<P: SweepProgram>(&mut self, program: &P, sweep: &Sweep<P>, path: &Path) -> Result<(usize, usize)> {
+    fn add<P: SweepProgram>(
+        &mut self,
+        program: &P,
+        sweep: &Sweep<P>,
+        path: &Path,
+        against: Against,
+    ) -> Result<(usize, usize)> {
         let (mut taken, mut others) = (0, 0);
         for (number, line) in read_lines(path)?.into_iter().enumerate() {
             let place = format!("{} line {}", path.display(), number + 1);
@@ -131,6 +147,7 @@ impl Imported {
                 let known = match &self.lines[planned.index] {
                     Some(known) => Some(known.clone()),
                     // a folder that cannot be used cannot contradict
+                    None if against == Against::Imported => None,
                     None => own_result(program, sweep, planned).unwrap_or_default().map(|(_, own)| own),
                 };
                 if let Some(what) = known.and_then(|known| known.contradicts(&line)) {
@@ -179,7 +196,7 @@ pub(super) fn import<P: SweepProgram>(program: &P, sweep: &Sweep<P>, files: &[Pa
     let mut imported = Imported::read(program, sweep)?;
     let mut said = String::new();
     for file in files {
-        let (taken, others) = imported.add(program, sweep, file)?;
+        let (taken, others) = imported.add(program, sweep, file, Against::Folders)?;
         let left_out = match others {
             0 => String::new(),
             others => format!(", {others} of no run of this plan left out"),

@@ -36,7 +36,7 @@ fn a_plan_reads_back_and_a_damaged_one_is_refused() {
     let good = std::fs::read_to_string(&path).unwrap();
     let outside = good.replace("sign1-seed3", "../sign1-seed3");
     for bad in
-        ["{}\n", "\u{0}", &good[..good.len() / 2], &good.replace("\"index\":0", "\"index\":7"), &outside]
+        ["{}\n", "\u{0}", &good[..good.len() / 2 - 9], &good.replace("\"index\":0", "\"index\":7"), &outside]
     {
         std::fs::write(&path, bad).unwrap();
         let error = Sweep::<Toy>::open(folder.path()).unwrap_err().to_string();
