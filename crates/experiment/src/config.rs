@@ -16,6 +16,7 @@ use toml::Table;
 pub use faults::{Fault, Faults};
 
 use check::Checked;
+pub use check::either;
 use given::Given;
 
 /// The settings of a binary: nested structs, one for each section, without `Option` fields.

@@ -59,7 +59,7 @@ pub use bounded::read_at_most;
 pub use checkpoint::Checkpoint;
 pub use checkpoint_store::CheckpointStore;
 pub use cli::{CommonArgs, GivenOptions, MOST_THREADS, OutputArgs, program_main, usage};
-pub use config::{ConfigError, Fault, Faults, Settings, load, resolve, to_toml};
+pub use config::{ConfigError, Fault, Faults, Settings, either, load, resolve, to_toml};
 pub use crc32c::crc32c;
 pub use device::DeviceArg;
 pub use error::RunError;

@@ -1,6 +1,6 @@
 //! What makes sense of the settings.
 
-use experiment::{Faults, Settings};
+use experiment::{Faults, Settings, either};
 
 use crate::config::{Config, Experiment};
 use crate::methods::Method;
@@ -20,11 +20,11 @@ impl Settings for Config {
 fn names(config: &Config, faults: &mut Faults) {
     let known: Vec<&str> = Method::of(Experiment::Era).map(|method| method.name).collect();
     for name in config.experiment.methods.iter().filter(|name| !known.contains(&name.as_str())) {
-        faults.add("experiment.methods", format!("has no method `{name}`: there are {}", known.join(", ")));
+        faults.add("experiment.methods", format!("must be {}, got \"{name}\"", either(&known)));
     }
     if Rule::named(&config.routing.rule).is_none() {
-        let (name, known) = (&config.routing.rule, RULES.map(|rule| rule.name).join(", "));
-        faults.add("routing.rule", format!("has no rule `{name}`: there are {known}"));
+        let known = either(&RULES.map(|rule| rule.name));
+        faults.add("routing.rule", format!("must be {known}, got \"{}\"", config.routing.rule));
     }
 }
 

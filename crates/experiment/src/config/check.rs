@@ -206,8 +206,8 @@ fn quoted(names: &[&str]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// `a`, `b` or `c`.
-fn either(names: &[&str]) -> String {
+/// The names as a choice, for the message of a fault: `` `a`, `b` or `c` ``.
+pub fn either(names: &[&str]) -> String {
     match names {
         [rest @ .., last] if !rest.is_empty() => format!("{} or `{last}`", quoted(rest)),
         _ => quoted(names),
