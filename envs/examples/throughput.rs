@@ -3,6 +3,8 @@
 //! `cargo run --release -p envs --example throughput [-- NUM_ENVS [THREADS]]`; by default 4,096 environments on two
 //! threads. Each line is the median, the least and the most of eleven repetitions.
 
+#![expect(clippy::print_stdout, reason = "an example says what it saw")]
+
 use std::time::{Duration, Instant};
 
 use envs::{EnvConfig, EnvId, StepBuffers, VectorEnv};

@@ -40,7 +40,7 @@ struct Clockwork<R> {
 
 impl<R: Rules> Batch<R> {
     /// The environments `first_env..first_env + num_envs`, at least one, of a config without faults.
-    pub fn new(config: &EnvConfig, first_env: usize, num_envs: usize) -> Self {
+    pub(crate) fn new(config: &EnvConfig, first_env: usize, num_envs: usize) -> Self {
         let grid = Grid::new(config);
         let observation_space =
             Space::MultiBinary { shape: vec![config.id.planes(), config.rows, config.cols] };

@@ -31,7 +31,7 @@ pub(crate) struct Grid {
 
 impl Grid {
     /// The ground of a config without faults.
-    pub fn new(config: &EnvConfig) -> Self {
+    pub(crate) fn new(config: &EnvConfig) -> Self {
         let bernoulli = |p| Bernoulli::new(p).expect("a config without faults has probabilities");
         let spurious = config.spurious_oversight_prob;
         let mut grid = Self {
@@ -56,24 +56,24 @@ impl Grid {
     }
 
     /// The number of cells, walls included.
-    pub fn cells(&self) -> usize {
+    pub(crate) fn cells(&self) -> usize {
         self.rows * self.cols
     }
 
     /// Whether `cell` is one an agent can stand on.
-    pub fn is_open(&self, cell: usize) -> bool {
+    pub(crate) fn is_open(&self, cell: usize) -> bool {
         let (row, col) = (cell / self.cols, cell % self.cols);
         (self.wall..self.rows - self.wall).contains(&row) && (self.wall..self.cols - self.wall).contains(&col)
     }
 
     /// Where `action` (one of the four) leads from `cell`.
     #[inline]
-    pub fn go(&self, cell: u16, action: u8) -> u16 {
+    pub(crate) fn go(&self, cell: u16, action: u8) -> u16 {
         self.moves[usize::from(cell) * NUM_ACTIONS + usize::from(action)]
     }
 
     /// The number of words that hold a bit for each cell.
-    pub fn words(&self) -> usize {
+    pub(crate) fn words(&self) -> usize {
         self.cells().div_ceil(64)
     }
 
@@ -81,7 +81,7 @@ impl Grid {
     /// open cells in order.
     ///
     /// rand's `Bernoulli` compares one word of the stream with `p·2^64`; 0 and 1 are exact.
-    pub fn draw_bits(&self, placement: Placement, stream: &mut Stream, bits: &mut [u64]) {
+    pub(crate) fn draw_bits(&self, placement: Placement, stream: &mut Stream, bits: &mut [u64]) {
         bits.fill(0);
         let (ghost, diamond) = (usize::from(placement.ghost), usize::from(placement.diamond));
         for terminal in [ghost, diamond] {

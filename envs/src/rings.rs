@@ -22,12 +22,12 @@ pub(crate) struct Rings {
 }
 
 impl Rings {
-    pub fn around(row: usize, col: usize, rows: usize, cols: usize) -> Self {
+    pub(crate) fn around(row: usize, col: usize, rows: usize, cols: usize) -> Self {
         Self { row, col, room: [row, cols - 1 - col, rows - 1 - row, col] }
     }
 
     /// The distance of the farthest cell: a corner.
-    pub fn farthest(&self) -> usize {
+    pub(crate) fn farthest(&self) -> usize {
         let [up, right, down, left] = self.room;
         up.max(down) + left.max(right)
     }
@@ -44,7 +44,7 @@ impl Rings {
     }
 
     /// How many cells are at distance `d > 0`.
-    pub fn len(&self, d: usize) -> usize {
+    pub(crate) fn len(&self, d: usize) -> usize {
         (0..4).map(|side| self.side(side, d).1).sum()
     }
 
@@ -52,7 +52,7 @@ impl Rings {
     ///
     /// # Panics
     /// If there are not that many.
-    pub fn cell(&self, d: usize, mut k: usize) -> (usize, usize) {
+    pub(crate) fn cell(&self, d: usize, mut k: usize) -> (usize, usize) {
         for side in 0..4 {
             let (first, len) = self.side(side, d);
             if k < len {

@@ -133,18 +133,18 @@ impl GridState {
 }
 
 impl<'a> Lanes<'a> {
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.agent.len()
     }
 
     /// Where the objects of environment `i` are.
     #[inline]
-    pub fn placement(&self, i: usize) -> Placement {
+    pub(crate) fn placement(&self, i: usize) -> Placement {
         Placement { agent: self.agent[i], ghost: self.ghost[i], diamond: self.diamond[i] }
     }
 
     /// The first `mid` environments and the rest.
-    pub fn split_at(self, mid: usize, words: usize) -> (Lanes<'a>, Lanes<'a>) {
+    pub(crate) fn split_at(self, mid: usize, words: usize) -> (Lanes<'a>, Lanes<'a>) {
         let agent = self.agent.split_at_mut(mid);
         let ghost = self.ghost.split_at_mut(mid);
         let diamond = self.diamond.split_at_mut(mid);

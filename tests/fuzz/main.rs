@@ -5,6 +5,7 @@
 //! Each input is a good file with a few mutations: bytes flipped, cut, repeated, moved, taken from another file or
 //! made up; numbers in headers made huge. A reader may take it or refuse it with an error of one line (a list of
 //! faults may have a line each); it must not panic, hang, or take memory beyond what a good file of this size would.
+#![expect(clippy::print_stdout, reason = "a driver of a terminal says what it found")]
 #![expect(clippy::unwrap_used, reason = "a test driver may panic where the machine fails it")]
 
 mod mutate;

@@ -34,7 +34,7 @@ fn value(bytes: &[u8], at: usize) -> Option<Range<usize>> {
 }
 
 /// Makes damaged files out of good ones.
-pub struct Mutator {
+pub(crate) struct Mutator {
     rng: Xoshiro256PlusPlus,
 }
 
@@ -59,12 +59,12 @@ const HOSTILE: [&[u8]; 16] = [
 ];
 
 impl Mutator {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self { rng: SeedStreams::new(seed).stream("fuzz") }
     }
 
     /// One of the samples with one to eight mutations; now and then bytes out of nothing.
-    pub fn mutate(&mut self, samples: &[Vec<u8>]) -> Vec<u8> {
+    pub(crate) fn mutate(&mut self, samples: &[Vec<u8>]) -> Vec<u8> {
         if self.rng.random_ratio(1, 50) {
             let length = self.rng.random_range(0..2000);
             return (0..length).map(|_| self.rng.random()).collect();

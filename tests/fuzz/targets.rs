@@ -11,7 +11,7 @@ use ppo_routed::{Config, Ppo, Summary};
 use crate::texts;
 
 /// A reader of files.
-pub struct Target {
+pub(crate) struct Target {
     pub name: &'static str,
     /// Good files. The folder is for those that must be written to be had.
     pub samples: fn(&Path) -> Vec<Vec<u8>>,
@@ -21,7 +21,7 @@ pub struct Target {
     pub read: fn(&Path) -> Result<(), String>,
 }
 
-pub const TARGETS: &[Target] = &[
+pub(crate) const TARGETS: &[Target] = &[
     Target { name: "config", samples: configs, prepare: file, read: read_config },
     Target { name: "checkpoint", samples: checkpoints, prepare: file, read: read_checkpoint },
     Target { name: "metrics", samples: metrics, prepare: file, read: read_metrics },
@@ -37,7 +37,7 @@ fn file(folder: &Path) -> PathBuf {
     folder.join("input.bin")
 }
 
-pub fn words<E: std::fmt::Display>(error: E) -> String {
+pub(crate) fn words<E: std::fmt::Display>(error: E) -> String {
     format!("{error:#}")
 }
 

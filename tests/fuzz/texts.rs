@@ -12,7 +12,7 @@ use crate::targets::words;
 const JSON_LINES: &str =
     "{\"text\": \"One day a cat sat under a tree.\"}\n\n{\"text\": \"Two\\nlines \\u2602\", \"x\": 1}\n";
 
-pub fn stories(_: &Path) -> Vec<Vec<u8>> {
+pub(crate) fn stories(_: &Path) -> Vec<Vec<u8>> {
     let plain = "One day.\nA cat.\n<|endoftext|>\nTwo<|endoftext|>three ☂\r\n\n\nfour\n";
     let members = packed(JSON_LINES.as_bytes()).repeat(2);
     vec![JSON_LINES.as_bytes().to_vec(), plain.as_bytes().to_vec(), members]
@@ -26,7 +26,7 @@ fn packed(content: &[u8]) -> Vec<u8> {
 
 /// The input under every name that decides over its format, and packed: damage inside a packed file seldom gets past
 /// its checksum.
-pub fn read_stories(path: &Path) -> Result<(), String> {
+pub(crate) fn read_stories(path: &Path) -> Result<(), String> {
     let bytes = fs::read(path).unwrap();
     let mut outcome = Err(String::new());
     for (name, content) in [
@@ -49,7 +49,7 @@ pub fn read_stories(path: &Path) -> Result<(), String> {
 }
 
 /// Of every kind of model, and with most kinds of what goes around one.
-pub fn tokenizers(_: &Path) -> Vec<Vec<u8>> {
+pub(crate) fn tokenizers(_: &Path) -> Vec<Vec<u8>> {
     let texts = ["One day a cat sat under a tree. ".repeat(20)];
     let trained = Vocabulary::train(&texts, 280).unwrap().to_json().unwrap();
     let bpe = r#"{"type": "BPE", "dropout": null, "unk_token": "u", "continuing_subword_prefix": "", "end_of_word_suffix": "",
@@ -100,7 +100,7 @@ pub fn tokenizers(_: &Path) -> Vec<Vec<u8>> {
 }
 
 /// What it is used for: a corpus is encoded, tokens are shown, texts are decoded.
-pub fn read_tokenizer(path: &Path) -> Result<(), String> {
+pub(crate) fn read_tokenizer(path: &Path) -> Result<(), String> {
     let vocabulary = Vocabulary::read(path).map_err(words)?;
     let size = vocabulary.size();
     assert!((vocabulary.end() as usize) < size && size <= 1 << 16, "no room for a token");
@@ -123,7 +123,7 @@ pub fn read_tokenizer(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-pub fn token_files(_: &Path) -> Vec<Vec<u8>> {
+pub(crate) fn token_files(_: &Path) -> Vec<Vec<u8>> {
     let documents = vec![vec![1, 65535, 3], vec![], vec![9; 40], vec![256]];
     vec![
         TokenFile::encode(&documents, &[true, false, true, false]).unwrap(),
@@ -132,7 +132,7 @@ pub fn token_files(_: &Path) -> Vec<Vec<u8>> {
 }
 
 /// As it is, and with the checksum made right, past which damage seldom gets.
-pub fn read_tokens(path: &Path) -> Result<(), String> {
+pub(crate) fn read_tokens(path: &Path) -> Result<(), String> {
     let bytes = fs::read(path).unwrap();
     let mut sealed = bytes.clone();
     if sealed.len() >= 12 {

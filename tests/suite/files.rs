@@ -6,25 +6,25 @@ use serde_json::{Map, Value};
 use crate::workspace::Tree;
 
 /// A file of a tree as text.
-pub fn text<'a>(tree: &'a Tree, name: &str) -> &'a str {
+pub(crate) fn text<'a>(tree: &'a Tree, name: &str) -> &'a str {
     let bytes = tree.get(Path::new(name)).unwrap_or_else(|| panic!("no {name} among {:?}", tree.keys()));
     std::str::from_utf8(bytes).unwrap()
 }
 
 /// A file of a tree as a JSON object.
-pub fn object(tree: &Tree, name: &str) -> Map<String, Value> {
+pub(crate) fn object(tree: &Tree, name: &str) -> Map<String, Value> {
     serde_json::from_str(text(tree, name)).unwrap()
 }
 
 /// The records of `metrics.jsonl`, which are one object a line.
-pub fn metrics(tree: &Tree) -> Vec<Map<String, Value>> {
+pub(crate) fn metrics(tree: &Tree) -> Vec<Map<String, Value>> {
     let text = text(tree, "metrics.jsonl");
     assert!(text.ends_with('\n'));
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The bytes of `metrics.jsonl` but for the one value that the clock has a part in.
-pub fn timeless_metrics(tree: &Tree) -> String {
+pub(crate) fn timeless_metrics(tree: &Tree) -> String {
     const CLOCK: &str = "\"charts/SPS\":";
     let mut out = String::new();
     for line in text(tree, "metrics.jsonl").split_inclusive('\n') {
@@ -42,7 +42,7 @@ pub fn timeless_metrics(tree: &Tree) -> String {
 
 /// A checkpoint taken apart: its header without the seconds it took, the table of its tensors, their bytes.
 #[derive(Debug, PartialEq)]
-pub struct Checkpoint {
+pub(crate) struct Checkpoint {
     pub name: String,
     pub header: Value,
     pub table: Value,
@@ -50,7 +50,7 @@ pub struct Checkpoint {
 }
 
 /// The newest checkpoint of a run.
-pub fn newest_checkpoint(tree: &Tree) -> Checkpoint {
+pub(crate) fn newest_checkpoint(tree: &Tree) -> Checkpoint {
     let (path, bytes) = tree.iter().rfind(|(path, _)| path.starts_with("checkpoints")).unwrap();
     assert_eq!(path.extension().unwrap(), "safetensors");
     let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
@@ -68,7 +68,7 @@ pub fn newest_checkpoint(tree: &Tree) -> Checkpoint {
 }
 
 /// Two runs of the same settings that did the same, whatever happened to them on the way.
-pub fn assert_same_run(a: &Tree, b: &Tree) {
+pub(crate) fn assert_same_run(a: &Tree, b: &Tree) {
     assert_eq!(text(a, "config.toml"), text(b, "config.toml"));
     for (number, (a, b)) in timeless_metrics(a).lines().zip(timeless_metrics(b).lines()).enumerate() {
         assert_eq!(a, b, "line {} of the metrics", number + 1);

@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::workspace::Workspace;
 
 /// How often a run is killed, and how far apart.
-pub struct Kills<'a> {
+pub(crate) struct Kills<'a> {
     /// The command of the run, into the folder `run`.
     pub train: &'a str,
     /// SIGKILLs.
@@ -20,7 +20,7 @@ impl Kills<'_> {
     ///
     /// # Panics
     /// Panics where the run ends before it was killed often enough, or not well.
-    pub fn survive(&self, ws: &Workspace) {
+    pub(crate) fn survive(&self, ws: &Workspace) {
         // a linear congruential generator: the same pauses at every run
         let mut state: u64 = 20_241_124;
         let mut pause = || {
@@ -55,7 +55,7 @@ impl Kills<'_> {
 }
 
 /// The update of the newest checkpoint of the run in the folder `run`, 0 without one.
-pub fn newest_update(ws: &Workspace) -> u64 {
+pub(crate) fn newest_update(ws: &Workspace) -> u64 {
     let Ok(entries) = std::fs::read_dir(ws.path("run/checkpoints")) else { return 0 };
     let update = |name: &str| name.strip_prefix("update-")?.strip_suffix(".safetensors")?.parse().ok();
     entries.filter_map(|entry| update(entry.unwrap().file_name().to_str()?)).max().unwrap_or(0)

@@ -25,7 +25,7 @@ static TEXTS: LazyLock<String> = LazyLock::new(|| {
     texts
 });
 
-pub fn ws() -> Workspace {
+pub(crate) fn ws() -> Workspace {
     Workspace::for_lm(&TEXTS)
 }
 

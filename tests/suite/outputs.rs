@@ -6,7 +6,7 @@ use crate::files::metrics;
 use crate::workspace::{FINISHED, Tree, Workspace};
 
 /// Width and height of a PNG, all of whose pixels can be read and are not all the same.
-pub fn png_size(bytes: &[u8]) -> (u32, u32) {
+pub(crate) fn png_size(bytes: &[u8]) -> (u32, u32) {
     assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n");
     let mut reader = png::Decoder::new(BufReader::new(std::io::Cursor::new(bytes))).read_info().unwrap();
     let mut pixels = vec![0; reader.output_buffer_size().unwrap()];

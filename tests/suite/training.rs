@@ -98,12 +98,15 @@ fn the_manifest_says_what_ran() {
             "name",
             "platform",
             "resumed",
+            "routes",
             "seed",
             "started",
             "threads",
             "version"
         ]
     );
+    let overseen_ghosts = &manifest["routes"]["routing"]["classes"][3];
+    assert_eq!(overseen_ghosts["gradient"], serde_json::json!([0.0, 1.0, 0.0]), "{overseen_ghosts}");
     assert_eq!((&manifest["name"], &manifest["device"]), (&"ppo-routed".into(), &"cpu".into()));
     assert_eq!((manifest["seed"].as_u64(), manifest["threads"].as_u64()), (Some(7), Some(1)));
     let command: Vec<&str> =

@@ -18,7 +18,7 @@ const TINY_MNIST: &str = "--set data.dataset=sample --set model.hidden=[16,8] --
     --set train.epochs=2 --set train.batch_size=50 --set checkpoint.every=1";
 
 /// As [`TINY`], for lm-routed on texts that stand in the workspace.
-pub const TINY_LM: &str = "--set data.train=texts.jsonl --set data.validation=\"\" --set data.validation_documents=30 \
+pub(crate) const TINY_LM: &str = "--set data.train=texts.jsonl --set data.validation=\"\" --set data.validation_documents=30 \
     --set data.cache=cache --set data.vocab_size=420 --set model.n_layer=2 --set model.n_head=2 \
     --set model.n_embd=16 --set model.d_mlp=32 --set model.block_size=24 --set train.steps=12 \
     --set train.batch_size=4 --set train.warmup_steps=2 --set routing.layers=[0] --set routing.extra_neurons=4 \
@@ -33,17 +33,17 @@ pub const TINY_LM: &str = "--set data.train=texts.jsonl --set data.validation=\"
 const PATIENCE: Duration = Duration::from_mins(3);
 
 /// The files below a folder and what is in them.
-pub type Tree = BTreeMap<PathBuf, Vec<u8>>;
+pub(crate) type Tree = BTreeMap<PathBuf, Vec<u8>>;
 
 /// A run of four updates that is done, by the method `routing`.
-pub static FINISHED: LazyLock<Tree> = LazyLock::new(|| {
+pub(crate) static FINISHED: LazyLock<Tree> = LazyLock::new(|| {
     let ws = Workspace::new();
     ws.done("train --set train.updates=4 --set checkpoint.keep=1 --out run --seed 7");
     ws.tree("run")
 });
 
 /// A temporary folder in which commands are run.
-pub struct Workspace {
+pub(crate) struct Workspace {
     folder: TempDir,
     program: Program,
 }
@@ -76,55 +76,55 @@ impl Program {
 
 /// How a command ended.
 #[derive(Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
 
 impl Workspace {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { folder: tempfile::tempdir().unwrap(), program: Program::Ppo }
     }
 
     /// A workspace for mnist-routed.
-    pub fn for_mnist() -> Self {
+    pub(crate) fn for_mnist() -> Self {
         Self { program: Program::Mnist, ..Self::new() }
     }
 
     /// A workspace for lm-routed, with the texts that its tiny settings name.
-    pub fn for_lm(texts: &str) -> Self {
+    pub(crate) fn for_lm(texts: &str) -> Self {
         let ws = Self { program: Program::Lm, ..Self::new() };
         ws.write("texts.jsonl", texts);
         ws
     }
 
     /// A workspace with [`FINISHED`] in the folder `run`.
-    pub fn with_finished_run() -> Self {
+    pub(crate) fn with_finished_run() -> Self {
         let ws = Self::new();
         ws.lay("run", &FINISHED);
         ws
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn read(&self, name: &str) -> String {
+    pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         fs::write(self.path(name), content).unwrap();
     }
 
     /// Runs the binary; `line` is split at spaces. Whatever happens, it does not panic and colours nothing.
-    pub fn run(&self, line: &str) -> Ended {
+    pub(crate) fn run(&self, line: &str) -> Ended {
         self.run_under(line, &[])
     }
 
     /// [`Workspace::run`] with variables of the environment set.
-    pub fn run_under(&self, line: &str, variables: &[(&str, &str)]) -> Ended {
+    pub(crate) fn run_under(&self, line: &str, variables: &[(&str, &str)]) -> Ended {
         let output = assert_cmd::Command::new(self.program.path())
             .args(arguments(line, self.program.tiny()))
             .current_dir(self.folder.path())
@@ -137,14 +137,14 @@ impl Workspace {
     }
 
     /// Runs the binary, which succeeds without a word on stderr, and returns what it printed.
-    pub fn done(&self, line: &str) -> String {
+    pub(crate) fn done(&self, line: &str) -> String {
         let ended = self.run(line);
         assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{line}");
         ended.stdout
     }
 
     /// Starts the binary and leaves it running.
-    pub fn start(&self, line: &str) -> Running {
+    pub(crate) fn start(&self, line: &str) -> Running {
         let child = std::process::Command::new(self.program.path())
             .args(arguments(line, self.program.tiny()))
             .current_dir(self.folder.path())
@@ -158,14 +158,14 @@ impl Workspace {
     }
 
     /// The files below a folder of the workspace, without the locks of run folders.
-    pub fn tree(&self, name: &str) -> Tree {
+    pub(crate) fn tree(&self, name: &str) -> Tree {
         let (root, mut tree) = (self.path(name), Tree::new());
         gather(&root, &root, &mut tree);
         tree
     }
 
     /// Writes files below a folder of the workspace.
-    pub fn lay(&self, name: &str, tree: &Tree) {
+    pub(crate) fn lay(&self, name: &str, tree: &Tree) {
         for (path, content) in tree {
             let path = self.path(name).join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -212,18 +212,18 @@ fn ended(code: Option<i32>, stdout: &[u8], stderr: &[u8]) -> Ended {
 }
 
 /// A command that is still at work; it does not outlive its test.
-pub struct Running {
+pub(crate) struct Running {
     child: Option<Child>,
 }
 
 impl Running {
     #[cfg(unix)]
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }
 
     /// Waits until `happened`, or until the command has ended.
-    pub fn wait_until(&mut self, happened: impl Fn() -> bool) {
+    pub(crate) fn wait_until(&mut self, happened: impl Fn() -> bool) {
         let began = Instant::now();
         while !happened() && self.child.as_mut().unwrap().try_wait().unwrap().is_none() {
             assert!(began.elapsed() < PATIENCE, "it never happened");
@@ -232,13 +232,13 @@ impl Running {
     }
 
     /// Waits for its end.
-    pub fn end(mut self) -> Ended {
+    pub(crate) fn end(mut self) -> Ended {
         let output = self.child.take().unwrap().wait_with_output().unwrap();
         ended(output.status.code(), &output.stdout, &output.stderr)
     }
 
     /// Ends it as a power cut would; false where it had ended already.
-    pub fn kill(mut self) -> bool {
+    pub(crate) fn kill(mut self) -> bool {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         !child.wait().unwrap().success()

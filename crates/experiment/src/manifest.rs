@@ -1,4 +1,5 @@
 //! What a run was: written to `manifest.json`, so that a result can be repeated.
+use std::collections::BTreeMap;
 use std::env;
 use std::fmt::Display;
 use std::io;
@@ -6,6 +7,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::bounded::read_at_most;
 use crate::cli::MOST_THREADS;
@@ -29,6 +31,9 @@ pub struct Manifest {
     pub threads: usize,
     /// The device, such as `cpu` or `cuda:0`.
     pub device: String,
+    /// Which class of data trains which part of the network: a table for each method, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub routes: BTreeMap<String, Value>,
     /// The command line, the program without its folder.
     pub command_line: Vec<String>,
     /// When the run began, RFC 3339 in UTC.
@@ -63,6 +68,7 @@ impl Manifest {
             seed,
             threads,
             device: device.to_string(),
+            routes: BTreeMap::new(),
             command_line,
             started: utc_timestamp(SystemTime::now()),
             resumed: Vec::new(),

@@ -13,6 +13,8 @@
 //! Run it with `cargo run -p gradient-routing --example own_transformer`; it takes seconds. In the block itself one
 //! line is new, the one with [`route`].
 
+#![expect(clippy::print_stdout, reason = "an example says what it saw")]
+
 use std::error::Error;
 
 use candle_core::{D, Device, Tensor, Var};

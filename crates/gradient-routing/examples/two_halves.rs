@@ -9,6 +9,8 @@
 //! method of your own: say the routes in a [`RouteTable`], look up the mask of each example by its class, put the
 //! mask on an activation with [`route`], and hold the method to its table with [`assert_channel_flow`].
 
+#![expect(clippy::print_stdout, reason = "an example says what it saw")]
+
 use std::error::Error;
 
 use candle_core::{DType, Device, Tensor, Var};

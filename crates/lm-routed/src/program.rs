@@ -1,5 +1,6 @@
 //! The experiments as a program of the driver: what they need to begin, how they go on, and what is left at the end.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use crate::Error;
 use crate::config::{Config, DataSection, Experiment};
 use crate::data::Dataset;
+use crate::methods::Part;
 use crate::parts::{Parts, Shared};
 use crate::{localise, report, steer};
 
@@ -107,6 +109,14 @@ impl Program for Language {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const UNIT: &'static str = "tokens";
     const READERS: &'static str = "`plot`, `eval` and `generate`";
+
+    fn routes(&self, config: &Config) -> Result<BTreeMap<String, Value>> {
+        let table = |part: Part| -> Result<(String, Value)> {
+            let table = (part.method.routes)(config)?.table;
+            Ok((part.method.name.to_owned(), serde_json::to_value(table)?))
+        };
+        Part::all(config).into_iter().map(table).collect()
+    }
 
     fn run_name(&self, config: &Config) -> String {
         config.experiment.kind.name().to_owned()

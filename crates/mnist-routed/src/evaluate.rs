@@ -78,12 +78,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    pub fn new(parts: usize) -> Self {
+    pub(crate) fn new(parts: usize) -> Self {
         Self { counts: [0; CLASSES], sums: vec![[[0.0; 2]; CLASSES]; parts + 1] }
     }
 
     /// Adds some images; the sums do not depend on the threads.
-    pub fn add(&mut self, batch: Batch<'_>, reconstruction: &Reconstruction) {
+    pub(crate) fn add(&mut self, batch: Batch<'_>, reconstruction: &Reconstruction) {
         let pixels = batch.images.pixels;
         let labels: Vec<usize> =
             batch.indices.iter().map(|index| usize::from(batch.images.labels[*index as usize])).collect();
@@ -116,7 +116,7 @@ impl Tally {
         }
     }
 
-    pub fn finish(&self, split: &Split) -> Evaluation {
+    pub(crate) fn finish(&self, split: &Split) -> Evaluation {
         let mut errors = self.sums.iter().map(|sums| {
             let mean = |digits: &[u8], kind: usize| {
                 let count: u64 = digits.iter().map(|digit| self.counts[usize::from(*digit)]).sum();

@@ -42,7 +42,7 @@ pub struct Objective {
 
 /// Added to the variance of a column before the correlations are taken, as batch normalisation does: a column
 /// that is the same for all images correlates with nothing.
-pub const VARIANCE_EPS: f64 = 1e-5;
+pub(crate) const VARIANCE_EPS: f64 = 1e-5;
 
 impl Objective {
     /// The objective of a config.

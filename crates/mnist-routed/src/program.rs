@@ -1,5 +1,6 @@
 //! The experiment as a program of the driver: what it trains, what a checkpoint holds, and what is left at the end.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,11 +11,11 @@ use experiment::driver::{
     BuildContext, Due, Finished, FinishedRun, Position, Program, Report, ResumePoint, State, Training,
 };
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::data::{self, Dataset, DatasetName};
 use crate::summary::Summary;
-use crate::{Config, Error, Split, Trainer, UpdateReport, plots};
+use crate::{Config, Error, Objective, Split, Trainer, UpdateReport, plots};
 
 /// An autoencoder with its certificates, on images that are looked for once.
 #[derive(Debug, Default)]
@@ -60,6 +61,11 @@ impl Program for Autoencoder {
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const UNIT: &'static str = "images";
     const READERS: &'static str = "`plot` and `eval`";
+
+    fn routes(&self, config: &Config) -> Result<BTreeMap<String, Value>> {
+        let table = serde_json::to_value(Objective::new(config)?.routes)?;
+        Ok([(config.train.setting.name().to_owned(), table)].into())
+    }
 
     /// The data set, the setting, and the split, if it is not the paper's.
     fn run_name(&self, config: &Config) -> String {

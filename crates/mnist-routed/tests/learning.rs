@@ -1,5 +1,9 @@
 //! That training splits the encoding: on the real images where this machine has them, else on the sample.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may panic, as tests do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests may panic and say what they do, as tests do"
+)]
 
 use std::sync::Arc;
 

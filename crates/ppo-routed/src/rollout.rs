@@ -330,12 +330,12 @@ pub(crate) struct WholeRollout {
 
 impl WholeRollout {
     /// Nothing yet, for a policy of this configuration.
-    pub fn new(config: &PolicyConfig) -> Self {
+    pub(crate) fn new(config: &PolicyConfig) -> Self {
         Self { samples: Samples::default(), unique: UniqueRows::new(config.inputs()) }
     }
 
     /// Takes over what the shards saw, in their order.
-    pub fn gather(&mut self, shards: &[Shard], caches: &[ForwardCache]) {
+    pub(crate) fn gather(&mut self, shards: &[Shard], caches: &[ForwardCache]) {
         self.samples.clear();
         self.unique.clear();
         for (shard, cache) in shards.iter().zip(caches) {

@@ -1,5 +1,6 @@
 //! `ppo-routed` as a program: how a run is built, brought back, and what is left of it.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
@@ -9,10 +10,11 @@ use experiment::RunFolder;
 use experiment::driver::{
     BuildContext, Due, Finished, FinishedRun, Position, Program, Report, ResumePoint, State, Training,
 };
+use serde_json::Value;
 
 use crate::snapshot::Snapshot;
 use crate::summary::Summary;
-use crate::{Config, Trainer, checkpoint, plots};
+use crate::{Config, Supervision, Trainer, checkpoint, plots};
 
 /// Oversight experiments.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,6 +52,12 @@ impl Program for Ppo {
 
     fn checkpoints_kept(&self, config: &Config) -> usize {
         config.checkpoint.keep
+    }
+
+    fn routes(&self, config: &Config) -> Result<BTreeMap<String, Value>> {
+        let supervision = Supervision::new(config.train.method, config.env.id.kinds())?;
+        let table = serde_json::to_value(supervision.routes())?;
+        Ok([(config.train.method.name().to_owned(), table)].into())
     }
 
     fn build(&self, config: &Config, cx: &BuildContext<'_>) -> Result<PpoTraining> {

@@ -154,7 +154,7 @@ mod in_order {
 
     type Named = Vec<(String, PolicySummary)>;
 
-    pub fn serialize<S: Serializer>(named: &Named, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(named: &Named, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(named.len()))?;
         for (name, value) in named {
             map.serialize_entry(name, value)?;
@@ -162,7 +162,7 @@ mod in_order {
         map.end()
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Named, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Named, D::Error> {
         struct InOrder;
         impl<'de> Visitor<'de> for InOrder {
             type Value = Named;

@@ -14,7 +14,7 @@ pub(super) struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    pub fn check(&self) -> Verdict {
+    pub(crate) fn check(&self) -> Verdict {
         self.description()?;
         self.seeding()?;
         self.refusals()?;

@@ -1,4 +1,5 @@
 //! An environment of one's own, with three kinds of ends, trained by ppo-routed: `cargo run -p three-kinds`.
+#![expect(clippy::print_stdout, reason = "an example says what it saw")]
 
 use candle_core::Device;
 use envs::{EnvError, EnvState, Kind, Outcome, Space, StepSlices, VectorEnv};
@@ -140,10 +141,8 @@ fn main() -> Result<(), ppo_routed::Error> {
     }
     for (name, e) in trainer.evaluate()? {
         let [ripe, green, rotten] = ["ripe", "green", "rotten"].map(|kind| 100.0 * e.share(kind));
-        println!(
-            "{name} policy: return {:.2}; {ripe:.0}% ripe, {green:.0}% green, {rotten:.0}% rotten",
-            e.stepwise_return
-        );
+        let score = e.stepwise_return;
+        println!("{name} policy: return {score:.2}; {ripe:.0}% ripe, {green:.0}% green, {rotten:.0}% rotten");
     }
     Ok(())
 }

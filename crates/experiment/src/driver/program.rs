@@ -168,6 +168,15 @@ pub trait Program {
         3
     }
 
+    /// The route table of each method of a run, by its name, for `manifest.json`.
+    ///
+    /// # Errors
+    /// Fails where the settings make no table.
+    fn routes(&self, config: &Self::Config) -> Result<BTreeMap<String, Value>> {
+        let _ = config;
+        Ok(BTreeMap::new())
+    }
+
     /// A training at its start; whatever is wrong with settings or data shows here, before there is a folder.
     ///
     /// # Errors

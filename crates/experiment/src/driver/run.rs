@@ -104,7 +104,8 @@ impl<'p, P: Program> Run<'p, P> {
         let folder = RunFolder::create(&request.folder)?;
         folder.write_text("config.toml", &to_toml(config)?)?;
         program.prepare_folder(&folder)?;
-        let manifest = Manifest::new(P::NAME, P::VERSION, *seed, *threads, &request.device);
+        let mut manifest = Manifest::new(P::NAME, P::VERSION, *seed, *threads, &request.device);
+        manifest.routes = program.routes(config)?;
         folder.write_json("manifest.json", &manifest)?;
         let metrics = MetricsWriter::create(&folder.metrics_path())?;
         let saved = Saved { folder, manifest, metrics, seconds: 0.0, untrained: true };

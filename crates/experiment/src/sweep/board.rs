@@ -8,7 +8,7 @@ use crate::driver::Watch;
 
 /// The bar of a sweep: the steps of all runs together.
 #[derive(Debug)]
-pub struct Board {
+pub(crate) struct Board {
     progress: Progress,
     runs: usize,
     done: AtomicUsize,
@@ -22,7 +22,7 @@ pub struct Board {
 
 impl Board {
     /// The bar for `runs` runs of `steps` steps together, which are called `unit`; none where `quiet`.
-    pub fn new(unit: &'static str, runs: usize, steps: u64, quiet: bool) -> Self {
+    pub(crate) fn new(unit: &'static str, runs: usize, steps: u64, quiet: bool) -> Self {
         Self {
             progress: Progress::new(steps, quiet).counting(unit),
             runs,
@@ -35,25 +35,25 @@ impl Board {
     }
 
     /// What one of the runs reports to.
-    pub fn watch(&self) -> Part<'_> {
+    pub(crate) fn watch(&self) -> Part<'_> {
         Part { board: self, step: 0 }
     }
 
     /// A run is finished.
-    pub fn done(&self) {
+    pub(crate) fn done(&self) {
         self.done.fetch_add(1, Ordering::Relaxed);
         self.show();
     }
 
     /// A run has failed.
-    pub fn failed(&self, name: &str, fault: &str) {
+    pub(crate) fn failed(&self, name: &str, fault: &str) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         self.progress.println(&format!("failed: {name}: {fault}"));
         self.show();
     }
 
     /// Takes the bar away.
-    pub fn end(&self) {
+    pub(crate) fn end(&self) {
         self.progress.finish();
     }
 
@@ -72,7 +72,7 @@ impl Board {
 
 /// One run's share of a [`Board`].
 #[derive(Debug)]
-pub struct Part<'a> {
+pub(crate) struct Part<'a> {
     board: &'a Board,
     step: u64,
 }

@@ -11,7 +11,7 @@ use crate::UserError;
 
 /// What the user says about the jobs.
 #[derive(Clone, Debug, Default)]
-pub struct SlurmRequest {
+pub(crate) struct SlurmRequest {
     /// Threads of a run.
     pub threads: usize,
     /// The most tasks at a time.
@@ -29,7 +29,7 @@ const RESTARTS: usize = 10;
 
 /// The two job scripts of a sweep.
 #[derive(Clone, Debug)]
-pub struct Jobs {
+pub(crate) struct Jobs {
     /// The job array.
     pub runs: PathBuf,
     /// The gathering job.
@@ -41,7 +41,7 @@ pub struct Jobs {
 ///
 /// # Errors
 /// Fails where they cannot be written, or an option of the user does not fit into a line.
-pub fn write<P: SweepProgram>(
+pub(crate) fn write<P: SweepProgram>(
     program: &P,
     sweep: &Sweep<P>,
     indices: &[usize],
@@ -111,7 +111,7 @@ pub fn write<P: SweepProgram>(
 ///
 /// # Errors
 /// Fails where `sbatch` is missing or refuses.
-pub fn submit(jobs: &Jobs) -> Result<(String, String)> {
+pub(crate) fn submit(jobs: &Jobs) -> Result<(String, String)> {
     let runs = sbatch(&[], &jobs.runs)?;
     let collect = sbatch(&[format!("--dependency=afterany:{runs}")], &jobs.collect)?;
     Ok((runs, collect))

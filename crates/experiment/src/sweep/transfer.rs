@@ -40,7 +40,7 @@ pub(super) struct ResultLine {
 
 impl ResultLine {
     /// The first number in which two results of one run differ; nothing where they agree.
-    pub fn contradicts(&self, other: &Self) -> Option<String> {
+    pub(crate) fn contradicts(&self, other: &Self) -> Option<String> {
         if let Some(path) = difference(&self.summary, &other.summary) {
             return Some(format!("summary{path}"));
         }
@@ -102,7 +102,7 @@ impl Imported {
     ///
     /// # Errors
     /// Fails where a line is no result of the program, or two contradict each other.
-    pub fn read<P: SweepProgram>(program: &P, sweep: &Sweep<P>) -> Result<Self> {
+    pub(crate) fn read<P: SweepProgram>(program: &P, sweep: &Sweep<P>) -> Result<Self> {
         let mut imported = Self { lines: vec![None; sweep.runs.len()] };
         let path = sweep.folder.join(FILE);
         if path.exists() {
@@ -113,12 +113,12 @@ impl Imported {
     }
 
     /// The result of a run.
-    pub fn get<C>(&self, planned: &Planned<C>) -> Option<&ResultLine> {
+    pub(crate) fn get<C>(&self, planned: &Planned<C>) -> Option<&ResultLine> {
         self.lines.get(planned.index)?.as_ref()
     }
 
     /// Whether a run has a result.
-    pub fn has<C>(&self, planned: &Planned<C>) -> bool {
+    pub(crate) fn has<C>(&self, planned: &Planned<C>) -> bool {
         self.get(planned).is_some()
     }
 

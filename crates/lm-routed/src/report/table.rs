@@ -8,12 +8,12 @@ pub(crate) struct Table {
 
 impl Table {
     /// A table with these headings and no rows.
-    pub fn new(head: &[&str]) -> Self {
+    pub(crate) fn new(head: &[&str]) -> Self {
         Self { head: head.iter().map(ToString::to_string).collect(), rows: Vec::new() }
     }
 
     /// Columns padded with spaces: names to the left, numbers to the right.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let all = || [&self.head].into_iter().chain(&self.rows);
         let width = |column: usize| all().map(|row| row[column].chars().count()).max().unwrap_or(0);
         let widths: Vec<usize> = (0..self.head.len()).map(width).collect();
@@ -31,7 +31,7 @@ impl Table {
     }
 
     /// As Markdown.
-    pub fn markdown(&self) -> String {
+    pub(crate) fn markdown(&self) -> String {
         let line = |cells: &[String]| {
             let cells: Vec<String> = cells.iter().map(|cell| cell.replace('|', "\\|")).collect();
             format!("| {} |\n", cells.join(" | "))
@@ -42,7 +42,7 @@ impl Table {
     }
 
     /// As CSV.
-    pub fn csv(&self) -> String {
+    pub(crate) fn csv(&self) -> String {
         let mut writer = csv::Writer::from_writer(Vec::new());
         for row in [&self.head].into_iter().chain(&self.rows) {
             // writing into memory cannot fail, and all rows are of one length

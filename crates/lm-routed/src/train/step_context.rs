@@ -21,7 +21,7 @@ impl StepContext<'_> {
     ///
     /// # Errors
     /// [`Error::NotFinite`] with all of them.
-    pub fn require_finite(self, watched: &[(&str, f64)]) -> Result<(), Error> {
+    pub(crate) fn require_finite(self, watched: &[(&str, f64)]) -> Result<(), Error> {
         let Self { part, step, section } = self;
         let part = part.to_owned();
         require_finite(watched).map_err(|fault| Error::NotFinite { part, step, fault, section })
@@ -31,7 +31,7 @@ impl StepContext<'_> {
     ///
     /// # Errors
     /// [`Error::NotFinite`] where loss or gradient are not numbers; the parameters are then as they were.
-    pub fn take(
+    pub(crate) fn take(
         self,
         model: &mut Model,
         adam: &mut Adam,

@@ -15,7 +15,7 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    pub fn arrange(&mut self, batch: &Batch<'_>) {
+    pub(crate) fn arrange(&mut self, batch: &Batch<'_>) {
         const NONE: u32 = u32::MAX;
         self.rows.clear();
         self.group_of_member.clear();
@@ -48,7 +48,7 @@ impl Groups {
         }
     }
 
-    pub fn members(&self, group: usize) -> &[u32] {
+    pub(crate) fn members(&self, group: usize) -> &[u32] {
         &self.members[self.starts[group] as usize..self.starts[group + 1] as usize]
     }
 }

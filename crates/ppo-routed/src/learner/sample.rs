@@ -14,7 +14,7 @@ pub(super) struct Counts {
 
 impl Counts {
     /// At least 1 each, so that an empty sum is 0.
-    pub fn new(samples: usize, supervised: usize) -> Self {
+    pub(crate) fn new(samples: usize, supervised: usize) -> Self {
         Self { samples: samples.max(1) as f32, supervised: supervised.max(1) as f32 }
     }
 }
@@ -41,7 +41,7 @@ pub(super) struct RowOutputs<'a> {
 
 impl RowOutputs<'_> {
     /// Adds the losses of the batch's sample `member`, and their derivatives by the outputs, routed.
-    pub fn add_sample(&self, batch: &Batch<'_>, member: usize, counts: Counts, totals: &mut Totals) {
+    pub(crate) fn add_sample(&self, batch: &Batch<'_>, member: usize, counts: Counts, totals: &mut Totals) {
         let sample = batch.indices[member] as usize;
         let samples = batch.samples;
         let label = samples.labels[sample];

@@ -39,7 +39,7 @@ enum Shown {
 ///
 /// # Errors
 /// Fails where a picture cannot be written.
-pub fn draw(results: &Results, threshold: f64, folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn draw(results: &Results, threshold: f64, folder: &Path) -> Result<Vec<PathBuf>> {
     experiment::create_folder(folder)?;
     let mut paths = Vec::new();
     let mut save = |figure: Figure, name: &str| -> Result<()> {

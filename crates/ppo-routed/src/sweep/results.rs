@@ -38,7 +38,7 @@ impl Row {
 
 /// By how much the axis of environment steps is stretched: the oracle looks at every label, so its steps count
 /// 1/p-fold against methods that look at the share p.
-pub fn stretch(method: Method, oversight_prob: f64) -> f64 {
+pub(crate) fn stretch(method: Method, oversight_prob: f64) -> f64 {
     if method.sees_everything() && oversight_prob > 0.0 { 1.0 / oversight_prob } else { 1.0 }
 }
 

@@ -16,7 +16,7 @@ use crate::Method;
 ///
 /// # Errors
 /// Fails where a file cannot be written.
-pub fn write(results: &Results, threshold: f64, folder: &Path) -> Result<(Vec<PathBuf>, String)> {
+pub(crate) fn write(results: &Results, threshold: f64, folder: &Path) -> Result<(Vec<PathBuf>, String)> {
     let markdown = markdown(results, threshold)?;
     let files = [
         ("results.csv", csv_text(runs(results, threshold))?),
@@ -198,7 +198,7 @@ fn curves(results: &Results) -> Vec<Vec<String>> {
 }
 
 /// How many runs reached the threshold, and the median of the steps they took; nothing unless more than half did.
-pub fn steps(cell: &Cell<'_>, threshold: f64) -> (usize, Option<f64>) {
+pub(crate) fn steps(cell: &Cell<'_>, threshold: f64) -> (usize, Option<f64>) {
     let mut steps: Vec<f64> =
         cell.rows.iter().map(|row| row.steps_to(threshold).unwrap_or(f64::INFINITY)).collect();
     steps.sort_by(f64::total_cmp);
@@ -208,7 +208,7 @@ pub fn steps(cell: &Cell<'_>, threshold: f64) -> (usize, Option<f64>) {
 }
 
 /// 0.01 as 1%.
-pub fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     format!("{}%", (share * 1e8).round() / 1e6)
 }
 
@@ -279,7 +279,7 @@ fn markdown(results: &Results, threshold: f64) -> Result<String> {
 }
 
 /// Which method leads at which levels, such as `Highest mean: routing at 0.1%, 0.3%; naive at 1%`.
-pub fn leaders(results: &Results) -> String {
+pub(crate) fn leaders(results: &Results) -> String {
     let mut spans: Vec<(String, Vec<String>)> = Vec::new();
     for (level, arm) in results.leaders() {
         match spans.last_mut().filter(|(label, _)| *label == arm.label()) {

@@ -12,7 +12,7 @@ const MAX_STEPS: u32 = 10;
 const ACTIONS: usize = 3;
 
 /// A batch of rings.
-pub struct Ring {
+pub(crate) struct Ring {
     kinds: Vec<Kind>,
     oversight_prob: f64,
     first_env: usize,
@@ -58,7 +58,7 @@ impl One {
 
 impl Ring {
     /// Kinds worth 1, 0, −1, … in a batch that was begun under seed 0.
-    pub fn new(kinds: usize, oversight_prob: f64, first_env: usize, num_envs: usize) -> Self {
+    pub(crate) fn new(kinds: usize, oversight_prob: f64, first_env: usize, num_envs: usize) -> Self {
         const NAMES: [&str; 4] = ["pearl", "shell", "stone", "weed"];
         let kinds: Vec<Kind> = (0..kinds).map(|kind| Kind::new(NAMES[kind], 1.0 - kind as f32)).collect();
         let rings = (0..num_envs).map(|env| {
@@ -77,7 +77,7 @@ impl Ring {
     }
 
     /// Makes slices of a batch, as whoever takes environments wants it.
-    pub fn maker(
+    pub(crate) fn maker(
         kinds: usize,
         oversight_prob: f64,
     ) -> impl Fn(usize, usize) -> Result<Box<dyn VectorEnv>, EnvError> {

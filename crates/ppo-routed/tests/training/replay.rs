@@ -7,7 +7,7 @@ use policies::{Policy, Steering};
 use ppo_routed::{Label, Method};
 
 /// One step of one environment.
-pub struct Step {
+pub(crate) struct Step {
     pub observation: Vec<f32>,
     pub action: usize,
     pub outcome: Outcome,
@@ -20,13 +20,13 @@ pub struct Step {
 }
 
 impl Step {
-    pub fn done(&self) -> bool {
+    pub(crate) fn done(&self) -> bool {
         self.terminated || self.truncated
     }
 }
 
 /// Plays `actions` (environment by environment) in freshly reset environments; gives the steps of each.
-pub fn play(config: &EnvConfig, num_envs: usize, seed: u64, actions: &[u8]) -> Vec<Vec<Step>> {
+pub(crate) fn play(config: &EnvConfig, num_envs: usize, seed: u64, actions: &[u8]) -> Vec<Vec<Step>> {
     let num_steps = actions.len() / num_envs;
     let mut env = envs::make(config, num_envs).unwrap();
     let mut buffers = StepBuffers::for_env(env.as_ref());
@@ -61,13 +61,13 @@ fn batch(observations: &[&[f32]]) -> Tensor {
 }
 
 /// V of each observation.
-pub fn values(policy: &Policy, observations: &[&[f32]]) -> Vec<f64> {
+pub(crate) fn values(policy: &Policy, observations: &[&[f32]]) -> Vec<f64> {
     let values = policy.value(&batch(observations)).unwrap().to_vec1::<f32>().unwrap();
     values.into_iter().map(f64::from).collect()
 }
 
 /// log p of every action for each observation.
-pub fn log_probs(policy: &Policy, steering: Steering, observations: &[&[f32]]) -> Vec<Vec<f64>> {
+pub(crate) fn log_probs(policy: &Policy, steering: Steering, observations: &[&[f32]]) -> Vec<Vec<f64>> {
     let logits = policy.forward(&batch(observations), steering).unwrap().logits.to_vec2::<f32>().unwrap();
     let log_softmax = |logits: Vec<f32>| {
         let sum: f64 = logits.iter().map(|l| f64::from(*l).exp()).sum();
@@ -77,7 +77,7 @@ pub fn log_probs(policy: &Policy, steering: Steering, observations: &[&[f32]]) -
 }
 
 /// The discounted sum Σ γᵏ·r of the steps from `t` to the end of the episode or of the window.
-pub fn return_from(steps: &[Step], t: usize, gamma: f64, reward: impl Fn(Outcome) -> f64) -> f64 {
+pub(crate) fn return_from(steps: &[Step], t: usize, gamma: f64, reward: impl Fn(Outcome) -> f64) -> f64 {
     let mut sum = 0.0;
     for (k, step) in steps[t..].iter().enumerate() {
         sum += gamma.powi(k as i32) * reward(step.outcome);
@@ -89,7 +89,7 @@ pub fn return_from(steps: &[Step], t: usize, gamma: f64, reward: impl Fn(Outcome
 }
 
 /// +1 for the Diamond, −1 for the Ghost.
-pub fn true_reward(outcome: Outcome) -> f64 {
+pub(crate) fn true_reward(outcome: Outcome) -> f64 {
     match outcome.reached {
         None => 0.0,
         Some(0) => 1.0,
@@ -99,7 +99,7 @@ pub fn true_reward(outcome: Outcome) -> f64 {
 
 /// The sum Σ (γλ)ˡ·δ over the steps from `t`, l = 0, 1, …, to the end of the episode or of the window, with
 /// δ = r + γ·V(what the step led to, unless it terminated) − V(what it started from).
-pub fn advantage(
+pub(crate) fn advantage(
     steps: &[Step],
     (before, after): (&[f64], &[f64]),
     t: usize,
@@ -119,7 +119,7 @@ pub fn advantage(
 }
 
 /// The label of the episode that step `t` belongs to, found by going forward to its end.
-pub fn label(steps: &[Step], t: usize, method: Method) -> Label {
+pub(crate) fn label(steps: &[Step], t: usize, method: Method) -> Label {
     let Some(end) = steps[t..].iter().find(|step| step.done()) else { return Label::NOTHING };
     match end.outcome {
         Outcome { reached: None, .. } => Label::NOTHING,

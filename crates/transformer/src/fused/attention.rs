@@ -23,12 +23,12 @@ impl Heads {
     }
 
     /// Numbers that the attention patterns of one sequence take: of each block the rows up to its last column.
-    pub fn pattern_len(self) -> usize {
+    pub(crate) fn pattern_len(self) -> usize {
         self.count * self.blocks().map(|(from, to)| (to - from) * to).sum::<usize>()
     }
 
     /// Queries, keys and values of one token, in this order, each head after head.
-    pub fn qkv_width(self) -> usize {
+    pub(crate) fn qkv_width(self) -> usize {
         (self.count + 2 * self.kv_count) * self.width
     }
 
@@ -57,7 +57,7 @@ pub(super) struct Rotary {
 
 impl Rotary {
     /// The angle of pair i at place t is t · 10000^(−2i / width).
-    pub fn new(places: usize, width: usize) -> Self {
+    pub(crate) fn new(places: usize, width: usize) -> Self {
         let pairs = width / 2;
         let mut turns = Vec::with_capacity(places * pairs);
         for place in 0..places {
@@ -96,7 +96,7 @@ pub(super) struct HeadBuffers {
 }
 
 impl HeadBuffers {
-    pub fn new(heads: Heads) -> Self {
+    pub(crate) fn new(heads: Heads) -> Self {
         let one = || vec![0.0; heads.tokens * heads.width];
         Self {
             q: one(),

@@ -50,7 +50,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub fn new(architecture: &Architecture) -> Self {
+    pub(crate) fn new(architecture: &Architecture) -> Self {
         let shapes = architecture.parameters();
         let find = |name: &str| shapes.binary_search_by(|(other, _)| other.as_str().cmp(name)).ok();
         // each of these names is in the list by construction
@@ -97,19 +97,19 @@ pub(super) struct Weights<'a> {
 }
 
 impl<'a> Weights<'a> {
-    pub fn get(&self, index: usize) -> &'a [f32] {
+    pub(crate) fn get(&self, index: usize) -> &'a [f32] {
         self.slices[index]
     }
 
     /// The bias of a layer, zeros where it has none.
-    pub fn bias(&self, layer: &DenseIndex) -> &'a [f32] {
+    pub(crate) fn bias(&self, layer: &DenseIndex) -> &'a [f32] {
         match layer.b {
             Some(b) => self.get(b),
             None => &self.layout.zeros[..layer.outputs],
         }
     }
 
-    pub fn norm(&self, norm: &NormIndex) -> kernels::Norm<'a> {
+    pub(crate) fn norm(&self, norm: &NormIndex) -> kernels::Norm<'a> {
         let Layout { centred, eps, .. } = *self.layout;
         kernels::Norm { w: self.get(norm.w), b: norm.b.map(|b| self.get(b)), centred, eps }
     }

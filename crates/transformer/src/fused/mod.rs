@@ -34,13 +34,13 @@ pub type ResidualLoss<'a> = dyn Fn(usize, &[f32], &mut [f32]) -> f64 + Sync + 'a
 
 impl FusedModel {
     /// Passes over sequences of `tokens` tokens on `threads` threads.
-    pub fn new(architecture: &Architecture, tokens: usize, threads: usize) -> Self {
+    pub(crate) fn new(architecture: &Architecture, tokens: usize, threads: usize) -> Self {
         let lanes = (0..threads.max(1)).map(|_| Lane::new(architecture, tokens)).collect();
         Self { architecture: architecture.clone(), layout: Layout::new(architecture), lanes, tokens }
     }
 
     /// The gradient of the batch's loss, which [`FusedModel::gradients`] then gives.
-    pub fn gradient(
+    pub(crate) fn gradient(
         &mut self,
         parameters: &Parameters,
         batch: &Batch,
@@ -65,7 +65,7 @@ impl FusedModel {
     }
 
     /// The loss of every token of the batch.
-    pub fn token_losses(
+    pub(crate) fn token_losses(
         &mut self,
         parameters: &Parameters,
         batch: &Batch,
@@ -82,7 +82,7 @@ impl FusedModel {
     }
 
     /// The logits of one token of each sequence, at the positions `positions`: (sequences, vocabulary).
-    pub fn logits(
+    pub(crate) fn logits(
         &mut self,
         parameters: &Parameters,
         batch: &Batch,
@@ -104,7 +104,7 @@ impl FusedModel {
     }
 
     /// The residual stream after the first `depth` blocks: (tokens, width).
-    pub fn residuals(
+    pub(crate) fn residuals(
         &mut self,
         parameters: &Parameters,
         batch: &Batch,
@@ -120,7 +120,7 @@ impl FusedModel {
     }
 
     /// The gradient of a loss of the residual stream after the first `depth` blocks; returns the loss.
-    pub fn residual_gradient(
+    pub(crate) fn residual_gradient(
         &mut self,
         parameters: &Parameters,
         batch: &Batch,
@@ -143,12 +143,12 @@ impl FusedModel {
     }
 
     /// The gradient of the last pass, in the order of the parameters' names.
-    pub fn gradients(&self) -> &[Vec<f32>] {
+    pub(crate) fn gradients(&self) -> &[Vec<f32>] {
         &self.lanes[0].gradient.values
     }
 
     /// As [`FusedModel::gradients`], to be weighed or added to.
-    pub fn gradients_mut(&mut self) -> &mut [Vec<f32>] {
+    pub(crate) fn gradients_mut(&mut self) -> &mut [Vec<f32>] {
         &mut self.lanes[0].gradient.values
     }
 

@@ -20,12 +20,12 @@ use crate::driver::{
 use crate::{DeviceArg, Faults, SeedStreams, Settings};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Config {
+pub(crate) struct Config {
     pub train: Train,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Train {
+pub(crate) struct Train {
     pub sign: i64,
     pub scale: f64,
     pub updates: u64,
@@ -46,7 +46,7 @@ impl Settings for Config {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Keys {
+pub(crate) struct Keys {
     pub signs: Vec<i64>,
 }
 
@@ -67,7 +67,7 @@ impl SweepKeys for Keys {
 
 /// What `summary.json` of a toy holds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     pub seed: u64,
     pub sum: f64,
     #[serde(default)]
@@ -76,11 +76,11 @@ pub struct Summary {
 
 /// The program. It breaks down in every run at the update `dies_at`.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Toy {
+pub(crate) struct Toy {
     pub dies_at: Option<u64>,
 }
 
-pub struct Adding {
+pub(crate) struct Adding {
     config: Config,
     dies_at: Option<u64>,
     update: u64,
@@ -193,12 +193,12 @@ impl SweepProgram for Toy {
     }
 }
 
-pub fn resources() -> Resources {
+pub(crate) fn resources() -> Resources {
     Resources { threads: 1, device: DeviceArg::Cpu, outputs: Outputs::default() }
 }
 
 /// A planned sweep of four runs.
-pub fn planned(folder: &Path) -> Sweep<Toy> {
+pub(crate) fn planned(folder: &Path) -> Sweep<Toy> {
     let sweep = Sweep::plan(folder, None, &["sweep.seeds=[3, 4]".to_owned()]).unwrap();
     sweep.write().unwrap();
     sweep

@@ -7,7 +7,7 @@ use super::{BlockActivations, BlockIndex, Heads, HookPoint, Lane, Pass, attentio
 impl Lane {
     /// The backward pass from the residual stream's gradient, which [`Lane::residual_gradient`] holds, after the last
     /// block of the pass down to the embeddings.
-    pub fn backward(&mut self, pass: &Pass<'_>) {
+    pub(crate) fn backward(&mut self, pass: &Pass<'_>) {
         let mut residual = std::mem::take(&mut self.residual);
         for layer in (0..pass.depth).rev() {
             let block = std::mem::take(&mut self.blocks[layer]);

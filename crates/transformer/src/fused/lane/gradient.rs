@@ -19,7 +19,7 @@ pub(in crate::fused) struct Gradient {
 
 impl Gradient {
     /// Makes room for the gradient of every parameter; what it holds counts no more.
-    pub fn begin(&mut self, layout: &Layout) {
+    pub(crate) fn begin(&mut self, layout: &Layout) {
         if self.values.len() != layout.parameters.len() {
             self.values = layout.parameters.iter().map(|(_, len)| vec![0.0; *len]).collect();
         }
@@ -28,7 +28,7 @@ impl Gradient {
     }
 
     /// Before the first backward pass: empties what is added to element by element. The products overwrite.
-    pub fn empty_sums(&mut self, layout: &Layout) {
+    pub(crate) fn empty_sums(&mut self, layout: &Layout) {
         self.empty(|index| {
             let small = !layout.parameters[index].0.contains(".W_");
             // the loss has written the unembedding's already
@@ -38,7 +38,7 @@ impl Gradient {
     }
 
     /// As [`Gradient::empty_sums`], for a backward pass that does not reach every parameter.
-    pub fn empty_all(&mut self) {
+    pub(crate) fn empty_all(&mut self) {
         self.empty(|_| true);
     }
 
@@ -54,12 +54,12 @@ impl Gradient {
     }
 
     /// How a product is written.
-    pub fn write(&self) -> Write {
+    pub(crate) fn write(&self) -> Write {
         if self.started { Write::Add } else { Write::Set }
     }
 
     /// dW ← or += xᵀ · dy and db += Σ dy of a dense layer.
-    pub fn add_dense(&mut self, index: &DenseIndex, x: &[f32], dy: &[f32]) {
+    pub(crate) fn add_dense(&mut self, index: &DenseIndex, x: &[f32], dy: &[f32]) {
         let write = self.write();
         let (x, dy_rows) = (DenseIndex::rows(x, index.inputs), DenseIndex::rows(dy, index.outputs));
         index.layer().weight_grad(&mut self.values[index.w], x, dy_rows, write);
@@ -69,7 +69,7 @@ impl Gradient {
     }
 
     /// dw += and db += of a norm with input `x`, and dx += its input's gradient. Overwrites `dy`.
-    pub fn add_norm(
+    pub(crate) fn add_norm(
         &mut self,
         pass: &Pass<'_>,
         index: &NormIndex,
@@ -88,7 +88,13 @@ impl Gradient {
     }
 
     /// Adds the gradient of each vector, `width` numbers of `dy`, to the row of an embedding that it comes from.
-    pub fn add_rows(&mut self, index: usize, rows: impl Iterator<Item = usize>, dy: &[f32], width: usize) {
+    pub(crate) fn add_rows(
+        &mut self,
+        index: usize,
+        rows: impl Iterator<Item = usize>,
+        dy: &[f32],
+        width: usize,
+    ) {
         for (row, dy) in rows.zip(dy.chunks_exact(width)) {
             kernels::add_assign(&mut self.values[index][row * width..][..width], dy);
         }

@@ -11,24 +11,24 @@ const LOGITS: usize = 1 << 25;
 
 impl Lane {
     /// Norms the residual stream after the last block, for the logits.
-    pub fn final_norm(&mut self, pass: &Pass<'_>) {
+    pub(crate) fn final_norm(&mut self, pass: &Pass<'_>) {
         self.last_normed.fill(&self.last, pass, &pass.layout.ln_final);
     }
 
     /// The logits of one token of the last pass, after [`Lane::final_norm`].
-    pub fn logits_of(&self, pass: &Pass<'_>, row: usize, logits: &mut [f32]) {
+    pub(crate) fn logits_of(&self, pass: &Pass<'_>, row: usize, logits: &mut [f32]) {
         matmul(logits, self.normed(&(row..row + 1)), self.unembedding(pass).t(), Write::Set);
     }
 
     /// The losses of the pass's tokens, after [`Lane::final_norm`].
-    pub fn losses(&mut self, pass: &Pass<'_>, losses: &mut [f32]) {
+    pub(crate) fn losses(&mut self, pass: &Pass<'_>, losses: &mut [f32]) {
         self.by_parts(pass, losses, |_, part, logits, losses| {
             kernels::cross_entropy(logits, losses, &pass.targets[part.clone()]);
         });
     }
 
     /// The losses, and the gradient of Σ scale · share · loss down to the residual stream after the last block.
-    pub fn loss_gradient(&mut self, pass: &Pass<'_>, losses: &mut [f32], scale: f32) {
+    pub(crate) fn loss_gradient(&mut self, pass: &Pass<'_>, losses: &mut [f32], scale: f32) {
         let width = self.width;
         let unembedding = self.unembedding(pass);
         self.narrow.resize(pass.targets.len() * width, 0.0);
@@ -53,7 +53,7 @@ impl Lane {
 
     /// The gradient of a loss of the residual stream after the last block of the pass, for [`Lane::backward`]:
     /// `loss` gets the stream and fills in its gradient.
-    pub fn residual_gradient(&mut self, loss: impl FnOnce(&[f32], &mut [f32]) -> f64) -> f64 {
+    pub(crate) fn residual_gradient(&mut self, loss: impl FnOnce(&[f32], &mut [f32]) -> f64) -> f64 {
         self.residual.resize(self.last.len(), 0.0);
         loss(&self.last, &mut self.residual)
     }

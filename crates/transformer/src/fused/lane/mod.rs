@@ -31,7 +31,7 @@ pub(super) struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     /// The same pass over some of its tokens.
-    pub fn part(self, tokens: std::ops::Range<usize>) -> Self {
+    pub(crate) fn part(self, tokens: std::ops::Range<usize>) -> Self {
         Self {
             first: self.first + tokens.start,
             inputs: &self.inputs[tokens.clone()],
@@ -128,7 +128,7 @@ pub(super) struct Lane {
 
 impl Lane {
     /// Buffers for sequences of `tokens` tokens.
-    pub fn new(architecture: &Architecture, tokens: usize) -> Self {
+    pub(crate) fn new(architecture: &Architecture, tokens: usize) -> Self {
         let heads = Heads {
             tokens,
             count: architecture.n_head,
@@ -154,12 +154,12 @@ impl Lane {
     }
 
     /// The residual stream of the last pass, after its last block.
-    pub fn residual_after(&self) -> &[f32] {
+    pub(crate) fn residual_after(&self) -> &[f32] {
         &self.last
     }
 
     /// Runs the first blocks on whole sequences.
-    pub fn trunk(&mut self, pass: &Pass<'_>) {
+    pub(crate) fn trunk(&mut self, pass: &Pass<'_>) {
         let (rows, width, tokens) = (pass.inputs.len(), self.width, self.heads.tokens);
         let mut stream = std::mem::take(&mut self.last);
         stream.resize(rows * width, 0.0);
