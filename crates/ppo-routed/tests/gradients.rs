@@ -201,7 +201,8 @@ fn shift(policy: &Policy, by: f32, rng: &mut Xoshiro256PlusPlus) {
 
 // ------------------------------------------------------------------------------------ the naive formulation
 
-/// The only expert that a forward pass trains, everything else of the mixture being detached; `None` detaches nothing.
+/// The only expert that a forward pass trains, everything else of the mixture being detached, or all but a leak of its
+/// gradient; `None` detaches nothing.
 type Pass = Option<usize>;
 
 /// A copy of a policy in f64, so that the rounding found is that of the gradients under test.
@@ -268,16 +269,24 @@ impl Naive {
         layers.fold(x, |x, layer| self.linear(&format!("value.{layer}"), &x)).squeeze(1).unwrap()
     }
 
+    /// The values of `x` with the share of its gradient that a route leaves to what it does not name.
+    fn kept_back(&self, x: &Tensor) -> Tensor {
+        if self.method.name() == "leaky_routing" {
+            return ((x * 0.25).unwrap() + (x.detach() * 0.75).unwrap()).unwrap();
+        }
+        x.detach()
+    }
+
     /// The log-probabilities of all actions with the gradients of a pass.
     fn log_probs(&self, x: &Tensor, pass: Pass) -> Tensor {
         let mut gamma = self.gamma(x);
         if pass.is_some() {
-            gamma = gamma.detach();
+            gamma = self.kept_back(&gamma);
         }
         let parts = self.config.experts.iter().enumerate().map(|(expert, name)| {
             let mut hidden = self.mlp(&format!("experts.{name}"), x.clone());
             if pass.is_some_and(|trained| trained != expert) {
-                hidden = hidden.detach();
+                hidden = self.kept_back(&hidden);
             }
             hidden.broadcast_mul(&gamma.narrow(1, expert, 1).unwrap()).unwrap()
         });
@@ -313,7 +322,7 @@ impl Naive {
             (log_probs.gather(&actions, 1).unwrap().squeeze(1).unwrap(), entropy)
         };
         let (mut log_prob, mut entropy) = of_pass(None);
-        if matches!(self.method.name(), "routing" | "no_gate") {
+        if matches!(self.method.name(), "routing" | "no_gate" | "leaky_routing") {
             for kind in 0..self.kinds {
                 let own = of_pass(Some(kind));
                 let seen = is(Label::of_kind(kind as u8));
