@@ -35,7 +35,7 @@ pub fn check_env(
     checker.check().map_err(|reason| EnvError::Contract { name: env.name().to_owned(), reason })
 }
 
-/// Checks a gridworld of this crate: [`check_env`], and beyond it what [`GridWorld`] promises and what the
+/// Checks a gridworld of this crate: [`check_env`], and beyond it what [`GridWorld`](crate::GridWorld) promises and what the
 /// documentation says of the dynamics of the grid and of how episodes begin.
 ///
 /// It takes well under a second for grids of the usual size.

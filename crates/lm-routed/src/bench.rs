@@ -59,7 +59,7 @@ impl Shape {
     }
 }
 
-/// Times `repetitions` training steps (forward, backward, clipping, `AdamW`) after [`WARM_UP`] of them and returns one
+/// Times `repetitions` training steps (forward, backward, clipping, `AdamW`) after `WARM_UP` of them and returns one
 /// line of JSON: the median, the smallest and the largest number of tokens a second, and the speed of a large matrix
 /// product on the same threads as the ceiling to compare with.
 ///

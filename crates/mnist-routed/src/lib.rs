@@ -12,7 +12,7 @@
 //! | [`fused`] | the same by hand for the CPU; the tests hold its gradients to autograd's |
 //! | [`Trainer`] | batches, steps, evaluations |
 //! | [`Autoencoder`] | the experiment as a program of [`experiment::driver`] |
-//! | [`table`], [`eval`], [`plots`], [`bench`](mod@bench), [`cli`] | the verbs |
+//! | `table`, [`eval`], [`plots`], [`bench`](mod@bench), [`cli`] | the verbs |
 //!
 //! ```
 //! use std::sync::Arc;

@@ -42,7 +42,7 @@ vectorised! {
         }
     }
 
-    /// The cross-entropy −ln softmax(logits)[target] of each row, into `losses`. Overwrites `logits`.
+    /// The cross-entropy −ln softmax(logits)\[target\] of each row, into `losses`. Overwrites `logits`.
     ///
     /// # Shapes
     /// `logits` (rows, columns), `losses` and `targets` (rows).

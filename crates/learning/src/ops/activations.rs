@@ -2,7 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-/// max(x, 0), written as x ⊙ [x > 0] so that ReLU'(0) is 0 (`Tensor::relu` has 1 there). NaN stays NaN.
+/// max(x, 0), written as x ⊙ \[x > 0\] so that ReLU'(0) is 0 (`Tensor::relu` has 1 there). NaN stays NaN.
 ///
 /// # Shapes
 /// Any.

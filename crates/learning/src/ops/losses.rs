@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor};
 
 use super::activations::{maximum, shifted};
 
-/// −ln softmax(z)[target] of each row of logits z, as ln Σⱼ e^(zⱼ − max z) − (z − max z)[target].
+/// −ln softmax(z)\[target\] of each row of logits z, as ln Σⱼ e^(zⱼ − max z) − (z − max z)\[target\].
 ///
 /// # Shapes
 /// `logits` (rows, classes), `targets` (rows) of type `u32` → (rows).
