@@ -8,6 +8,7 @@ use envs::StepBuffers;
 use experiment::driver::{BenchFields, BenchPlan, median, peak_gflops};
 use experiment::{DeviceArg, SeedStreams};
 use learning::kernels::{Matrix, Write, matmul};
+use learning::lanes::rows_of;
 use rand::RngExt;
 use serde_json::{Value, json};
 
@@ -65,8 +66,8 @@ fn env_only(config: &Config, threads: usize) -> Result<f64> {
     let threads = threads.min(config.env.num_envs);
     let mut parts = Vec::new();
     for part in 0..threads {
-        let bound = |part: usize| part * config.env.num_envs / threads;
-        let env = envs::make_slice(&config.env.config(), bound(part), bound(part + 1) - bound(part))?;
+        let own = rows_of(part, threads, config.env.num_envs);
+        let env = envs::make_slice(&config.env.config(), own.start, own.len())?;
         let rng = SeedStreams::new(0).stream(&format!("bench.{part}"));
         let num_actions = env.single_action_space().num_actions().unwrap_or(1) as u8;
         parts.push((StepBuffers::for_env(env.as_ref()), vec![0u8; env.num_envs()], env, rng, num_actions));

@@ -2,6 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use envs::{EnvError, EnvState, Kind, StepBuffers, VectorEnv};
+use learning::lanes::rows_of;
 use policies::fused::{Activations, FusedPolicy, UniqueRows};
 use policies::{Policy, PolicyConfig, Steering};
 use rand::{RngExt, SeedableRng};
@@ -229,11 +230,10 @@ impl Shard {
         seeds: RolloutSeeds,
     ) -> Result<Vec<Self>, Error> {
         let parts = parts.clamp(1, num_envs.max(1));
-        let bound = |part: usize| part * num_envs / parts;
         (0..parts)
             .map(|part| {
-                let (first, len) = (bound(part), bound(part + 1) - bound(part));
-                Self::new(make_env(first, len)?, first, num_steps, seeds)
+                let envs = rows_of(part, parts, num_envs);
+                Self::new(make_env(envs.start, envs.len())?, envs.start, num_steps, seeds)
             })
             .collect()
     }

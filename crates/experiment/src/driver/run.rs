@@ -101,11 +101,12 @@ impl<'p, P: Program> Run<'p, P> {
         let device = request.device.open()?;
         let cx = BuildContext { seed: *seed, threads: *threads, device: &device, folder: &request.folder };
         let training = program.build(config, &cx)?;
+        let routes = program.routes(config)?;
         let folder = RunFolder::create(&request.folder)?;
         folder.write_text("config.toml", &to_toml(config)?)?;
         program.prepare_folder(&folder)?;
         let mut manifest = Manifest::new(P::NAME, P::VERSION, *seed, *threads, &request.device);
-        manifest.routes = program.routes(config)?;
+        manifest.routes = routes;
         folder.write_json("manifest.json", &manifest)?;
         let metrics = MetricsWriter::create(&folder.metrics_path())?;
         let saved = Saved { folder, manifest, metrics, seconds: 0.0, untrained: true };

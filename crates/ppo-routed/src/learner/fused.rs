@@ -3,6 +3,7 @@
 use candle_core::backprop::GradStore;
 use gradient_routing::RouteTable;
 use learning::Parameters;
+use learning::lanes::rows_of;
 use policies::fused::{Activations, FusedPolicy, Gradient, Workspace};
 use policies::{PolicyConfig, Steering};
 use rayon::prelude::*;
@@ -79,12 +80,11 @@ impl FusedLearner {
         self.groups.arrange(batch);
         let (groups, policy) = (&self.groups, &self.policy);
         let lanes = self.lanes.len();
-        let bound = |lane: usize| lane * groups.rows.len() / lanes;
         self.lanes.par_iter_mut().enumerate().try_for_each(|(index, lane)| {
             lane.begin();
-            let mut start = bound(index);
-            while start < bound(index + 1) {
-                let end = (start + TILE).min(bound(index + 1));
+            let mut own = rows_of(index, lanes, groups.rows.len());
+            while !own.is_empty() {
+                let (start, end) = (own.start, (own.start + TILE).min(own.end));
                 let rows = &groups.rows[start..end];
                 lane.activations.clear();
                 policy.forward(batch.unique.rows(), rows, Steering::Mixture, &mut lane.activations)?;
@@ -112,7 +112,7 @@ impl FusedLearner {
                     &mut lane.gradient,
                     &mut lane.workspace,
                 );
-                start = end;
+                own.start = end;
             }
             Ok::<_, Error>(())
         })?;
