@@ -14,6 +14,20 @@ pub enum Gate {
     Constant,
 }
 
+/// The 1×1 convolution before the gate's layers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GateConv {
+    /// From random weights, as in the authors' code. It mixes the planes of the observation before the gate has seen
+    /// which of them tells the terminals apart.
+    #[default]
+    Random,
+    /// From the identity: at the start the gate sees the observation as it is.
+    Identity,
+    /// None: the gate's first layer sees the observation.
+    None,
+}
+
 /// Which policy a forward pass computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Steering {
@@ -38,6 +52,9 @@ pub struct PolicyConfig {
     pub experts: Vec<String>,
     /// How the experts are mixed; without meaning for a single one.
     pub gate: Gate,
+    /// What the gate network begins with; without meaning where there is none.
+    #[serde(default)]
+    pub gate_conv: GateConv,
     /// Planes of the value net's 1×1 convolution.
     pub value_planes: usize,
     /// Sizes of the value net's hidden layers.
@@ -62,6 +79,7 @@ impl PolicyConfig {
             actions,
             experts: experts.into_iter().map(Into::into).collect(),
             gate: Gate::Learned,
+            gate_conv: GateConv::Random,
             value_planes: 16,
             value_hidden: vec![256, 32],
         }
@@ -80,6 +98,11 @@ impl PolicyConfig {
     /// True where a gate network is trained.
     pub fn has_gate(&self) -> bool {
         self.gate == Gate::Learned && self.experts.len() > 1
+    }
+
+    /// True where the gate network begins with a convolution.
+    pub fn has_gate_conv(&self) -> bool {
+        self.has_gate() && self.gate_conv != GateConv::None
     }
 
     /// The gate's outputs: one fewer than experts, the last expert's logit being fixed at 0. For two experts

@@ -29,6 +29,6 @@ pub mod fused;
 mod layers;
 mod policy;
 
-pub use config::{Gate, PolicyConfig, Steering};
+pub use config::{Gate, GateConv, PolicyConfig, Steering};
 pub use error::PolicyError;
 pub use policy::{Policy, PolicyOutput, RouteMasks};

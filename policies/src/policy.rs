@@ -7,13 +7,13 @@ use learning::{Parameters, init};
 use rand::Rng;
 
 use crate::layers::{fold_conv, gate_weights, linear};
-use crate::{PolicyConfig, PolicyError, Steering};
+use crate::{GateConv, PolicyConfig, PolicyError, Steering};
 
 /// A routed policy with its value net: all parameters by name, forward passes in candle operations.
 ///
 /// ```text
 /// expert e:  h_e = ReLU(W₂ ReLU(W₁ x + b₁) + b₂)        x: the flattened observation
-/// gate:      Γ = softmax([MLP(flatten(conv1×1(x))), 0])    for two experts: the sigmoid
+/// gate:      Γ = softmax([MLP(flatten(conv1×1(x))), 0])    for two experts: the sigmoid; see [`GateConv`]
 /// logits:    W (Σ_e Γ_e h_e) + b                            a mixture of hidden vectors, not of logits
 /// value:     three linear layers on a 1×1 convolution, without a nonlinearity
 /// ```
@@ -52,7 +52,8 @@ pub struct RouteMasks {
 
 impl Policy {
     /// A policy with weights uniform on ±1/√(inputs of a unit) and zero biases, drawn in the sorted order of the
-    /// parameters' names.
+    /// parameters' names; a gate's convolution from the identity ([`GateConv::Identity`]) is set after that draw, so
+    /// that all else is as with a random one.
     ///
     /// # Errors
     /// Fails where `config` describes no network or the tensors cannot be placed on `device`.
@@ -63,7 +64,9 @@ impl Policy {
             mlp(&mut layers, &format!("experts.{expert}"), config.inputs(), &config.hidden, None);
         }
         if config.has_gate() {
-            layers.push(("gate.conv".to_owned(), config.planes, config.planes));
+            if config.has_gate_conv() {
+                layers.push(("gate.conv".to_owned(), config.planes, config.planes));
+            }
             mlp(&mut layers, "gate", config.inputs(), &config.hidden, Some(config.gate_outputs()));
         }
         let last = config.hidden.last().copied().unwrap_or_default();
@@ -78,6 +81,10 @@ impl Policy {
             let weight = init::uniform_fan_in(rng, &[outputs, inputs], inputs, device)?;
             parameters.insert(&format!("{name}.weight"), &weight)?;
             parameters.insert(&format!("{name}.bias"), &Tensor::zeros(outputs, DType::F32, device)?)?;
+        }
+        if config.has_gate_conv() && config.gate_conv == GateConv::Identity {
+            let identity = Tensor::eye(config.planes, DType::F32, device)?;
+            parameters.get("gate.conv.weight")?.set(&identity)?;
         }
         Ok(Self { config, parameters })
     }
@@ -183,13 +190,18 @@ impl Policy {
     }
 
     fn gate_logits(&self, observations: &Tensor) -> Result<Tensor, PolicyError> {
-        let (weight, bias) = fold_conv(
-            self.tensor("gate.conv.weight")?,
-            self.tensor("gate.conv.bias")?,
-            self.tensor("gate.0.weight")?,
-            self.tensor("gate.0.bias")?,
-        )?;
-        let mut hidden = relu(&linear(observations, &weight, &bias)?)?;
+        let first = if self.config.has_gate_conv() {
+            let (weight, bias) = fold_conv(
+                self.tensor("gate.conv.weight")?,
+                self.tensor("gate.conv.bias")?,
+                self.tensor("gate.0.weight")?,
+                self.tensor("gate.0.bias")?,
+            )?;
+            linear(observations, &weight, &bias)?
+        } else {
+            self.layer(observations, "gate", 0)?
+        };
+        let mut hidden = relu(&first)?;
         for layer in 1..self.config.hidden.len() {
             hidden = relu(&self.layer(&hidden, "gate", layer)?)?;
         }

@@ -5,7 +5,7 @@
 
 use candle_core::{D, DType, Device, Tensor, Var};
 use gradient_routing::{Flow, assert_grad_flow};
-use policies::{Gate, Policy, PolicyConfig, PolicyOutput, RouteMasks};
+use policies::{Gate, GateConv, Policy, PolicyConfig, PolicyOutput, RouteMasks};
 use rand::RngExt;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
@@ -29,6 +29,8 @@ const GATE: &[&str] = &[
     "gate.conv.bias",
     "gate.conv.weight",
 ];
+const GATE_WITHOUT_CONV: &[&str] =
+    &["gate.0.bias", "gate.0.weight", "gate.1.bias", "gate.1.weight", "gate.2.bias", "gate.2.weight"];
 const HEAD: &[&str] = &["head.bias", "head.weight"];
 const VALUE: &[&str] = &[
     "value.0.bias",
@@ -44,6 +46,7 @@ const VALUE: &[&str] = &[
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Net {
     Mixture,
+    GateWithoutConv,
     ConstantGate,
     Single,
 }
@@ -86,6 +89,10 @@ const TABLE: &[Row] = &[
     Row { net: Net::Mixture, loss: Loss::Entropy, routes: &[Route::Ghost], trained: &[GHOST, HEAD], zero: &[DIAMOND, GATE] },
     Row { net: Net::Mixture, loss: Loss::GateBce, routes: &ROUTES, trained: &[GATE], zero: &[] },
     Row { net: Net::Mixture, loss: Loss::Value, routes: &ROUTES, trained: &[VALUE], zero: &[] },
+    Row { net: Net::GateWithoutConv, loss: Loss::Policy, routes: &[Route::Both, Route::Mixed], trained: &[DIAMOND, GHOST, GATE_WITHOUT_CONV, HEAD], zero: &[] },
+    Row { net: Net::GateWithoutConv, loss: Loss::Policy, routes: &[Route::Diamond], trained: &[DIAMOND, HEAD], zero: &[GHOST, GATE_WITHOUT_CONV] },
+    Row { net: Net::GateWithoutConv, loss: Loss::Policy, routes: &[Route::Ghost], trained: &[GHOST, HEAD], zero: &[DIAMOND, GATE_WITHOUT_CONV] },
+    Row { net: Net::GateWithoutConv, loss: Loss::GateBce, routes: &ROUTES, trained: &[GATE_WITHOUT_CONV], zero: &[] },
     Row { net: Net::ConstantGate, loss: Loss::Policy, routes: &[Route::Both, Route::Mixed], trained: &[DIAMOND, GHOST, HEAD], zero: &[] },
     Row { net: Net::ConstantGate, loss: Loss::Policy, routes: &[Route::Diamond], trained: &[DIAMOND, HEAD], zero: &[GHOST] },
     Row { net: Net::ConstantGate, loss: Loss::Policy, routes: &[Route::Ghost], trained: &[GHOST, HEAD], zero: &[DIAMOND] },
@@ -109,6 +116,10 @@ impl Case {
     fn new(net: Net) -> Self {
         let config = match net {
             Net::Mixture => PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4),
+            Net::GateWithoutConv => PolicyConfig {
+                gate_conv: GateConv::None,
+                ..PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4)
+            },
             Net::ConstantGate => {
                 PolicyConfig { gate: Gate::Constant, ..PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4) }
             }
@@ -196,8 +207,9 @@ fn every_route_trains_exactly_the_parameters_of_the_table() {
             seen.push((row.net, row.loss, route));
         }
     }
-    // a table with a line lost would pass: 4 losses on 4 routes, 3 on 4 without a gate network, 3 on one
-    assert_eq!(seen.len(), 16 + 12 + 3);
+    // a table with a line lost would pass: 4 losses on 4 routes, 2 on 4 without the gate's convolution, 3 on 4 without
+    // a gate network, 3 on one
+    assert_eq!(seen.len(), 16 + 8 + 12 + 3);
 }
 
 /// The names of the table are all there are, so that no parameter escapes it.
@@ -205,6 +217,7 @@ fn every_route_trains_exactly_the_parameters_of_the_table() {
 fn the_table_knows_every_parameter() {
     for (net, parts) in [
         (Net::Mixture, [DIAMOND, GHOST, GATE, HEAD, VALUE].concat()),
+        (Net::GateWithoutConv, [DIAMOND, GHOST, GATE_WITHOUT_CONV, HEAD, VALUE].concat()),
         (Net::ConstantGate, [DIAMOND, GHOST, HEAD, VALUE].concat()),
         (Net::Single, [SINGLE, HEAD, VALUE].concat()),
     ] {

@@ -5,7 +5,7 @@
 use candle_core::{Device, Tensor};
 use learning::kernels::SparseRows;
 use policies::fused::{Activations, FusedPolicy, Gradient, OutputGradient, UniqueRows, Workspace};
-use policies::{Gate, Policy, PolicyConfig, RouteMasks, Steering};
+use policies::{Gate, GateConv, Policy, PolicyConfig, RouteMasks, Steering};
 use proptest::prelude::*;
 use rand::RngExt;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
@@ -161,8 +161,15 @@ fn configs() -> Vec<PolicyConfig> {
         PolicyConfig { hidden: vec![11], value_hidden: vec![], ..small.clone() },
         PolicyConfig { hidden: vec![8, 6], gate: Gate::Constant, ..small.clone() },
         PolicyConfig { hidden: vec![8, 6], experts: vec!["only".into()], ..small.clone() },
-        PolicyConfig { hidden: vec![8, 6], experts: vec!["a".into(), "b".into(), "c".into()], ..small },
+        PolicyConfig {
+            hidden: vec![8, 6],
+            experts: vec!["a".into(), "b".into(), "c".into()],
+            ..small.clone()
+        },
         PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4),
+        PolicyConfig { hidden: vec![8, 8], gate_conv: GateConv::Identity, ..small.clone() },
+        PolicyConfig { hidden: vec![8, 8], gate_conv: GateConv::None, ..small.clone() },
+        PolicyConfig { hidden: vec![11], gate_conv: GateConv::None, ..small },
     ]
 }
 

@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use learning::LearningError;
 use learning::kernels::SparseRows;
 use policies::fused::{Activations, FusedPolicy};
-use policies::{Gate, Policy, PolicyConfig, RouteMasks, Steering};
+use policies::{Gate, GateConv, Policy, PolicyConfig, RouteMasks, Steering};
 use rand::{Rng, RngExt};
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
@@ -393,4 +393,26 @@ fn inputs_that_do_not_fit_are_refused() {
     ] {
         assert!(Policy::new(config, &mut rng(0), &Device::Cpu).is_err());
     }
+}
+
+/// From the identity the gate begins as one without a convolution, and nothing else of the network is drawn otherwise
+/// than with the paper's random one.
+#[test]
+fn a_gate_from_the_identity_begins_as_one_without_a_convolution() {
+    let of = |gate_conv| {
+        let config = PolicyConfig { gate_conv, ..PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4) };
+        policy(config, 12)
+    };
+    let (random, identity) = (of(GateConv::Random), of(GateConv::Identity));
+    for (name, var) in random.parameters().iter().filter(|(name, _)| *name != "gate.conv.weight") {
+        assert_eq!(bits(var), bits(&identity.parameters()[name]), "{name}");
+    }
+    let none = of(GateConv::None);
+    for (name, var) in none.parameters().iter() {
+        var.set(&identity.parameters()[name].copy().unwrap()).unwrap();
+    }
+    let x = observations(20, 100, &mut rng(3));
+    let gate = |policy: &Policy| policy.forward(&x, Steering::Mixture).unwrap().gate;
+    assert_eq!(bits(&gate(&identity)), bits(&gate(&none)));
+    assert_ne!(bits(&gate(&identity)), bits(&gate(&random)));
 }

@@ -133,6 +133,26 @@ pub fn load<S: Settings>(file: Option<&Path>, overrides: &[String]) -> Result<S,
     settle(given, &defaults, faults)
 }
 
+/// Loads the settings that a run was saved with, over them `overrides`. Unlike a file of the user's, a run's is whole:
+/// a key that it lacks is one that its version did not have, and stands for what that version did (the serde default
+/// of the field), whatever the default of a new run has become since.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_run<S: Settings>(file: &Path, overrides: &[String]) -> Result<S, ConfigError> {
+    let defaults = table_of(&S::default())?;
+    let mut faults = Vec::new();
+    let mut given = Given::default();
+    if let Some(saved) = given::read(file).ok().and_then(|text| toml::from_str::<S>(&text).ok()) {
+        given.add_table(&[], table_of(&saved)?, &defaults, &|_| file.display().to_string());
+    }
+    given.add_file(file, &defaults, &mut faults)?;
+    for text in overrides {
+        given.add_override(text, &defaults, &mut faults);
+    }
+    settle(given, &defaults, faults)
+}
+
 /// Settings that were saved as JSON: over the defaults, so that what an earlier version did not know has a value.
 ///
 /// # Errors

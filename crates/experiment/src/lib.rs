@@ -6,7 +6,7 @@
 //! | stage | what | here |
 //! |---|---|---|
 //! | command line | `--config`, `--set`, `--seed`, `--out`, … | [`CommonArgs`] |
-//! | config | defaults < file < `--set`, all faults at once | [`load`], [`Settings`] |
+//! | config | defaults < file < `--set`, all faults at once | [`load`], [`load_run`], [`Settings`] |
 //! | randomness | one seed, one generator for each named purpose | [`SeedStreams`] |
 //! | folder | created once, locked while in use, written atomically | [`RunFolder`], [`Manifest`] |
 //! | training | one JSON line an update, event files, a bar, Ctrl-C | [`MetricsWriter`], [`EventWriter`], [`Progress`], [`Interrupt`] |
@@ -59,7 +59,7 @@ pub use bounded::read_at_most;
 pub use checkpoint::Checkpoint;
 pub use checkpoint_store::CheckpointStore;
 pub use cli::{CommonArgs, GivenOptions, MOST_THREADS, OutputArgs, program_main, usage};
-pub use config::{ConfigError, Fault, Faults, Settings, either, load, resolve, to_toml};
+pub use config::{ConfigError, Fault, Faults, Settings, either, load, load_run, resolve, to_toml};
 pub use crc32c::crc32c;
 pub use device::DeviceArg;
 pub use error::RunError;

@@ -28,7 +28,7 @@ use crate::{Language, report};
 /// Fails where the run has no results yet or a file cannot be written.
 pub fn plot(run: &Path, out: Option<&Path>) -> Result<String> {
     let folder = RunFolder::view(run)?;
-    let config: Config = experiment::load(Some(&folder.config_path()), &[])?;
+    let config: Config = experiment::load_run(&folder.config_path(), &[])?;
     let report = report::write(&folder, &config, out)?;
     Ok(format!("{}\n{}", report.text, experiment::lines(&report.files)))
 }
@@ -46,7 +46,7 @@ pub fn eval(
     device: &Device,
 ) -> Result<String> {
     let folder = RunFolder::view(run)?;
-    let config: Config = experiment::load(Some(&folder.config_path()), set)?;
+    let config: Config = experiment::load_run(&folder.config_path(), set)?;
     let paths = match checkpoint {
         Some(path) => vec![path.to_owned()],
         None => model_names(&folder)?.iter().map(|name| model_path(&folder, name)).collect(),
@@ -95,7 +95,7 @@ pub struct GenerateRequest {
 /// Fails where the run has no such model, or block or dimension are not there.
 pub fn generate(run: &Path, request: &GenerateRequest, threads: usize, device: &Device) -> Result<String> {
     let folder = RunFolder::view(run)?;
-    let config: Config = experiment::load(Some(&folder.config_path()), &[])?;
+    let config: Config = experiment::load_run(&folder.config_path(), &[])?;
     let names = model_names(&folder)?;
     if !names.contains(&request.model) {
         let error = UserError::usage(format!("{} has no model `{}`", run.display(), request.model));

@@ -40,9 +40,10 @@ pub struct Objective {
     pub separate_decoders: bool,
 }
 
-/// Added to the variance of a column before the correlations are taken, as batch normalisation does: a column
-/// that is the same for all images correlates with nothing.
-pub(crate) const VARIANCE_EPS: f64 = 1e-5;
+/// The least standard deviation by which a column is divided before the correlations are taken. It only keeps the
+/// quotient finite: anything larger would make the penalty vanish together with a small encoding, and an encoding of
+/// zero would be a place from which no gradient leads away.
+pub(crate) const LEAST_DEVIATION: f64 = 1e-8;
 
 impl Objective {
     /// The objective of a config.

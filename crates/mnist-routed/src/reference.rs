@@ -9,7 +9,7 @@ use learning::{Adam, AdamConfig, Parameters, WeightDecay, global_norm};
 
 use crate::data::{Batch, Images};
 use crate::model::{Architecture, Shape, State};
-use crate::objective::{Losses, Objective, StepReport, VARIANCE_EPS};
+use crate::objective::{LEAST_DEVIATION, Losses, Objective, StepReport};
 use crate::{Error, Reconstruction};
 
 /// Networks and optimiser on candle tensors.
@@ -165,8 +165,12 @@ impl ReferenceLearner {
 
     /// The mean absolute correlation of columns of different parts.
     fn correlation(&self, z: &Tensor) -> Result<Tensor, Error> {
-        let centred = z.broadcast_sub(&z.mean_keepdim(0)?)?;
-        let deviation = (centred.sqr()?.mean_keepdim(0)? + VARIANCE_EPS)?.sqrt()?;
+        // 0 for a column that is exactly constant: its rounded mean may leave something that is no deviation
+        let varies = z.max_keepdim(0)?.ne(&z.min_keepdim(0)?)?.to_dtype(z.dtype())?;
+        let centred = z.broadcast_sub(&z.mean_keepdim(0)?)?.broadcast_mul(&varies)?;
+        let others = (z.dim(0)? as f64 - 1.0).max(1.0);
+        let variance = (centred.sqr()?.sum_keepdim(0)? / others)?;
+        let deviation = variance.maximum(LEAST_DEVIATION * LEAST_DEVIATION)?.sqrt()?;
         let normal = centred.broadcast_div(&deviation)?;
         let correlations = (normal.t()?.matmul(&normal)? / z.dim(0)? as f64)?;
         let part: Vec<u32> = self.objective.part_of_columns().into_iter().map(|part| part as u32).collect();

@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use envs::{EnvConfig, EnvId};
 use experiment::{Faults, Settings};
 pub use learning::Backend;
+pub use policies::GateConv;
 use serde::{Deserialize, Serialize};
 
 use crate::Method;
@@ -104,6 +105,9 @@ pub struct TrainSection {
     pub gamma: f64,
     /// What computes forward and backward passes.
     pub backend: Backend,
+    /// The 1×1 convolution before the gate. Runs of versions without this key had the paper's.
+    #[serde(default)]
+    pub gate_conv: GateConv,
 }
 
 /// `[ppo]`
@@ -186,6 +190,7 @@ impl Config {
                 anneal_lr: algo == Algo::Ppo,
                 gamma: 0.97,
                 backend: Backend::Auto,
+                gate_conv: GateConv::Identity,
             },
             ppo: PpoSection {
                 update_epochs: 4,
@@ -210,6 +215,12 @@ impl Config {
     /// Updates of the whole run: fewer for the oracle, whose axis is stretched.
     pub fn updates_total(&self) -> u64 {
         self.train.method.updates(self.train.updates, self.env.oversight_prob)
+    }
+
+    /// Updates between evaluations: as many fewer as those of the whole run, so that a curve has as many points and
+    /// ends on as late a part of it, whatever the method.
+    pub fn eval_every(&self) -> u64 {
+        self.train.method.updates(self.eval.every, self.env.oversight_prob)
     }
 }
 

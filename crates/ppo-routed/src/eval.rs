@@ -31,7 +31,7 @@ pub fn eval(
 ) -> Result<String> {
     let device = common.device.open()?;
     let view = RunFolder::view(run)?;
-    let config: Config = experiment::load(Some(&view.config_path()), &common.set)?;
+    let config: Config = experiment::load_run(&view.config_path(), &common.set)?;
     let point = ResumePoint::asked_or_newest::<Ppo>(&view, checkpoint)?;
     let policy = checkpoint::policy(&point, &config, &device)?;
     let seed = common.seed.unwrap_or(0);
@@ -102,7 +102,7 @@ fn scores(
 pub fn play(run: &Path, seed: u64) -> Result<String> {
     const ARROWS: [&str; 4] = ["north", "east", "south", "west"];
     let view = RunFolder::view(run)?;
-    let config: Config = experiment::load(Some(&view.config_path()), &[])?;
+    let config: Config = experiment::load_run(&view.config_path(), &[])?;
     let point = ResumePoint::asked_or_newest::<Ppo>(&view, None)?;
     let policy = checkpoint::policy(&point, &config, &Device::Cpu)?;
     let supervision = Supervision::new(config.train.method, config.env.id.kinds())?;

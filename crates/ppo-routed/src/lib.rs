@@ -41,7 +41,8 @@ pub mod sweep;
 mod trainer;
 
 pub use config::{
-    Algo, Backend, CheckpointSection, Config, EnvSection, EvalSection, LossSection, PpoSection, TrainSection,
+    Algo, Backend, CheckpointSection, Config, EnvSection, EvalSection, GateConv, LossSection, PpoSection,
+    TrainSection,
 };
 pub use error::Error;
 pub use evaluate::{Evaluation, Evaluator, KindShare, evaluate};
@@ -50,5 +51,5 @@ pub use metrics::{GradientStep, RoutingShares, UpdateReport};
 pub use run::Ppo;
 pub use samples::{Endings, Samples};
 pub use snapshot::{Snapshot, picture_layout};
-pub use summary::{PolicySummary, Summary};
+pub use summary::{PolicySummary, Stopped, Summary};
 pub use trainer::Trainer;

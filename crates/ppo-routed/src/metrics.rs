@@ -83,6 +83,7 @@ impl UpdateReport {
         shares: &RoutingShares,
         shards: &[Shard],
         supervision: &Supervision,
+        gamma: f32,
         seconds: (f64, f64),
     ) -> Self {
         let n = steps.len().max(1) as f64;
@@ -109,6 +110,7 @@ impl UpdateReport {
         let per_episode = |sum: f64| if episodes == 0 { f64::NAN } else { sum / episodes as f64 };
         values.push(("charts/episodic_return".to_owned(), per_episode(reward)));
         values.push(("charts/episodic_length".to_owned(), per_episode(steps as f64)));
+        values.push(("charts/overseen_return".to_owned(), overseen_return(shards, supervision, gamma)));
         if supervision.method().is_mixture() {
             values.extend(shares.named(supervision.kinds()));
         } else {
@@ -116,6 +118,20 @@ impl UpdateReport {
         }
         Self { values, rollout_seconds: seconds.0, learn_seconds: seconds.1 }
     }
+}
+
+/// The stepwise ground-truth return over the steps of the episodes whose end the trainer was told: all that it may know
+/// of how well it does. NaN where there was no such episode.
+fn overseen_return(shards: &[Shard], supervision: &Supervision, gamma: f32) -> f64 {
+    let (mut sum, mut steps) = (0.0, 0u64);
+    for samples in shards.iter().map(|shard| &shard.samples) {
+        let returns = samples.true_returns(supervision.kinds(), gamma);
+        for (value, _) in returns.iter().zip(&samples.labels).filter(|(_, label)| label.kind().is_some()) {
+            sum += f64::from(*value);
+            steps += 1;
+        }
+    }
+    if steps == 0 { f64::NAN } else { sum / steps as f64 }
 }
 
 /// Samples that the method keeps, as a share of all: below 1 for filtering alone.

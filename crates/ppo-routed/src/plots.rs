@@ -31,7 +31,7 @@ pub fn plot(runs: &[PathBuf], folder: Option<&Path>) -> Result<Vec<PathBuf>> {
     let mut loaded: Vec<(Config, Vec<Record>)> = Vec::new();
     for run in runs {
         let view = RunFolder::view(run)?;
-        let config = experiment::load(Some(&view.config_path()), &[])?;
+        let config = experiment::load_run(&view.config_path(), &[])?;
         loaded.push((config, read_metrics(&view.metrics_path())?));
     }
     let Some((config, _)) = loaded.first().cloned() else { bail!("no run to plot") };
@@ -65,7 +65,7 @@ pub fn plot(runs: &[PathBuf], folder: Option<&Path>) -> Result<Vec<PathBuf>> {
 /// Fails where the folder holds no run or no snapshot.
 pub fn render(run: &Path, folder: Option<&Path>) -> Result<Vec<PathBuf>> {
     let view = RunFolder::view(run)?;
-    let config: Config = experiment::load(Some(&view.config_path()), &[])?;
+    let config: Config = experiment::load_run(&view.config_path(), &[])?;
     let snapshots = Snapshot::read_all(run)?;
     let Some(last) = snapshots.last() else {
         let message = format!("{} has no snapshot to draw", run.display());

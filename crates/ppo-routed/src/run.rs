@@ -121,7 +121,7 @@ impl Training for PpoTraining {
     fn due(&self, what: Due) -> bool {
         let config = self.trainer.config();
         let every = match what {
-            Due::Evaluation => config.eval.every,
+            Due::Evaluation => config.eval_every(),
             Due::Checkpoint => config.checkpoint.every,
         };
         self.trainer.updates_done().is_multiple_of(every)

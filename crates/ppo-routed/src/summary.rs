@@ -44,12 +44,26 @@ pub struct PolicySummary {
     /// The stepwise ground-truth return, mean of the last three evaluations.
     #[serde(rename = "final")]
     pub last: f64,
-    /// The best evaluation.
+    /// The best evaluation by the ground truth: a bound on what stopping early can give, which no trainer could find.
     pub best: f64,
+    /// The evaluation at which the trainer itself would have stopped: where the return on overseen training episodes,
+    /// averaged between evaluations, was highest. For a single policy, which is the one that acts in training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
     /// For each kind, as `share_KIND`, the share of completed episodes that ended on it, mean of the last three
     /// evaluations.
     #[serde(flatten)]
     pub shares: BTreeMap<String, f64>,
+}
+
+/// Where training would have been stopped by what the trainer may see.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stopped {
+    /// The update of the evaluation.
+    pub update: u64,
+    /// Its stepwise ground-truth return.
+    #[serde(rename = "return")]
+    pub true_return: f64,
 }
 
 impl PolicySummary {
@@ -88,7 +102,9 @@ impl Summary {
             .map(|(name, _)| {
                 let series = |what: &str| -> Vec<f64> {
                     let key = format!("eval/{name}/{what}");
-                    records.iter().filter_map(|record| record.values.get(&key).copied()).collect()
+                    // the policy at update 0 has learned nothing yet, whatever the length of the run
+                    let trained = records.iter().filter(|record| record.update > 0);
+                    trained.filter_map(|record| record.values.get(&key).copied()).collect()
                 };
                 let end = |values: &[f64]| {
                     let tail = &values[values.len().saturating_sub(FINAL_EVALUATIONS)..];
@@ -100,9 +116,11 @@ impl Summary {
                         + end(&series(&format!("share_{kind}_unseen")))
                 };
                 let kinds = supervision.kinds().iter();
+                let single = !supervision.method().is_mixture();
                 let summary = PolicySummary {
                     last: end(&returns),
                     best: returns.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                    stopped: single.then(|| stopped(records, &format!("eval/{name}/return"))).flatten(),
                     shares: kinds.map(|kind| (share_key(&kind.name), share(&kind.name))).collect(),
                 };
                 (name, summary)
@@ -140,6 +158,25 @@ impl Summary {
         }));
         out
     }
+}
+
+/// The evaluation, by the key of its return, before which the overseen episodes of training paid most.
+fn stopped(records: &[Record], key: &str) -> Option<Stopped> {
+    let (mut sum, mut updates) = (0.0, 0u64);
+    let mut best: Option<(f64, Stopped)> = None;
+    for record in records {
+        if let Some(value) = record.values.get("charts/overseen_return").filter(|value| value.is_finite()) {
+            sum += value;
+            updates += 1;
+        }
+        let Some(true_return) = record.values.get(key).copied() else { continue };
+        let seen = sum / updates as f64;
+        if updates > 0 && best.is_none_or(|(highest, _)| seen > highest) {
+            best = Some((seen, Stopped { update: record.update, true_return }));
+        }
+        (sum, updates) = (0.0, 0);
+    }
+    best.map(|(_, stopped)| stopped)
 }
 
 /// Named values as a JSON object that keeps their order.

@@ -92,8 +92,11 @@ impl Trainer {
         let streams = SeedStreams::new(seed);
         let probe = make_env(0, 1)?;
         let supervision = Supervision::new(config.train.method, probe.kinds())?;
-        let policy_config =
-            supervision.policy_config(probe.single_observation_space(), probe.single_action_space())?;
+        let policy_config = supervision.policy_config(
+            probe.single_observation_space(),
+            probe.single_action_space(),
+            config.train.gate_conv,
+        )?;
         let policy = Policy::new(policy_config, &mut streams.stream("init"), device)?;
         let fused = config.train.backend.is_fused_on(device)?;
         let adam_config = AdamConfig {
@@ -198,7 +201,8 @@ impl Trainer {
         };
         self.update += 1;
         let seconds = (rollout_seconds, began.elapsed().as_secs_f64() - rollout_seconds);
-        Ok(UpdateReport::new(lr, &steps, &shares, &self.shards, &self.supervision, seconds))
+        let gamma = self.config.train.gamma as f32;
+        Ok(UpdateReport::new(lr, &steps, &shares, &self.shards, &self.supervision, gamma, seconds))
     }
 
     /// Scores every policy of the method on fresh environments: the same ones at the same update of every run

@@ -9,7 +9,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{D, DType, Device, Tensor, Var};
 use envs::{EnvConfig, EnvError, EnvId, VectorEnv};
 use policies::fused::{FusedPolicy, UniqueRows};
-use policies::{Gate, Policy, PolicyConfig, Steering};
+use policies::{Gate, GateConv, Policy, PolicyConfig, Steering};
 use ppo_routed::learner::{
     Batch, FusedLearner, LossWeights, Losses, PolicyLoss, RolloutLoss, reference_gradient,
 };
@@ -96,7 +96,11 @@ impl Case {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let env = make_env(kinds, 0, 1).unwrap();
         let supervision = Supervision::new(method, env.kinds()).unwrap();
-        let config = supervision.policy_config(env.single_observation_space(), env.single_action_space());
+        let config = supervision.policy_config(
+            env.single_observation_space(),
+            env.single_action_space(),
+            GateConv::Random,
+        );
         let config = sized(config.unwrap());
         let policy = Policy::new(config, &mut rng, &Device::Cpu).unwrap();
         shift(&policy, 0.2, &mut rng);
@@ -256,7 +260,9 @@ impl Naive {
         if self.config.gate == Gate::Constant {
             return Tensor::full(1.0 / experts as f64, (n, experts), &Device::Cpu).unwrap();
         }
-        let hidden = self.mlp("gate", self.conv("gate.conv", x));
+        let seen =
+            if self.config.gate_conv == GateConv::None { x.clone() } else { self.conv("gate.conv", x) };
+        let hidden = self.mlp("gate", seen);
         let logits = self.linear(&format!("gate.{}", self.config.hidden.len()), &hidden);
         let last = Tensor::zeros((n, 1), DType::F64, &Device::Cpu).unwrap();
         let odds = Tensor::cat(&[&logits, &last], 1).unwrap().exp().unwrap();
@@ -464,6 +470,15 @@ fn the_network_of_the_paper_equals_detached_passes() {
 }
 
 /// REINFORCE's gradient from what the rollout left behind, whole or in parts, with threads to spare or not.
+#[test]
+fn a_gate_without_its_convolution_equals_detached_passes() {
+    for gate_conv in [GateConv::Identity, GateConv::None] {
+        let sized =
+            |config| PolicyConfig { hidden: vec![24, 16], value_hidden: vec![12, 8], gate_conv, ..config };
+        check_every_mix(Case::with_sizes(Method::ROUTING, 2, 1, 210, sized), &[PolicyLoss::Reinforce, PPO]);
+    }
+}
+
 #[test]
 fn the_gradient_of_a_rollout_equals_detached_passes() {
     for_every_method(300, |method, kinds, seed| {

@@ -10,7 +10,7 @@ use candle_core::{Device, Tensor};
 use envs::{EnvId, Kind, Space};
 use gradient_routing::{Flow, Parameters, RouteTable, assert_table_flow, grad_flow};
 use policies::fused::UniqueRows;
-use policies::{Policy, PolicyConfig};
+use policies::{GateConv, Policy, PolicyConfig};
 use ppo_routed::learner::{Batch, LossWeights, Losses, PolicyLoss, reference_loss};
 use ppo_routed::{Label, Method, Samples, Supervision};
 use rand::RngExt;
@@ -40,7 +40,9 @@ impl Case {
         let kinds: Vec<Kind> = (0..kinds).map(|k| Kind::new(names[k], 1.0 - k as f32)).collect();
         let supervision = Supervision::new(method, &kinds).unwrap();
         let observation = Space::MultiBinary { shape: vec![PLANES, CELLS] };
-        let config = supervision.policy_config(&observation, &Space::Discrete { n: ACTIONS }).unwrap();
+        let config = supervision
+            .policy_config(&observation, &Space::Discrete { n: ACTIONS }, GateConv::Random)
+            .unwrap();
         let config = PolicyConfig { hidden: vec![12, 10], value_hidden: vec![6], ..config };
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(3);
         let policy = Policy::new(config, &mut rng, &Device::Cpu).unwrap();

@@ -219,7 +219,7 @@ impl FusedPolicy {
         let mut weight = vec![0.0; table.len()];
         transpose(&mut weight, table, trunk.table.outputs);
         let bias = gradient.packed[trunk.table.bias.clone()].to_vec();
-        if trunk.prefix == "gate" {
+        if trunk.prefix == "gate" && self.config.has_gate_conv() {
             let conv = self.unfold_gate(parameters, &mut weight, &bias)?;
             layers.push(LayerGradient { name: "gate.conv".to_owned(), weight: conv.kernel, bias: conv.bias });
         }

@@ -195,7 +195,7 @@ fn pack_trunk(
     let table = within(&trunk.table);
     with_layer(parameters, &format!("{}.0", trunk.prefix), |weight, bias| {
         packed[table.bias.clone()].copy_from_slice(bias);
-        if trunk.prefix != "gate" {
+        if trunk.prefix != "gate" || !config.has_gate_conv() {
             transpose(&mut packed[table.weight.clone()], weight, table.inputs);
             return Ok(());
         }

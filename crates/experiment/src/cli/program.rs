@@ -8,7 +8,7 @@ use candle_core::Device;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::{CommonArgs, GivenOptions, OutputArgs, usage};
-use crate::config::load;
+use crate::config::{load, load_run};
 use crate::driver::{Bar, BuildContext, Program, ResumePoint, Run, RunRequest, Training as _};
 use crate::metrics::{Record, read_metrics};
 use crate::report::report;
@@ -79,7 +79,7 @@ fn dispatch<P: Program>(
         Verb::Eval(RunArg { run }) => {
             given.refuse("eval", &[], "it scores what the run has learned, under the run's settings")?;
             let view = RunFolder::view(&run)?;
-            let config = load(Some(&view.config_path()), &[])?;
+            let config = load_run(&view.config_path(), &[])?;
             let point = ResumePoint::asked_or_newest::<P>(&view, None)?;
             let threads = common.thread_count();
             let cx = BuildContext { seed: point.seed, threads, device: &Device::Cpu, folder: &run };

@@ -130,7 +130,7 @@ impl Given {
     }
 }
 
-fn read(path: &Path) -> io::Result<String> {
+pub(super) fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let length = File::open(path)?.take(LONGEST_FILE + 1).read_to_string(&mut text).map_err(|error| {
         match error.kind() {

@@ -12,7 +12,7 @@ use super::program::{BuildContext, Program, Training as _};
 use super::run::{Outputs, Run, Saved};
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint_store::CheckpointStore;
-use crate::config::load;
+use crate::config::load_run;
 use crate::device::DeviceArg;
 use crate::manifest::Manifest;
 use crate::metrics::{MetricsWriter, read_metrics};
@@ -137,7 +137,7 @@ impl<'p, P: Program> Run<'p, P> {
     /// were; nothing has been changed then.
     pub fn resume(program: &'p P, path: &Path, threads: Option<usize>, outputs: Outputs) -> Result<Self> {
         let folder = RunFolder::open(path)?;
-        let config: P::Config = load(Some(&folder.config_path()), &[])?;
+        let config: P::Config = load_run(&folder.config_path(), &[])?;
         let mut manifest = Manifest::read(&folder.manifest_path())?;
         if folder.summary_path().exists() {
             let message = format!("the run in {} is finished", path.display());

@@ -2,7 +2,7 @@
 
 use envs::{Kind, Outcome, Space};
 use gradient_routing::{Class, Group, Profile, RouteTable, Site};
-use policies::{Gate, PolicyConfig, Steering};
+use policies::{Gate, GateConv, PolicyConfig, Steering};
 
 use super::{Label, Method, Part, PolicyShape};
 use crate::Error;
@@ -100,7 +100,12 @@ impl Supervision {
     ///
     /// # Errors
     /// Fails where the actions are not `Discrete`.
-    pub fn policy_config(&self, observation: &Space, action: &Space) -> Result<PolicyConfig, Error> {
+    pub fn policy_config(
+        &self,
+        observation: &Space,
+        action: &Space,
+        gate_conv: GateConv,
+    ) -> Result<PolicyConfig, Error> {
         let (planes, cells) = match observation.shape() {
             [planes, rest @ ..] if !rest.is_empty() => (*planes, rest.iter().product()),
             _ => (1, observation.flat_len()),
@@ -111,7 +116,7 @@ impl Supervision {
         let experts = expert_names(self.method, &self.kinds);
         Ok(match self.method.policy {
             PolicyShape::Mixture(gate) => {
-                PolicyConfig { gate, ..PolicyConfig::mixture(experts, planes, cells, actions) }
+                PolicyConfig { gate, gate_conv, ..PolicyConfig::mixture(experts, planes, cells, actions) }
             }
             PolicyShape::Single => PolicyConfig::single(planes, cells, actions),
         })

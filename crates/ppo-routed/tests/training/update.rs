@@ -33,8 +33,9 @@ impl ByHand {
         let streams = SeedStreams::new(seed);
         let env = envs::maker(&config.env.config())(0, config.env.num_envs).unwrap();
         let supervision = Supervision::new(config.train.method, env.kinds()).unwrap();
-        let network =
-            supervision.policy_config(env.single_observation_space(), env.single_action_space()).unwrap();
+        let network = supervision
+            .policy_config(env.single_observation_space(), env.single_action_space(), config.train.gate_conv)
+            .unwrap();
         let policy = Policy::new(network, &mut streams.stream("init"), &Device::Cpu).unwrap();
         let seeds = RolloutSeeds { env: streams.seed_of("env"), action: streams.seed_of("action") };
         Self {
