@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{EnvError, Kind};
@@ -22,7 +23,7 @@ pub(crate) const GHOST: u8 = 1;
 /// The environments that [`make`](crate::make) knows by name.
 ///
 /// Written, in a config or by `Display`, as Gymnasium writes an id: `OversightGrid-v0`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum EnvId {
     /// The environment of the paper's second version: an open grid.
     #[serde(rename = "OversightGrid-v0")]
@@ -86,7 +87,7 @@ impl FromStr for EnvId {
 }
 
 /// The settings of an environment.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EnvConfig {
     /// Which environment.

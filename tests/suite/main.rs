@@ -11,6 +11,7 @@ mod disk;
 mod files;
 mod kills;
 mod language;
+mod lookup;
 mod mnist;
 mod outputs;
 mod refusals;

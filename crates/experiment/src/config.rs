@@ -3,6 +3,7 @@
 //! The known keys are those of the defaults. Each given key is first tried alone over the defaults, so that one
 //! bad value does not hide another; then all good ones together go through [`Settings::faults`].
 mod check;
+mod describe;
 mod faults;
 mod given;
 
@@ -13,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
+pub use describe::{describe, differences};
 pub use faults::{Fault, Faults};
 
 use check::Checked;

@@ -58,8 +58,13 @@ pub use atomic::write_atomic;
 pub use bounded::read_at_most;
 pub use checkpoint::Checkpoint;
 pub use checkpoint_store::CheckpointStore;
-pub use cli::{CommonArgs, GivenOptions, MOST_THREADS, OutputArgs, program_main, usage};
-pub use config::{ConfigError, Fault, Faults, Settings, either, load, load_run, resolve, to_toml};
+pub use cli::{
+    CommonArgs, ConfigArgs, GivenOptions, ListArgs, MOST_THREADS, OutputArgs, Score, Shell, completions,
+    program_main, usage,
+};
+pub use config::{
+    ConfigError, Fault, Faults, Settings, describe, differences, either, load, load_run, resolve, to_toml,
+};
 pub use crc32c::crc32c;
 pub use device::DeviceArg;
 pub use error::RunError;

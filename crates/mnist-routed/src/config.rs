@@ -2,12 +2,13 @@
 
 use experiment::{Faults, Settings};
 pub use learning::Backend;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{DatasetName, Setting, Split};
 
 /// All settings of `mnist-routed`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Config {
     /// The images.
     pub data: DataSection,
@@ -26,14 +27,15 @@ pub struct Config {
 }
 
 /// `[data]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DataSection {
     /// Which images.
+    #[schemars(with = "String")]
     pub dataset: DatasetName,
 }
 
 /// `[model]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelSection {
     /// Units of the encoder's hidden layers; decoders and certificates have them in reverse.
     pub hidden: Vec<usize>,
@@ -42,11 +44,13 @@ pub struct ModelSection {
 }
 
 /// `[train]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrainSection {
     /// The row of the paper's Table 2, which brings the defaults of `[route]` and `[loss]`.
+    #[schemars(with = "String")]
     pub setting: Setting,
     /// Which digits belong together, such as `0-4|5-9`.
+    #[schemars(with = "String")]
     pub split: Split,
     /// Passes over the training images.
     pub epochs: u64,
@@ -57,12 +61,13 @@ pub struct TrainSection {
     /// λ of the coupled weight decay.
     pub weight_decay: f64,
     /// What computes forward and backward passes.
+    #[schemars(with = "String")]
     pub backend: Backend,
 }
 
 /// `[route]`
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RouteSection {
     /// The gradient of a digit's reconstruction reaches its own part of the encoding only.
     pub routing: bool,
@@ -75,7 +80,7 @@ pub struct RouteSection {
 }
 
 /// `[loss]`
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LossSection {
     /// Weight of the L1 penalty on the encoding.
     pub l1: f64,
@@ -86,14 +91,14 @@ pub struct LossSection {
 }
 
 /// `[eval]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EvalSection {
     /// Epochs between evaluations; the last epoch is always evaluated.
     pub every: u64,
 }
 
 /// `[checkpoint]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckpointSection {
     /// Epochs between checkpoints; the last epoch always has one.
     pub every: u64,

@@ -7,7 +7,10 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use experiment::driver::{Bar, Program as _, Run, RunRequest};
 use experiment::sweep::{SweepArgs, sweep};
-use experiment::{CommonArgs, ConfigError, GivenOptions, OutputArgs, UserError};
+use experiment::{
+    CommonArgs, ConfigArgs, ConfigError, GivenOptions, ListArgs, OutputArgs, Score, Shell, UserError,
+    completions,
+};
 
 use crate::config::{Algo, Config};
 use crate::run::Ppo;
@@ -62,6 +65,15 @@ enum Verb {
     },
     /// Compare methods, levels of oversight, seeds and settings: many runs, tables and figures.
     Sweep(SweepArgs),
+    /// Print every setting with its meaning, type and value, as a file that can be saved and run.
+    Config(ConfigArgs),
+    /// List the runs of a folder: their state, score, age, and the settings that differ.
+    List(ListArgs),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
     /// Time the training step and print one JSON line.
     Bench {
         /// The algorithm; that of the config if not given.
@@ -81,6 +93,9 @@ enum AlgoArg {
     Ppo,
     Reinforce,
 }
+
+/// What `list` shows of a run.
+const SCORES: &[Score] = &[("diamond", "/policies/diamond/final"), ("full", "/policies/full/final")];
 
 /// Parses the command line, does what it says and reports how it ended: exit code 0 done, 1 the run failed, 2
 /// bad usage or config.
@@ -138,6 +153,18 @@ fn dispatch(cli: Cli) -> Result<()> {
             let advice = "seeds stand in sweep.seeds; each run has a folder in the sweep's";
             given.refuse(args.name(), args.takes(), advice)?;
             return sweep(&Ppo, args, &common)?.print();
+        }
+        Verb::Config(args) => {
+            given.refuse("config", &["--config", "--set"], "it prints the settings on stdout")?;
+            args.show::<Config>(&common)?
+        }
+        Verb::List(args) => {
+            given.refuse("list", &[], "it prints the runs of a folder on stdout")?;
+            args.list(SCORES)?
+        }
+        Verb::Completions { shell } => {
+            given.refuse("completions", &[], "it prints a script on stdout")?;
+            completions::<Cli>(shell)
         }
         Verb::Bench { algo, repetitions, updates } => {
             given.refuse(

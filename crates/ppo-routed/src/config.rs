@@ -6,12 +6,13 @@ use envs::{EnvConfig, EnvId};
 use experiment::{Faults, Settings};
 pub use learning::Backend;
 pub use policies::GateConv;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::Method;
 
 /// The learning algorithm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Algo {
     /// Proximal policy optimisation with the hyper-parameters of the paper's first version.
@@ -39,7 +40,7 @@ impl Algo {
 }
 
 /// All settings of `ppo-routed`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Config {
     /// The environment.
     pub env: EnvSection,
@@ -56,7 +57,7 @@ pub struct Config {
 }
 
 /// `[env]`: the environment's own settings, which it reads as, and how many there are.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EnvSection {
     /// The environment's own settings.
     #[serde(flatten)]
@@ -87,11 +88,12 @@ impl EnvSection {
 }
 
 /// `[train]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrainSection {
     /// The learning algorithm.
     pub algo: Algo,
     /// The method under test.
+    #[schemars(with = "String")]
     pub method: Method,
     /// Updates: rollouts of `num_envs` × `num_steps` steps, each followed by learning.
     pub updates: u64,
@@ -104,14 +106,16 @@ pub struct TrainSection {
     /// The discount γ.
     pub gamma: f64,
     /// What computes forward and backward passes.
+    #[schemars(with = "String")]
     pub backend: Backend,
     /// The 1×1 convolution before the gate. Runs of versions without this key had the paper's.
     #[serde(default)]
+    #[schemars(with = "String")]
     pub gate_conv: GateConv,
 }
 
 /// `[ppo]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PpoSection {
     /// Passes over a rollout.
     pub update_epochs: usize,
@@ -130,7 +134,7 @@ pub struct PpoSection {
 }
 
 /// `[loss]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LossSection {
     /// Weight of the entropy bonus.
     pub ent_coef: f64,
@@ -141,7 +145,7 @@ pub struct LossSection {
 }
 
 /// `[eval]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EvalSection {
     /// Updates between evaluations; the last update is always evaluated.
     pub every: u64,
@@ -150,7 +154,7 @@ pub struct EvalSection {
 }
 
 /// `[checkpoint]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckpointSection {
     /// Updates between checkpoints; the last update always has one.
     pub every: u64,

@@ -152,12 +152,27 @@ fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>) -> Option
     scored.min().map(|(_, _, path)| path)
 }
 
+/// The names that a key can have, where it has a choice of names: those that serde lists when it is given another.
+pub(super) fn allowed<S: Settings>(known: &Table, path: &[String]) -> Vec<String> {
+    let mut trial = known.clone();
+    set(&mut trial, path, Value::String("?".to_owned()));
+    let error = S::deserialize(Value::Table(trial)).err();
+    error.map(|error| variants(error.message())).unwrap_or_default()
+}
+
+/// The names in serde's message about an unknown variant.
+fn variants(message: &str) -> Vec<String> {
+    let names = message.strip_prefix("unknown variant").and_then(|rest| rest.rsplit_once(", expected "));
+    names
+        .map(|(_, names)| names.split('`').skip(1).step_by(2).map(str::to_owned).collect())
+        .unwrap_or_default()
+}
+
 /// The message for a value that does not deserialise where `default` does.
 fn wrong_type(default: &Value, given: &Value, reason: &str) -> String {
-    if reason.starts_with("unknown variant")
-        && let Some((_, names)) = reason.rsplit_once(", expected ")
-    {
-        let names: Vec<&str> = names.split('`').skip(1).step_by(2).collect();
+    let names = variants(reason);
+    if !names.is_empty() {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let near = given.as_str().and_then(|given| nearest(given, names.iter().copied()));
         let question = near.map(|name| format!(", did you mean `{name}`?")).unwrap_or_default();
         return format!("must be {}, got {}{question}", either(&names), show(given));
@@ -179,7 +194,7 @@ fn wrong_type(default: &Value, given: &Value, reason: &str) -> String {
     }
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::String(_) => "a string",
         Value::Integer(_) => "a whole number",
