@@ -15,7 +15,7 @@ use crate::config::{Config, DataSection, Experiment};
 use crate::data::Dataset;
 use crate::methods::Part;
 use crate::parts::{Parts, Shared};
-use crate::{localise, report, steer};
+use crate::{finetune, localise, report, steer};
 
 /// Models of a language, trained one after another on texts that are read once.
 #[derive(Default)]
@@ -77,6 +77,8 @@ impl Language {
             let error = UserError::usage("`virology` needs tokens that are in the vocabulary");
             return Err(error.with_hint("list them one a line in a file and give it with --tokens").into());
         }
+        // hours before they are needed
+        require_held_out(config, &dataset).map_err(Error::for_user)?;
         Ok(Parts::new(config, cx, Shared { pool, dataset, listed }))
     }
 
@@ -98,6 +100,21 @@ impl Language {
         }
         Ok(parts)
     }
+}
+
+/// Refuses documents that are too few for what follows on the training.
+fn require_held_out(config: &Config, dataset: &Dataset) -> Result<(), Error> {
+    let taught = match config.experiment.kind {
+        Experiment::Era => config.retrain.stories.iter().copied().max().unwrap_or(0),
+        Experiment::Virology => config.localise.stories,
+        Experiment::Steer => return Ok(()),
+    };
+    finetune::require_relearning(dataset, taught)?;
+    let ablates = |part: Part| (part.method.routes)(config).is_ok_and(|routes| routes.ablates());
+    if config.coherence.steps > 0 && Part::all(config).into_iter().any(ablates) {
+        finetune::require_coherence(dataset)?;
+    }
+    Ok(())
 }
 
 impl Program for Language {

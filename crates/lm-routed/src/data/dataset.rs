@@ -9,6 +9,7 @@ use rand::seq::SliceRandom;
 use regex::Regex;
 
 use super::corpus::{find, open, read_documents};
+use super::pool::Pool;
 use super::token_file::TokenFile;
 use super::vocabulary::Vocabulary;
 use crate::Error;
@@ -43,6 +44,12 @@ impl Documents {
     /// Whether a document is about the concept.
     pub fn is_forget(&self, index: usize) -> bool {
         self.file.is_marked(index)
+    }
+
+    /// The first `most` documents of a pool that are about the concept, or that are not.
+    pub fn pool(&self, pool: Pool, forget: bool, most: usize) -> Vec<usize> {
+        let kind = self.first(forget, usize::MAX).into_iter().enumerate();
+        kind.filter(|(place, _)| pool.takes(forget, *place)).map(|(_, index)| index).take(most).collect()
     }
 
     /// The first `most` documents that are about the concept, or that are not.
