@@ -53,7 +53,7 @@ pub fn eval(
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
-        let dataset = Dataset::load(&config.data).map_err(Error::for_user)?;
+        let dataset = Dataset::load(&config.data, config.model.block_size).map_err(Error::for_user)?;
         let validation = Validation::new(&dataset, config.eval.stories, config.model.block_size);
         let mut out = String::new();
         for path in &paths {
@@ -116,7 +116,7 @@ pub fn generate(run: &Path, request: &GenerateRequest, threads: usize, device: &
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
-        let dataset = Dataset::load(&config.data).map_err(Error::for_user)?;
+        let dataset = Dataset::load(&config.data, config.model.block_size).map_err(Error::for_user)?;
         let vocabulary = &dataset.vocabulary;
         let needed = config.architecture(vocabulary.size());
         let network = load_network(&model_path(&folder, &request.model), &needed, device)?;

@@ -80,7 +80,7 @@ fn every_method_learns_and_era_loses_the_concept() {
     let folder = tempfile::tempdir().unwrap();
     write_corpus(folder.path());
     let mut config = config(folder.path());
-    let dataset = Arc::new(Dataset::load(&config.data).unwrap());
+    let dataset = Arc::new(Dataset::load(&config.data, config.model.block_size).unwrap());
     let result = |config: &Config, method: &str| {
         let part = part(method);
         let recipe = Recipe::new(config, part, &dataset, STREAMS(), &[]).unwrap();
@@ -123,7 +123,7 @@ fn both_paths_train_alike_and_a_restored_state_goes_on_exactly() {
     let folder = tempfile::tempdir().unwrap();
     write_corpus(folder.path());
     let mut config = config(folder.path());
-    let dataset = Arc::new(Dataset::load(&config.data).unwrap());
+    let dataset = Arc::new(Dataset::load(&config.data, config.model.block_size).unwrap());
     let mut fused = trainer(&config, &dataset, part("era"));
     let losses: Vec<f64> = (0..8).map(|_| fused.train_step().unwrap().loss).collect();
     let state = fused.state().unwrap();
@@ -149,10 +149,10 @@ fn data_come_back_from_the_cache_and_labels_grow() {
     let folder = tempfile::tempdir().unwrap();
     write_corpus(folder.path());
     let mut config = config(folder.path());
-    let first = Arc::new(Dataset::load(&config.data).unwrap());
-    let second = Dataset::load(&config.data).unwrap();
+    let first = Arc::new(Dataset::load(&config.data, config.model.block_size).unwrap());
+    let second = Dataset::load(&config.data, config.model.block_size).unwrap();
     config.data.cache = String::new();
-    let uncached = Dataset::load(&config.data).unwrap();
+    let uncached = Dataset::load(&config.data, config.model.block_size).unwrap();
     assert_eq!((first.train.len(), first.validation.len()), (270, 30));
     for index in 0..first.train.len() {
         assert_eq!(first.train.get(index, 40), second.train.get(index, 40));
@@ -165,7 +165,7 @@ fn data_come_back_from_the_cache_and_labels_grow() {
         assert!(pair[0].iter().zip(&pair[1]).all(|(few, more)| !few || *more));
     }
     config.data.forget_words = vec!["nowhere".to_owned()];
-    let error = Dataset::load(&config.data).err().unwrap();
+    let error = Dataset::load(&config.data, config.model.block_size).err().unwrap();
     assert!(matches!(&error, Error::Setting(message) if message.contains("nowhere")), "{error}");
     let validation = Validation::new(&first, 5, 32);
     let mut model =
@@ -199,7 +199,7 @@ fn held_out(
     let validation = both(&|place, forget| line(place, forget, text(Pool::of(forget, place))));
     std::fs::write(&data.validation, validation).unwrap();
     (data.cache, data.tokenizer) = (String::new(), tokenizer.display().to_string());
-    Dataset::load(&data).unwrap()
+    Dataset::load(&data, config.model.block_size).unwrap()
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn held_out_documents_are_reported_or_decide_or_teach_and_never_two_of_these() {
     let folder = tempfile::tempdir().unwrap();
     write_corpus(folder.path());
     let mut config = config(folder.path());
-    let whole = Arc::new(Dataset::load(&config.data).unwrap());
+    let whole = Arc::new(Dataset::load(&config.data, config.model.block_size).unwrap());
     let pools = [Pool::Reported, Pool::CoherenceSelection, Pool::Relearning];
     let mut all: Vec<usize> = pools
         .iter()
