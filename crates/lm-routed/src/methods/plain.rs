@@ -101,7 +101,7 @@ mod tests {
             let penalties = [&CONTROL, &ERA].map(|method| {
                 let routing = Routing { routes: (method.routes)(&config).unwrap(), labels: Labels::None };
                 let hooks = routing.hooks(&batch, &[true]);
-                let at = |layer| hooks.at(layer, transformer::HookPoint::MlpPost).map(|found| found.l1);
+                let at = |layer| hooks.get(layer, transformer::HookPoint::MlpPost).map(|found| found.l1);
                 (0..config.model.n_layer).map(at).map(Option::unwrap_or_default).collect::<Vec<f32>>()
             });
             assert_eq!(penalties[0], penalties[1]);
