@@ -34,8 +34,8 @@ pub(super) static RMU: Spec = Spec {
 /// loss = mean (h − norm · u)² over labelled documents  +  α · mean (h − h₀)² over the others
 /// ```
 ///
-/// with u drawn once, of length 1, and h₀ the stream of the model before. Means are over channels and the tokens that have a
-/// target: what fills a document up has no part in them.
+/// with u drawn once, of length 1, and h₀ the stream of the model before. Means are over channels and the tokens that
+/// have a target: what fills a document up has no part in them.
 ///
 /// # Errors
 /// Fails where the model does, a loss or gradient is not a number, no document is labelled, or `tell` says so.
