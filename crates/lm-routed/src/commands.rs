@@ -55,6 +55,7 @@ pub fn eval(
     pool.install(|| {
         let dataset = Dataset::load(&config.data, config.model.block_size).map_err(Error::for_user)?;
         let validation = Validation::new(&dataset, config.eval.stories, config.model.block_size);
+        let [forget_stories, retain_stories] = validation.stories();
         let mut out = String::new();
         for path in &paths {
             let (name, network) = saved_model(path, &config, &dataset, device)?;
@@ -63,7 +64,7 @@ pub fn eval(
                 "model": name,
                 "forget": losses.forget,
                 "retain": losses.retain,
-                "stories": config.eval.stories,
+                "stories": { "forget": forget_stories, "retain": retain_stories },
                 "checkpoint": path.display().to_string(),
             });
             writeln!(out, "{line}")?;

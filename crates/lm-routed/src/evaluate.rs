@@ -40,6 +40,11 @@ impl Validation {
         Self { forget: of(true), retain: of(false) }
     }
 
+    /// How many documents are about the concept, and how many are not: fewer than were asked for where there are no more.
+    pub fn stories(&self) -> [usize; 2] {
+        [&self.forget, &self.retain].map(|batches| batches.iter().map(Batch::sequences).sum())
+    }
+
     /// The losses of a model.
     ///
     /// # Errors

@@ -167,7 +167,10 @@ fn data_come_back_from_the_cache_and_labels_grow() {
     config.data.forget_words = vec!["nowhere".to_owned()];
     let error = Dataset::load(&config.data, config.model.block_size).err().unwrap();
     assert!(matches!(&error, Error::Setting(message) if message.contains("nowhere")), "{error}");
+    // of the 10 and 20 held-out documents every fourth is set aside
+    assert_eq!(Validation::new(&first, 1000, 32).stories(), [8, 15]);
     let validation = Validation::new(&first, 5, 32);
+    assert_eq!(validation.stories(), [5, 5]);
     let mut model =
         trainer(&Config { train: config.train.clone(), ..config.clone() }, &first, part("base")).model;
     let losses = validation.losses(&mut model, &Hooks::default()).unwrap();
