@@ -177,7 +177,7 @@ fn listed_tokens_are_localised_in_a_corpus_of_the_users() {
     let ws = ws();
     ws.write("tokens.txt", "# what to localise\n␣forest\n␣tree\n");
     let said = ws.done("virology --tokens tokens.txt --set train.steps=100 --set train.learning_rate=0.01");
-    for line in ["trained ", "ablated ", "relearned 2 "] {
+    for line in ["trained ", "ablated ", "coherent ", "relearned 2 "] {
         assert!(said.lines().any(|said| said.starts_with(line)), "{line} in {said}");
     }
     let tree = ws.tree("runs/virology-seed0");

@@ -53,8 +53,9 @@ pub fn eval(
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
-        let dataset = Dataset::load(&config.data).map_err(Error::for_user)?;
+        let dataset = Dataset::load(&config.data, config.model.block_size).map_err(Error::for_user)?;
         let validation = Validation::new(&dataset, config.eval.stories, config.model.block_size);
+        let [forget_stories, retain_stories] = validation.stories();
         let mut out = String::new();
         for path in &paths {
             let (name, network) = saved_model(path, &config, &dataset, device)?;
@@ -63,7 +64,7 @@ pub fn eval(
                 "model": name,
                 "forget": losses.forget,
                 "retain": losses.retain,
-                "stories": config.eval.stories,
+                "stories": { "forget": forget_stories, "retain": retain_stories },
                 "checkpoint": path.display().to_string(),
             });
             writeln!(out, "{line}")?;
@@ -116,7 +117,7 @@ pub fn generate(run: &Path, request: &GenerateRequest, threads: usize, device: &
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
-        let dataset = Dataset::load(&config.data).map_err(Error::for_user)?;
+        let dataset = Dataset::load(&config.data, config.model.block_size).map_err(Error::for_user)?;
         let vocabulary = &dataset.vocabulary;
         let needed = config.architecture(vocabulary.size());
         let network = load_network(&model_path(&folder, &request.model), &needed, device)?;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use transformer::{Batch, Hooks, Model};
 
 use crate::Error;
-use crate::data::{Dataset, Documents};
+use crate::data::{Dataset, Documents, Pool};
 use crate::train::batch_of;
 
 /// Sequences that are measured at a time.
@@ -26,13 +26,23 @@ pub struct Validation {
 }
 
 impl Validation {
-    /// The first `stories` of each kind, cut to `tokens` tokens.
+    /// The first `stories` reported documents of each kind, cut to `tokens` tokens.
     pub fn new(dataset: &Dataset, stories: usize, tokens: usize) -> Self {
+        Self::of_pool(dataset, Pool::Reported, stories, tokens)
+    }
+
+    /// The first `stories` documents of each kind that a pool has, cut to `tokens` tokens.
+    pub fn of_pool(dataset: &Dataset, pool: Pool, stories: usize, tokens: usize) -> Self {
         let of = |forget: bool| {
-            let chosen = dataset.validation.first(forget, stories);
+            let chosen = dataset.validation.pool(pool, forget, stories);
             batches(&dataset.validation, &chosen, tokens, dataset.vocabulary.end())
         };
         Self { forget: of(true), retain: of(false) }
+    }
+
+    /// How many documents are about the concept, and how many are not: fewer than were asked for where there are no more.
+    pub fn stories(&self) -> [usize; 2] {
+        [&self.forget, &self.retain].map(|batches| batches.iter().map(Batch::sequences).sum())
     }
 
     /// The losses of a model.

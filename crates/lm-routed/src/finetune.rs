@@ -7,7 +7,7 @@ use transformer::{Hooks, Model, Network, copied};
 
 use crate::Error;
 use crate::config::Config;
-use crate::data::Dataset;
+use crate::data::{Dataset, Pool, SET_ASIDE};
 use crate::evaluate::{Losses, Validation};
 use crate::train::{StepContext, batch_of, optimiser};
 
@@ -35,28 +35,63 @@ impl Context<'_> {
         model_of(network, self.config, self.threads)
     }
 
-    /// `count` training documents with the concept or without, drawn from a stream.
-    fn drawn(&self, forget: bool, count: usize, stream: &str) -> Vec<usize> {
-        let mut all = self.dataset.train.first(forget, usize::MAX);
-        let (drawn, _) = all.partial_shuffle(&mut self.streams.stream(stream), count);
+    /// `count` of some documents, drawn from a stream.
+    fn drawn(&self, mut from: Vec<usize>, count: usize, stream: &str) -> Vec<usize> {
+        let (drawn, _) = from.partial_shuffle(&mut self.streams.stream(stream), count);
         drawn.to_vec()
     }
 }
 
-/// Fine-tunes on a few documents without the concept and keeps the step that is best on validation documents
-/// without it.
+/// Refuses held-out documents that are too few for teaching the concept back from `stories` of them.
 ///
 /// # Errors
-/// Fails where the model does, or a loss or gradient is not a number.
+/// [`Error::Setting`] with the number that is needed.
+pub(crate) fn require_relearning(dataset: &Dataset, stories: usize) -> Result<(), Error> {
+    let there = dataset.validation.pool(Pool::Relearning, true, stories).len();
+    if there == stories {
+        return Ok(());
+    }
+    Err(Error::Setting(format!(
+        "teaching the concept back from {stories} stories needs {} held-out stories with the concept, of which one in \
+         {SET_ASIDE} is set aside for it, and {there} are set aside: hold back more (data.validation, \
+         data.validation_documents), or teach from fewer (retrain.stories, localise.stories)",
+        stories.saturating_mul(SET_ASIDE)
+    )))
+}
+
+/// Refuses held-out documents of which none is set aside for the coherence stage.
+///
+/// # Errors
+/// [`Error::Setting`] with the number that is needed.
+pub(crate) fn require_coherence(dataset: &Dataset) -> Result<(), Error> {
+    if !dataset.validation.pool(Pool::CoherenceSelection, false, 1).is_empty() {
+        return Ok(());
+    }
+    Err(Error::Setting(format!(
+        "the coherence stage needs at least {SET_ASIDE} held-out stories without the concept: hold back more \
+         (data.validation, data.validation_documents), or set coherence.steps=0"
+    )))
+}
+
+/// Fine-tunes on a few documents without the concept and keeps the step that is best on held-out documents
+/// without it, which are not the reported ones ([`Pool::CoherenceSelection`]).
+///
+/// # Errors
+/// Fails where the model does, none of these documents is there, or a loss or gradient is not a number.
 ///
 /// # Source
 /// Cloud et al. 2024, app. C.
 pub fn make_coherent(network: &Network, cx: Context<'_>) -> Result<Network, Error> {
     let coherence = &cx.config.coherence;
     let tokens = cx.config.model.block_size;
-    let chosen = cx.drawn(false, coherence.stories, "coherence");
+    if coherence.steps == 0 {
+        return Ok(network.clone());
+    }
+    require_coherence(cx.dataset)?;
+    let chosen = cx.drawn(cx.dataset.train.first(false, usize::MAX), coherence.stories, "coherence");
     let batch = batch_of(&cx.dataset.train, &chosen, tokens, cx.dataset.vocabulary.end());
-    let validation = Validation::new(cx.dataset, coherence.validation_stories, tokens);
+    let (pool, looked_at) = (Pool::CoherenceSelection, coherence.validation_stories);
+    let validation = Validation::of_pool(cx.dataset, pool, looked_at, tokens);
     let hooks = Hooks::default();
     let mut model = cx.model(network)?;
     let mut adam = optimiser(model.parameters(), &cx.config.train)?;
@@ -91,11 +126,12 @@ pub struct Relearned {
     pub curve: Vec<f64>,
 }
 
-/// Fine-tunes on `stories` documents about the concept, several times on other ones, and reports the lowest loss
-/// reached on validation documents about it, with the network of the last repeat at that step.
+/// Fine-tunes on `stories` held-out documents about the concept, which no model has seen and which are not the reported
+/// ones ([`Pool::Relearning`]), several times on other ones, and reports the lowest loss reached on the reported
+/// documents about it, with the network of the last repeat at that step.
 ///
 /// # Errors
-/// Fails where the model does, a loss or gradient is not a number, or `stop` says so.
+/// Fails where the model does, such documents are too few, a loss or gradient is not a number, or `stop` says so.
 ///
 /// # Source
 /// Cloud et al. 2024, app. C.
@@ -108,6 +144,8 @@ pub fn relearn(
     let retrain = &cx.config.retrain;
     let tokens = cx.config.model.block_size;
     let validation = Validation::new(cx.dataset, retrain.validation_stories, tokens);
+    require_relearning(cx.dataset, stories)?;
+    let held_out = cx.dataset.validation.pool(Pool::Relearning, true, usize::MAX);
     let hooks = Hooks::default();
     let mut steps: Vec<u64> = Vec::new();
     let mut curves: Vec<Vec<f64>> = Vec::new();
@@ -115,8 +153,8 @@ pub fn relearn(
     let mut last = network.clone();
     for repeat in 0..retrain.repeats {
         stop()?;
-        let chosen = cx.drawn(true, stories, &format!("retrain.{stories}.{repeat}"));
-        let batch = batch_of(&cx.dataset.train, &chosen, tokens, cx.dataset.vocabulary.end());
+        let chosen = cx.drawn(held_out.clone(), stories, &format!("retrain.{stories}.{repeat}"));
+        let batch = batch_of(&cx.dataset.validation, &chosen, tokens, cx.dataset.vocabulary.end());
         let mut model = cx.model(network)?;
         let mut adam = optimiser(model.parameters(), &cx.config.train)?;
         let first = validation.forget_loss(&mut model, &hooks)?;

@@ -1,15 +1,17 @@
 //! A list of tokens routed to neurons, as in the paper's virology experiment: what is lost without the neurons.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use experiment::read_at_most;
+use learning::Parameters;
 use serde::{Deserialize, Serialize};
-use transformer::{Hooks, Network, copied};
+use transformer::{Hooks, Network};
 
 use crate::Error;
 use crate::data::Dataset;
 use crate::evaluate::{Losses, Validation};
-use crate::finetune::{Context, relearn};
+use crate::finetune::{Context, make_coherent, relearn};
 
 /// Losses over all tokens, and over those that are not in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,7 +31,9 @@ pub struct LocaliseResult {
     pub trained: WithAndWithout,
     /// Without the neurons.
     pub ablated: WithAndWithout,
-    /// Without the neurons, fine-tuned on a few documents with the words.
+    /// Without the neurons, fine-tuned on documents without the words.
+    pub coherent: WithAndWithout,
+    /// The coherent model, fine-tuned on a few documents with the words.
     pub relearned: WithAndWithout,
     /// How many documents.
     pub stories: usize,
@@ -103,19 +107,93 @@ pub fn measure(
     };
     tell("measuring")?;
     let trained = losses(network)?;
-    let parameters = copied(&network.parameters)?;
-    let neurons: Vec<usize> = (0..config.localise.neurons).collect();
-    for layer in &config.routing.layers {
-        // what a neuron sends on: without it the neuron is not there
-        let name = format!("blocks.{layer}.mlp.W_out");
-        gradient_routing::ablate_parameter(parameters.get(&name)?, 0, &neurons)?;
-    }
-    let cut = Network { architecture: network.architecture.clone(), parameters };
+    let cut = without_first_neurons(network, &config.routing.layers, config.localise.neurons)?;
     let ablated = losses(&cut)?;
+    tell("making it coherent")?;
+    let mended = make_coherent(&cut, cx)?;
+    let coherent = losses(&mended)?;
     let stories = config.localise.stories;
     let what = format!("teaching it back from {stories} stories");
-    let (_, taught) = relearn(&cut, cx, stories, || tell(&what))?;
+    let (_, taught) = relearn(&mended, cx, stories, || tell(&what))?;
     let relearned = losses(&taught)?;
     let tokens = listed.iter().map(|token| dataset.vocabulary.shown(*token)).collect();
-    Ok(LocaliseResult { tokens, trained, ablated, relearned, stories })
+    Ok(LocaliseResult { tokens, trained, ablated, coherent, relearned, stories })
+}
+
+/// A network whose MLPs in some blocks have their first `count` neurons no more: what is trained later cannot bring them
+/// back. The kept numbers are the same to the bit.
+fn without_first_neurons(network: &Network, layers: &[usize], count: usize) -> Result<Network, Error> {
+    let mut architecture = network.architecture.clone();
+    let mut cut = BTreeMap::new();
+    for layer in layers {
+        architecture.mlp_widths[*layer] -= count;
+        for (leaf, dimension) in [("W_in", 1), ("b_in", 0), ("W_out", 0)] {
+            cut.insert(format!("blocks.{layer}.mlp.{leaf}"), dimension);
+        }
+    }
+    let mut parameters = Parameters::default();
+    for (name, value) in network.parameters.snapshot()? {
+        let kept = match cut.get(&name) {
+            Some(dimension) => {
+                value.narrow(*dimension, count, value.dim(*dimension)? - count)?.contiguous()?
+            }
+            None => value,
+        };
+        parameters.insert(&name, &kept)?;
+    }
+    Ok(Network { architecture, parameters })
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+    use experiment::SeedStreams;
+    use learning::Backend;
+    use transformer::{Architecture, Batch, copied, initial};
+
+    use super::*;
+
+    #[test]
+    fn without_its_first_neurons_a_network_computes_as_if_they_sent_nothing() {
+        let architecture = Architecture {
+            n_layer: 2,
+            n_head: 2,
+            n_embd: 8,
+            mlp_widths: vec![12; 2],
+            block_size: 6,
+            vocab_size: 20,
+            ..Architecture::default()
+        };
+        let parameters =
+            initial(&architecture, &mut SeedStreams::new(3).stream("init"), &Device::Cpu).unwrap();
+        let network = Network { architecture, parameters };
+        let cut = without_first_neurons(&network, &[1], 5).unwrap();
+        assert_eq!(cut.architecture.mlp_widths, [12, 7]);
+        let numbers = |network: &Network, name: &str| {
+            network.parameters.get(name).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
+        // the rows of W_out are neurons, the columns of W_in
+        let (before, after) = (numbers(&network, "blocks.1.mlp.W_out"), numbers(&cut, "blocks.1.mlp.W_out"));
+        assert_eq!(before[5 * 8..], after);
+        let (before, after) = (numbers(&network, "blocks.1.mlp.W_in"), numbers(&cut, "blocks.1.mlp.W_in"));
+        for (before, after) in before.chunks_exact(12).zip(after.chunks_exact(7)) {
+            assert_eq!(before[5..], *after);
+        }
+        assert_eq!(numbers(&network, "blocks.0.mlp.W_in"), numbers(&cut, "blocks.0.mlp.W_in"));
+        let silent = Network {
+            architecture: network.architecture.clone(),
+            parameters: copied(&network.parameters).unwrap(),
+        };
+        let sent = silent.parameters.get("blocks.1.mlp.W_out").unwrap();
+        gradient_routing::ablate_parameter(sent, 0, &[0, 1, 2, 3, 4]).unwrap();
+        let batch = Batch::new([[1, 2, 3, 4, 5, 6, 7].as_slice()], 6, 0);
+        let losses = |network: &Network| {
+            network.model(6, 1, Backend::Auto).unwrap().token_losses(&batch, &Hooks::default()).unwrap()
+        };
+        let (whole, cut, silent) = (losses(&network), losses(&cut), losses(&silent));
+        for (cut, silent) in cut.iter().zip(&silent) {
+            assert!((cut - silent).abs() < 1e-5, "{cut} {silent}");
+        }
+        assert_ne!(whole, silent);
+    }
 }

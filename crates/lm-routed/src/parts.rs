@@ -213,9 +213,27 @@ impl Parts {
     }
 }
 
+/// Counts up where what a run trains on, labels or measures on changes, so that no run goes on under another
+/// procedure than it began with.
+const PROCEDURE: u32 = 1;
+
+/// Refuses a checkpoint of another procedure.
+fn require_procedure(found: u32, origin: &str) -> Result<(), Error> {
+    if found == PROCEDURE {
+        return Ok(());
+    }
+    Err(Error::State(format!(
+        "{origin} was taken under another procedure: which stories are labelled, held out and reported has changed; \
+         start the run again in a new folder"
+    )))
+}
+
 /// What the header of a checkpoint says of the part in training.
 #[derive(Debug, Serialize, Deserialize)]
 struct TrainingHeader {
+    /// Under which procedure; 0 where the checkpoint does not say.
+    #[serde(default)]
+    procedure: u32,
     part: String,
     step: u64,
 }
@@ -223,9 +241,10 @@ struct TrainingHeader {
 /// The part of an experiment that a checkpoint was taken in.
 ///
 /// # Errors
-/// Fails where no run of these settings comes past its update.
+/// Fails where it is of another procedure, or no run of these settings comes past its update.
 pub(crate) fn part_of(checkpoint: &ResumePoint, config: &Config) -> Result<Part> {
-    let TrainingHeader { part, step } = checkpoint.header()?;
+    let TrainingHeader { procedure, part, step } = checkpoint.header()?;
+    require_procedure(procedure, &checkpoint.origin())?;
     find_part(&Part::all(config), config, checkpoint.update, &part, step).ok_or_else(|| {
         let place = format!("update {} is not step {step} of the part `{part}`", checkpoint.update);
         Error::State(format!("{} stands nowhere in this run: {place}", checkpoint.origin())).into()
@@ -292,7 +311,8 @@ impl Training for Parts {
 
     fn state(&self) -> Result<State> {
         let trainer = self.trainer.as_ref().context("no part is in training")?;
-        let header = TrainingHeader { part: trainer.part().name(), step: trainer.step() };
+        let header =
+            TrainingHeader { procedure: PROCEDURE, part: trainer.part().name(), step: trainer.step() };
         Ok(State { header: serde_json::to_value(header)?, tensors: trainer.state()? })
     }
 
@@ -305,6 +325,14 @@ impl Training for Parts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_checkpoint_of_another_procedure_is_refused() {
+        let old: TrainingHeader = serde_json::from_str(r#"{"part": "era", "step": 3}"#).unwrap();
+        let error = require_procedure(old.procedure, "the test").unwrap_err().to_string();
+        assert!(error.contains("the test was taken under another procedure"), "{error}");
+        assert!(require_procedure(PROCEDURE, "the test").is_ok());
+    }
 
     #[test]
     fn a_checkpoint_stands_at_a_step_of_a_part() {

@@ -15,7 +15,7 @@ use crate::config::{Config, DataSection, Experiment};
 use crate::data::Dataset;
 use crate::methods::Part;
 use crate::parts::{Parts, Shared};
-use crate::{localise, report, steer};
+use crate::{finetune, localise, report, steer};
 
 /// Models of a language, trained one after another on texts that are read once.
 #[derive(Default)]
@@ -24,7 +24,7 @@ pub struct Language {
     tokens: Vec<String>,
     /// The file that the list was read from, where each run of a sweep has to read it.
     list: Option<PathBuf>,
-    texts: Mutex<Option<(DataSection, Arc<Dataset>)>>,
+    texts: Mutex<Option<(DataSection, usize, Arc<Dataset>)>>,
 }
 
 /// The file with the token list in a run folder.
@@ -55,20 +55,21 @@ impl Language {
     }
 
     /// The texts of a config. Computes on the current thread pool.
-    fn texts(&self, data: &DataSection) -> Result<Arc<Dataset>> {
+    fn texts(&self, config: &Config) -> Result<Arc<Dataset>> {
+        let (data, seen) = (&config.data, config.model.block_size);
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, dataset)) = texts.as_ref().filter(|(of, _)| of == data) {
+        if let Some((_, _, dataset)) = texts.as_ref().filter(|(of, by, _)| (of, *by) == (data, seen)) {
             return Ok(Arc::clone(dataset));
         }
-        let dataset = Arc::new(Dataset::load(data).map_err(Error::for_user)?);
-        *texts = Some((data.clone(), Arc::clone(&dataset)));
+        let dataset = Arc::new(Dataset::load(data, seen).map_err(Error::for_user)?);
+        *texts = Some((data.clone(), seen, Arc::clone(&dataset)));
         Ok(dataset)
     }
 
     fn begun(&self, config: &Config, cx: &BuildContext<'_>, tokens: &[String]) -> Result<Parts> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(cx.threads).build();
         let pool = Arc::new(pool.context("starting threads")?);
-        let dataset = pool.install(|| self.texts(&config.data))?;
+        let dataset = pool.install(|| self.texts(config))?;
         let listed = localise::known_tokens(&dataset, tokens);
         if config.experiment.kind == Experiment::Steer {
             steer::token_of(config, &dataset).map_err(Error::for_user)?;
@@ -77,6 +78,8 @@ impl Language {
             let error = UserError::usage("`virology` needs tokens that are in the vocabulary");
             return Err(error.with_hint("list them one a line in a file and give it with --tokens").into());
         }
+        // hours before they are needed
+        require_held_out(config, &dataset).map_err(Error::for_user)?;
         Ok(Parts::new(config, cx, Shared { pool, dataset, listed }))
     }
 
@@ -98,6 +101,21 @@ impl Language {
         }
         Ok(parts)
     }
+}
+
+/// Refuses documents that are too few for what follows on the training.
+fn require_held_out(config: &Config, dataset: &Dataset) -> Result<(), Error> {
+    let taught = match config.experiment.kind {
+        Experiment::Era => config.retrain.stories.iter().copied().max().unwrap_or(0),
+        Experiment::Virology => config.localise.stories,
+        Experiment::Steer => return Ok(()),
+    };
+    finetune::require_relearning(dataset, taught)?;
+    let ablates = |part: Part| (part.method.routes)(config).is_ok_and(|routes| routes.ablates());
+    if config.coherence.steps > 0 && Part::all(config).into_iter().any(ablates) {
+        finetune::require_coherence(dataset)?;
+    }
+    Ok(())
 }
 
 impl Program for Language {

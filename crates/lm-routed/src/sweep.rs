@@ -148,8 +148,12 @@ fn measures(config: &Config, summary: &Value) -> Result<Vec<Number>, String> {
         }
         Experiment::Virology => {
             let result: LocaliseResult = parsed(summary)?;
-            let stages =
-                [("trained", result.trained), ("ablated", result.ablated), ("relearned", result.relearned)];
+            let stages = [
+                ("trained", result.trained),
+                ("ablated", result.ablated),
+                ("coherent", result.coherent),
+                ("relearned", result.relearned),
+            ];
             for (stage, losses) in stages {
                 add("all tokens", stage, losses.all);
                 add("unlisted tokens", stage, losses.unlisted);

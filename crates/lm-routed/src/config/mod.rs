@@ -126,8 +126,8 @@ impl Default for Config {
                 stories: vec![1, 4, 16, 64],
                 steps: 40,
                 learning_rate: 5e-5,
-                repeats: 2,
-                validation_stories: 200,
+                repeats: 5,
+                validation_stories: 1000,
                 every: 4,
             },
             rmu: RmuSection {
@@ -153,7 +153,7 @@ impl Default for Config {
                 prompt: "One day".to_owned(),
             },
             localise: LocaliseSection { neurons: 64, forget_other: 0.0, stories: 2 },
-            eval: EvalSection { every: 250, stories: 200 },
+            eval: EvalSection { every: 250, stories: 1000 },
             checkpoint: CheckpointSection { every: 250, keep: 2 },
         }
     }

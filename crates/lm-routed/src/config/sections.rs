@@ -50,7 +50,7 @@ pub struct DataSection {
     pub max_documents: usize,
     /// Validation documents to read at most; 0 for all.
     pub validation_documents: usize,
-    /// A document with one of these words, in any case, is about the concept.
+    /// A document with one of these words, in any case, among its first `model.block_size` tokens is about the concept.
     pub forget_words: Vec<String>,
     /// A tokenizer file in the JSON format of the `tokenizers` library; empty to train one on the documents.
     pub tokenizer: String,

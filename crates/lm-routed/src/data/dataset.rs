@@ -9,6 +9,7 @@ use rand::seq::SliceRandom;
 use regex::Regex;
 
 use super::corpus::{find, open, read_documents};
+use super::pool::Pool;
 use super::token_file::TokenFile;
 use super::vocabulary::Vocabulary;
 use crate::Error;
@@ -45,6 +46,12 @@ impl Documents {
         self.file.is_marked(index)
     }
 
+    /// The first `most` documents of a pool that are about the concept, or that are not.
+    pub fn pool(&self, pool: Pool, forget: bool, most: usize) -> Vec<usize> {
+        let kind = self.first(forget, usize::MAX).into_iter().enumerate();
+        kind.filter(|(place, _)| pool.takes(forget, *place)).map(|(_, index)| index).take(most).collect()
+    }
+
     /// The first `most` documents that are about the concept, or that are not.
     pub fn first(&self, forget: bool, most: usize) -> Vec<usize> {
         (0..self.len()).filter(|index| self.is_forget(*index) == forget).take(most).collect()
@@ -62,15 +69,16 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// The documents that `data` asks for, from the cache where they are there already. Computes on the current
+    /// The documents that `data` asks for, from the cache where they are there already. A document is about the concept
+    /// where a word of it is among its first `seen` tokens, the ones that a model is trained on. Computes on the current
     /// thread pool.
     ///
     /// # Errors
     /// Fails where files cannot be read or written, a document has no vocabulary, or a side of the split is empty.
-    pub fn load(data: &DataSection) -> Result<Self, Error> {
+    pub fn load(data: &DataSection, seen: usize) -> Result<Self, Error> {
         let train = source(&data.train)?;
         let validation = if data.validation.is_empty() { None } else { Some(source(&data.validation)?) };
-        let key = cache_key(data, &train, validation.as_deref())?;
+        let key = cache_key(data, seen, &train, validation.as_deref())?;
         let cached = (!data.cache.is_empty()).then(|| Path::new(&data.cache).join(key));
         if let Some(folder) = &cached
             // the file that is written last
@@ -101,8 +109,13 @@ impl Dataset {
         };
         let pattern = concept(&data.forget_words)?;
         let pack = |texts: &[String]| -> Result<Vec<u8>, Error> {
-            let marks: Vec<bool> = texts.iter().map(|text| pattern.is_match(text)).collect();
-            TokenFile::encode(&vocabulary.encode(texts)?, &marks)
+            let tokens = vocabulary.encode(texts)?;
+            let marks = texts
+                .iter()
+                .zip(&tokens)
+                .map(|(text, tokens)| is_seen(&pattern, text, tokens, seen, &vocabulary));
+            let marks = marks.collect::<Result<Vec<bool>, Error>>()?;
+            TokenFile::encode(&tokens, &marks)
         };
         let (packed, validation) = (pack(&texts)?, pack(&held_out)?);
         if let Some(folder) = &cached {
@@ -182,6 +195,21 @@ fn concept(words: &[String]) -> Result<Regex, Error> {
         .map_err(|error| Error::Setting(format!("data.forget_words makes no pattern: {error}")))
 }
 
+/// Whether a whole word of the concept ends within the first `seen` tokens of a text.
+fn is_seen(
+    pattern: &Regex,
+    text: &str,
+    tokens: &[u32],
+    seen: usize,
+    vocabulary: &Vocabulary,
+) -> Result<bool, Error> {
+    let Some(word) = pattern.find(text) else { return Ok(false) };
+    if tokens.len() <= seen {
+        return Ok(true);
+    }
+    Ok(word.end() <= vocabulary.decode(&tokens[..seen])?.len())
+}
+
 #[cfg(feature = "hub")]
 fn source(name: &str) -> Result<PathBuf, Error> {
     match name.strip_prefix("hub:") {
@@ -201,10 +229,15 @@ fn source(name: &str) -> Result<PathBuf, Error> {
 }
 
 /// The name of the cache's folder: a hash of everything that decides over its content.
-fn cache_key(data: &DataSection, train: &Path, validation: Option<&Path>) -> Result<String, Error> {
+fn cache_key(
+    data: &DataSection,
+    seen: usize,
+    train: &Path,
+    validation: Option<&Path>,
+) -> Result<String, Error> {
     let mut hash = Fnv::default();
     // counts up with each change of the files
-    hash.add(b"2");
+    hash.add(b"3");
     for path in [Some(train), validation].into_iter().flatten() {
         hash.add_file(path)?;
     }
@@ -214,7 +247,7 @@ fn cache_key(data: &DataSection, train: &Path, validation: Option<&Path>) -> Res
     let mut rest = data.forget_words.join("|");
     let DataSection { max_documents, validation_documents, vocab_size, tokenizer_documents, .. } = data;
     // writing into a string cannot fail
-    write!(rest, "|{max_documents}|{validation_documents}|{vocab_size}|{tokenizer_documents}").ok();
+    write!(rest, "|{max_documents}|{validation_documents}|{vocab_size}|{tokenizer_documents}|{seen}").ok();
     hash.add(rest.as_bytes());
     Ok(format!("{:016x}", hash.0))
 }
@@ -257,6 +290,8 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
+    const SEEN: usize = 128;
+
     fn section(folder: &Path) -> DataSection {
         let mut data = Config::default().data;
         data.train = folder.join("corpus.txt").display().to_string();
@@ -276,7 +311,7 @@ mod tests {
         let data = section(folder.path());
         let texts = ["A boat at sea.", "A house.", "A tree in a forest."].repeat(9).join("\n\n");
         fs::write(&data.train, texts).unwrap();
-        let good = tokens(&Dataset::load(&data).unwrap());
+        let good = tokens(&Dataset::load(&data, SEEN).unwrap());
         let cache = fs::read_dir(&data.cache).unwrap().next().unwrap().unwrap().path();
         // whole, but with tokens of a larger vocabulary
         let foreign = TokenFile::encode(&[vec![7, 60_000]], &[true]).unwrap();
@@ -290,11 +325,30 @@ mod tests {
             let whole = fs::read(cache.join(name)).unwrap();
             fs::write(cache.join(name), damaged).unwrap();
             assert!(Dataset::from_cache(&cache).is_err(), "{name}");
-            assert_eq!(tokens(&Dataset::load(&data).unwrap()), good, "{name}");
+            assert_eq!(tokens(&Dataset::load(&data, SEEN).unwrap()), good, "{name}");
             assert!(fs::read(cache.join(name)).unwrap() == whole, "{name} is not mended");
         }
         fs::remove_file(cache.join(TRAIN)).unwrap();
-        assert_eq!(tokens(&Dataset::load(&data).unwrap()), good);
+        assert_eq!(tokens(&Dataset::load(&data, SEEN).unwrap()), good);
+    }
+
+    #[test]
+    fn a_word_counts_where_it_ends_within_the_tokens_that_are_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = section(folder.path());
+        let texts = ["A house.", "A tree.", "x x x x x tree", "x x x x treetop x"];
+        fs::write(&data.train, [texts.as_slice(), &["A boat.", "A tree."]].concat().join("\n\n")).unwrap();
+        let marks = |seen| {
+            let mut data = data.clone();
+            data.validation.clone_from(&data.train);
+            let dataset = Dataset::load(&data, seen).unwrap();
+            let length = dataset.train.get(2, usize::MAX).len() - 2;
+            ((0..4).map(|index| dataset.train.is_forget(index)).collect::<Vec<_>>(), length)
+        };
+        let (whole, length) = marks(SEEN);
+        assert_eq!(whole, [false, true, true, false]);
+        assert_eq!(marks(length).0, whole);
+        assert_eq!(marks(length - 1).0, [false, true, false, false]);
     }
 
     #[test]
@@ -302,7 +356,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = section(folder.path());
         fs::write(&data.train, "A tree in a forest.").unwrap();
-        let error = Dataset::load(&data).err().unwrap().to_string();
+        let error = Dataset::load(&data, SEEN).err().unwrap().to_string();
         assert!(
             error.contains("corpus.txt: it holds one document, which is needed to measure on"),
             "{error}"

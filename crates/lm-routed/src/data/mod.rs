@@ -4,11 +4,14 @@ mod corpus;
 mod dataset;
 #[cfg(feature = "hub")]
 mod hub;
+mod pool;
 mod token_file;
 mod tokenizer_file;
 mod vocabulary;
 
 pub use corpus::{END_OF_TEXT, find, read_documents};
 pub use dataset::{Dataset, Documents};
+pub use pool::Pool;
+pub(crate) use pool::SET_ASIDE;
 pub use token_file::TokenFile;
 pub use vocabulary::Vocabulary;

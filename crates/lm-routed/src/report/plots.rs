@@ -241,8 +241,9 @@ pub(super) fn pushes(result: &SteerResult) -> BarChart {
 
 /// By how much the loss of documents with the listed words rises, over all tokens and without the listed ones.
 pub(super) fn localised(result: &LocaliseResult) -> BarChart {
-    let stages = [result.ablated, result.relearned];
-    let groups = vec!["ablated".to_owned(), format!("relearned on {}", result.stories)];
+    let stages = [result.ablated, result.coherent, result.relearned];
+    let groups =
+        vec!["ablated".to_owned(), "made coherent".to_owned(), format!("relearned on {}", result.stories)];
     let trained = result.trained;
     let series = |label: &str, colour, values: Vec<f64>| BarSeries {
         label: label.to_owned(),

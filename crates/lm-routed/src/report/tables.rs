@@ -164,6 +164,7 @@ pub(super) fn localised(result: &LocaliseResult) -> Table {
     };
     row("trained".to_owned(), result.trained);
     row("ablated".to_owned(), result.ablated);
+    row("coherent".to_owned(), result.coherent);
     row(format!("relearned {}", result.stories), result.relearned);
     table
 }

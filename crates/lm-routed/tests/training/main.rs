@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use candle_core::Device;
 use experiment::SeedStreams;
-use lm_routed::data::Dataset;
+use lm_routed::data::{Dataset, Pool};
 use lm_routed::methods::{Method, Part, Recipe, rmu};
-use lm_routed::{Config, Context, Error, Place, Trainer, Validation, after_training};
+use lm_routed::{Config, Context, Error, Place, Trainer, Validation, after_training, make_coherent, relearn};
 use transformer::{Backend, Hooks, Network};
 
 /// Stories of a few sentences; every third is about a forest.
@@ -43,7 +43,7 @@ fn config(folder: &Path) -> Config {
     (config.train.learning_rate, config.train.min_learning_rate) = (1e-2, 1e-3);
     (config.routing.layers, config.routing.extra_neurons) = (vec![0, 1], 8);
     (config.coherence.stories, config.coherence.steps, config.coherence.validation_stories) = (8, 4, 10);
-    (config.retrain.stories, config.retrain.steps, config.retrain.repeats) = (vec![1, 4], 4, 1);
+    (config.retrain.stories, config.retrain.steps, config.retrain.repeats) = (vec![1, 2], 4, 1);
     config.retrain.validation_stories = 10;
     (config.rmu.layers, config.rmu.target, config.rmu.steps, config.rmu.batch_size) = (vec![0, 1], 1, 20, 4);
     config.eval.stories = 10;
@@ -80,7 +80,7 @@ fn every_method_learns_and_era_loses_the_concept() {
     let folder = tempfile::tempdir().unwrap();
     write_corpus(folder.path());
     let mut config = config(folder.path());
-    let dataset = Arc::new(Dataset::load(&config.data).unwrap());
+    let dataset = Arc::new(Dataset::load(&config.data, config.model.block_size).unwrap());
     let result = |config: &Config, method: &str| {
         let part = part(method);
         let recipe = Recipe::new(config, part, &dataset, STREAMS(), &[]).unwrap();
@@ -123,7 +123,7 @@ fn both_paths_train_alike_and_a_restored_state_goes_on_exactly() {
     let folder = tempfile::tempdir().unwrap();
     write_corpus(folder.path());
     let mut config = config(folder.path());
-    let dataset = Arc::new(Dataset::load(&config.data).unwrap());
+    let dataset = Arc::new(Dataset::load(&config.data, config.model.block_size).unwrap());
     let mut fused = trainer(&config, &dataset, part("era"));
     let losses: Vec<f64> = (0..8).map(|_| fused.train_step().unwrap().loss).collect();
     let state = fused.state().unwrap();
@@ -149,10 +149,10 @@ fn data_come_back_from_the_cache_and_labels_grow() {
     let folder = tempfile::tempdir().unwrap();
     write_corpus(folder.path());
     let mut config = config(folder.path());
-    let first = Arc::new(Dataset::load(&config.data).unwrap());
-    let second = Dataset::load(&config.data).unwrap();
+    let first = Arc::new(Dataset::load(&config.data, config.model.block_size).unwrap());
+    let second = Dataset::load(&config.data, config.model.block_size).unwrap();
     config.data.cache = String::new();
-    let uncached = Dataset::load(&config.data).unwrap();
+    let uncached = Dataset::load(&config.data, config.model.block_size).unwrap();
     assert_eq!((first.train.len(), first.validation.len()), (270, 30));
     for index in 0..first.train.len() {
         assert_eq!(first.train.get(index, 40), second.train.get(index, 40));
@@ -165,9 +165,12 @@ fn data_come_back_from_the_cache_and_labels_grow() {
         assert!(pair[0].iter().zip(&pair[1]).all(|(few, more)| !few || *more));
     }
     config.data.forget_words = vec!["nowhere".to_owned()];
-    let error = Dataset::load(&config.data).err().unwrap();
+    let error = Dataset::load(&config.data, config.model.block_size).err().unwrap();
     assert!(matches!(&error, Error::Setting(message) if message.contains("nowhere")), "{error}");
+    // of the 10 and 20 held-out documents every fourth is set aside
+    assert_eq!(Validation::new(&first, 1000, 32).stories(), [8, 15]);
     let validation = Validation::new(&first, 5, 32);
+    assert_eq!(validation.stories(), [5, 5]);
     let mut model =
         trainer(&Config { train: config.train.clone(), ..config.clone() }, &first, part("base")).model;
     let losses = validation.losses(&mut model, &Hooks::default()).unwrap();
@@ -175,4 +178,83 @@ fn data_come_back_from_the_cache_and_labels_grow() {
     assert!((losses.forget - all.forget).abs() < 1e-6 && (losses.retain - all.retain).abs() < 1e-6);
     let p = validation.probability(&mut model, &Hooks::default(), 5).unwrap();
     assert!((p.forget * 420.0 - 1.0).abs() < 0.5, "{p:?}");
+}
+
+/// Files of texts, read with the tokens of `tokenizer`; every second text of a file is about a forest.
+fn held_out(
+    config: &Config,
+    folder: &Path,
+    tokenizer: &Path,
+    train: &str,
+    text: impl Fn(Pool) -> &'static str,
+) -> Dataset {
+    let line = |place: usize, forget: bool, text: &str| {
+        let about = if forget { "forest" } else { "house" };
+        format!("{{\"text\": \"The {about} {text} number {place}.\"}}\n")
+    };
+    let both = |of: &dyn Fn(usize, bool) -> String| -> String {
+        (0..12).flat_map(|place| [of(place, true), of(place, false)]).collect()
+    };
+    let mut data = config.data.clone();
+    (data.train, data.validation) =
+        (folder.join("t.jsonl").display().to_string(), folder.join("v.jsonl").display().to_string());
+    std::fs::write(&data.train, both(&|place, forget| line(place, forget, train))).unwrap();
+    let validation = both(&|place, forget| line(place, forget, text(Pool::of(forget, place))));
+    std::fs::write(&data.validation, validation).unwrap();
+    (data.cache, data.tokenizer) = (String::new(), tokenizer.display().to_string());
+    Dataset::load(&data, config.model.block_size).unwrap()
+}
+
+#[test]
+fn held_out_documents_are_reported_or_decide_or_teach_and_never_two_of_these() {
+    let folder = tempfile::tempdir().unwrap();
+    write_corpus(folder.path());
+    let mut config = config(folder.path());
+    let whole = Arc::new(Dataset::load(&config.data, config.model.block_size).unwrap());
+    let pools = [Pool::Reported, Pool::CoherenceSelection, Pool::Relearning];
+    let mut all: Vec<usize> = pools
+        .iter()
+        .flat_map(|pool| [true, false].map(|forget| whole.validation.pool(*pool, forget, usize::MAX)))
+        .flatten()
+        .collect();
+    all.sort_unstable();
+    assert_eq!(all, (0..whole.validation.len()).collect::<Vec<_>>());
+    let network = trained(&config, &whole, part("base"));
+    // too few are refused by their number
+    let error = relearn(&network, cx(&config, &whole), 3, || Ok(())).err().unwrap().to_string();
+    assert!(
+        error.contains("needs 12 held-out stories with the concept") && error.contains("2 are"),
+        "{error}"
+    );
+
+    let tokenizer = folder.path().join("tokenizer.json");
+    std::fs::write(&tokenizer, whole.vocabulary.to_json().unwrap()).unwrap();
+    let (old, new) = ("is by the blue sea", "found a red ball");
+    let dataset = |train: &str, text: &dyn Fn(Pool) -> &'static str| {
+        held_out(&config, folder.path(), &tokenizer, train, text)
+    };
+    let taught = |dataset: &Dataset| relearn(&network, cx(&config, dataset), 2, || Ok(())).unwrap().0;
+    let plain = taught(&dataset(old, &|_| old));
+    // training documents teach nothing, those that are set aside do
+    assert_eq!(plain, taught(&dataset(new, &|_| old)));
+    let other = taught(&dataset(old, &|pool| if pool == Pool::Relearning { new } else { old }));
+    assert_eq!(plain.curve[0].to_bits(), other.curve[0].to_bits());
+    assert_ne!(plain.curve, other.curve);
+
+    // what the reported documents are does not decide which step is kept
+    config.coherence.learning_rate = 1e-2;
+    let weights = |dataset: &Dataset| {
+        let kept = make_coherent(&network, cx(&config, dataset)).unwrap();
+        kept.parameters.snapshot().unwrap()["blocks.0.mlp.W_in"]
+            .flatten_all()
+            .unwrap()
+            .to_vec1::<f32>()
+            .unwrap()
+    };
+    let selected_by_like = weights(&held_out(&config, folder.path(), &tokenizer, old, |_| old));
+    let reported_unlike = held_out(&config, folder.path(), &tokenizer, old, |pool| match pool {
+        Pool::Reported => "tall under dark tree old warm hat",
+        _ => old,
+    });
+    assert_eq!(selected_by_like, weights(&reported_unlike));
 }
