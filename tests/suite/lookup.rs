@@ -21,6 +21,18 @@ fn the_printed_config_is_the_default_run() {
 }
 
 #[test]
+fn every_setting_of_the_language_models_is_explained() {
+    let ws = Workspace::for_lm("");
+    let printed = ws.done("config");
+    ws.write("settings.toml", &printed);
+    assert_eq!(ws.done("config --of settings.toml"), printed);
+    let lines: Vec<&str> = printed.lines().collect();
+    for pair in lines.windows(3).filter(|pair| pair[2].contains(" = ")) {
+        assert!(pair[0].starts_with("# ") && pair[1].starts_with("# "), "{}", pair[2]);
+    }
+}
+
+#[test]
 fn config_takes_settings_and_names_what_may_be_chosen() {
     let ws = Workspace::new();
     let printed = ws.done("config --set train.algo=reinforce");
@@ -63,7 +75,7 @@ fn the_list_has_each_run_with_its_state_and_what_differs() {
 
 #[test]
 fn completions_know_the_verbs() {
-    for ws in [Workspace::new(), Workspace::for_mnist()] {
+    for ws in [Workspace::new(), Workspace::for_mnist(), Workspace::for_lm("")] {
         for shell in ["bash", "zsh", "fish"] {
             let script = ws.done(&format!("completions {shell}"));
             assert!(script.contains("sweep") && script.contains("--threads"), "{shell}");

@@ -3,6 +3,7 @@
 mod sections;
 
 use learning::Backend;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use transformer::{Architecture, Norm, Position};
 
@@ -13,7 +14,7 @@ pub use sections::{
 };
 
 /// All settings of `lm-routed`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Config {
     /// What is compared.
     pub experiment: ExperimentSection,

@@ -1,11 +1,12 @@
 //! The sections of a config file.
 
 use learning::Backend;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use transformer::{Norm, Position};
 
 /// What a run does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Experiment {
     /// Expand, route, ablate, against other methods.
@@ -28,7 +29,7 @@ impl Experiment {
 }
 
 /// `[experiment]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExperimentSection {
     /// What the run does; the verb decides over it.
     pub kind: Experiment,
@@ -39,7 +40,7 @@ pub struct ExperimentSection {
 }
 
 /// `[data]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DataSection {
     /// Training documents: `.jsonl` with a `text` a line, or plain text; may be packed as `.gz`; with the feature
     /// `hub` also `hub:OWNER/DATASET/FILE`.
@@ -63,7 +64,7 @@ pub struct DataSection {
 }
 
 /// `[model]`
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelSection {
     /// Blocks.
     pub n_layer: usize,
@@ -76,15 +77,17 @@ pub struct ModelSection {
     /// Tokens of a context.
     pub block_size: usize,
     /// How a token's position enters.
+    #[schemars(with = "String")]
     pub position: Position,
     /// The normalisation.
+    #[schemars(with = "String")]
     pub norm: Norm,
     /// Whether the unembedding is the embedding.
     pub tied: bool,
 }
 
 /// `[train]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TrainSection {
     /// Optimiser steps of a model.
     pub steps: u64,
@@ -105,11 +108,12 @@ pub struct TrainSection {
     /// The largest gradient norm; 0 switches clipping off.
     pub grad_clip: f64,
     /// What computes forward and backward passes.
+    #[schemars(with = "String")]
     pub backend: Backend,
 }
 
 /// Where the masks are applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Place {
     /// To the gradient at the neurons' activations, on its way down.
@@ -119,7 +123,7 @@ pub enum Place {
 }
 
 /// `[routing]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RoutingSection {
     /// The name of the rule by which tokens of a labelled document are routed.
     pub rule: String,
@@ -144,7 +148,7 @@ pub struct RoutingSection {
 }
 
 /// `[coherence]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CoherenceSection {
     /// Documents without the concept to fine-tune on.
     pub stories: usize,
@@ -159,7 +163,7 @@ pub struct CoherenceSection {
 }
 
 /// `[retrain]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RetrainSection {
     /// Numbers of documents about the concept to fine-tune on, each by itself; empty leaves this out.
     pub stories: Vec<usize>,
@@ -176,7 +180,7 @@ pub struct RetrainSection {
 }
 
 /// `[rmu]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RmuSection {
     /// The blocks whose MLP output matrices are trained.
     pub layers: Vec<usize>,
@@ -195,7 +199,7 @@ pub struct RmuSection {
 }
 
 /// `[steer]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SteerSection {
     /// The token that gets the dimension; `␣` stands for a space.
     pub token: String,
@@ -222,7 +226,7 @@ pub struct SteerSection {
 }
 
 /// `[localise]`, for the verb `virology`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LocaliseSection {
     /// The first neurons of each MLP in `routing.layers` to which the tokens are routed.
     pub neurons: usize,
@@ -233,7 +237,7 @@ pub struct LocaliseSection {
 }
 
 /// `[eval]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EvalSection {
     /// Steps between measurements while training; the last step is always measured.
     pub every: u64,
@@ -242,7 +246,7 @@ pub struct EvalSection {
 }
 
 /// `[checkpoint]`
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckpointSection {
     /// Steps between checkpoints; the last step of a model always has one.
     pub every: u64,
