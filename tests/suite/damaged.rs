@@ -179,6 +179,32 @@ fn models_and_checkpoints_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn a_policy_that_is_no_number_is_neither_scored_nor_shown() {
+    let file = "run/checkpoints/update-000004.safetensors";
+    let nan: Change = |tensor| tensor.affine(f64::NAN, 0.0);
+    let negative: Change = |tensor| tensor.affine(-1.0, 0.0);
+    for (prefix, change, fault) in
+        [("policy.", nan, "NaN or infinity"), ("adam.steps.", negative, "a count below zero")]
+    {
+        let ws = Workspace::with_finished_run();
+        let checkpoint = Checkpoint::load(&ws.path(file), &Device::Cpu).unwrap();
+        let name = checkpoint.tensors.keys().find(|name| name.starts_with(prefix)).unwrap().clone();
+        exchange(&ws.path(file), &name, change);
+        let fault = format!("the checkpoint {file} is of no use: its tensor {name:?} holds {fault}");
+        let hint = "use an earlier file of the same checkpoints folder, written by the same binary";
+        let ended = ws.run(&format!("eval run --repeats 1 --threads 1 --checkpoint {file}"));
+        let stderr = format!("error: {fault}\nhint: {hint}\n");
+        assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr), (Some(1), "", stderr));
+        for line in ["eval run --repeats 1 --threads 1", "render run --text"] {
+            let ended = ws.run(line);
+            assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{line}");
+            assert!(ended.stderr.starts_with(&format!("warning: skipped: {fault}\n")), "{}", ended.stderr);
+            assert!(ended.stderr.contains("error: run has no intact checkpoint"), "{}", ended.stderr);
+        }
+    }
+}
+
+#[test]
 fn a_damaged_cache_of_tokens_is_made_anew() {
     let ws = language_run();
     let eval = "eval run --threads 1";

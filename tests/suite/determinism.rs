@@ -24,6 +24,50 @@ fn the_same_seed_gives_the_same_run_and_another_seed_another() {
     }
 }
 
+/// The work of a run is split as it was when the run began, whatever number of threads goes on with it.
+#[test]
+fn a_run_that_goes_on_with_other_threads_ends_the_same() {
+    let ppo = "--set ppo.update_epochs=2 --set ppo.num_minibatches=3";
+    let reinforce = "--set train.algo=reinforce";
+    let pairs: Vec<(usize, usize)> =
+        (1..=3).flat_map(|from| (1..=3).map(move |to| (from, to))).chain([(4, 1), (4, 2), (1, 4)]).collect();
+    // fewer environments than lanes, in training, in evaluation, in both
+    let some = &[(1, 3), (3, 1), (3, 2)];
+    for (algo, envs, pairs) in [
+        (ppo, (2, 6), &pairs[..]),
+        (reinforce, (2, 6), &pairs[..]),
+        (ppo, (12, 2), some),
+        (reinforce, (12, 1), some),
+    ] {
+        let settings = format!(
+            "--seed 5 --set env.num_envs={} --set eval.num_envs={} --set train.num_steps=8 \
+             --set train.updates=4 --set checkpoint.every=2 --set checkpoint.keep=0 {algo}",
+            envs.0, envs.1
+        );
+        goes_on_the_same(&Workspace::new(), &settings, pairs, "update-000004");
+    }
+    let settings = "--seed 5 --set train.epochs=2 --set checkpoint.keep=0";
+    goes_on_the_same(&Workspace::for_mnist(), settings, &[(1, 2), (2, 3), (3, 1)], "");
+}
+
+/// Trains with the first number of threads of each pair, takes the end away, and goes on with the second.
+fn goes_on_the_same(ws: &Workspace, settings: &str, pairs: &[(usize, usize)], last: &str) {
+    for (from, to) in pairs {
+        let run = format!("t{from}to{to}");
+        ws.done(&format!("--threads {from} --out {run} {settings}"));
+        let whole = ws.tree(&run);
+        let newest = whole.keys().rfind(|path| path.starts_with("checkpoints")).unwrap();
+        assert!(newest.to_string_lossy().contains(last));
+        std::fs::remove_file(ws.path(&run).join(newest)).unwrap();
+        std::fs::remove_file(ws.path(&run).join("summary.json")).unwrap();
+        ws.done(&format!("resume {run} --threads {to}"));
+        let resumed = ws.tree(&run);
+        let what = format!("{from} to {to} threads, {settings}");
+        assert!(timeless_metrics(&whole) == timeless_metrics(&resumed), "{what}");
+        assert!(newest_checkpoint(&whole) == newest_checkpoint(&resumed), "{what}");
+    }
+}
+
 /// Numbers of two runs that differ in their last digits only.
 fn assert_near(a: &Tree, b: &Tree, tolerance: f64, what: &str) {
     let (a, b) = (metrics(a), metrics(b));

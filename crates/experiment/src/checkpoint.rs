@@ -176,6 +176,47 @@ impl Checkpoint {
     }
 }
 
+impl Checkpoint {
+    /// Refuses a state of a run that nobody could go on from or score: NaN or infinity in a tensor, or an optimizer
+    /// that has taken fewer than zero steps (`steps.NAME` or `….steps.NAME`, of type `i64`). A file can hold both, a run
+    /// writes neither.
+    ///
+    /// # Errors
+    /// [`RunError::Checkpoint`] naming `path` and the first such tensor.
+    pub fn require_sound(&self, path: &Path) -> Result<(), RunError> {
+        for (name, tensor) in &self.tensors {
+            let fault = fault_of(name, tensor).map_err(|source| RunError::Tensor {
+                path: path.to_owned(),
+                name: name.clone(),
+                source: Box::new(source),
+            })?;
+            if let Some(fault) = fault {
+                let fault = format!("is of no use: its tensor {name:?} holds {fault}");
+                return Err(RunError::Checkpoint { path: path.to_owned(), fault });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a tensor holds that no state of a run does.
+fn fault_of(name: &str, tensor: &Tensor) -> candle_core::Result<Option<&'static str>> {
+    if tensor.dtype() == DType::I64 && name.split('.').any(|word| word == "steps") {
+        let negative = tensor.flatten_all()?.to_vec1::<i64>()?.iter().any(|count| *count < 0);
+        return Ok(negative.then_some("a count below zero"));
+    }
+    Ok((!is_finite(tensor)?).then_some("NaN or infinity"))
+}
+
+/// Whether every value is a number.
+pub(crate) fn is_finite(tensor: &Tensor) -> candle_core::Result<bool> {
+    Ok(match tensor.dtype() {
+        DType::F32 => tensor.flatten_all()?.to_vec1::<f32>()?.iter().all(|value| value.is_finite()),
+        DType::F64 => tensor.flatten_all()?.to_vec1::<f64>()?.iter().all(|value| value.is_finite()),
+        _ => true,
+    })
+}
+
 const TYPES: &str = "checkpoints hold f32, f64, u8, u32 and i64";
 
 fn stored_as(dtype: DType) -> Option<Dtype> {

@@ -4,9 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::Device;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, is_finite};
 use crate::error::RunError;
 use crate::run_folder::create_folder;
 
@@ -78,15 +78,20 @@ impl CheckpointStore {
         }
     }
 
-    /// The newest checkpoint that can be read, and its file. Each newer one that cannot is named in a warning.
+    /// The newest checkpoint that can be read and is of use, and its file. Each newer one that is not is named in a
+    /// warning.
     pub fn latest_intact(&self, device: &Device) -> Option<(PathBuf, Checkpoint)> {
+        self.intact(device).next()
+    }
+
+    /// The checkpoints that can be read and are of use, the newest first, each read when it is asked for. One that is
+    /// not is named in a warning.
+    pub fn intact(&self, device: &Device) -> impl Iterator<Item = (PathBuf, Checkpoint)> {
         let list = self.list().inspect_err(warn).unwrap_or_default();
-        list.into_iter().rev().find_map(|(_, path)| match Checkpoint::load(&path, device) {
-            Ok(checkpoint) => Some((path, checkpoint)),
-            Err(error) => {
-                warn(&error);
-                None
-            }
+        list.into_iter().rev().filter_map(move |(_, path)| {
+            let read = Checkpoint::load(&path, device)
+                .and_then(|checkpoint| checkpoint.require_sound(&path).map(|()| checkpoint));
+            read.inspect_err(warn).ok().map(|checkpoint| (path, checkpoint))
         })
     }
 }
@@ -102,14 +107,6 @@ fn require_finite(checkpoint: &Checkpoint, path: &Path) -> Result<(), RunError> 
         }
     }
     Ok(())
-}
-
-fn is_finite(tensor: &Tensor) -> candle_core::Result<bool> {
-    Ok(match tensor.dtype() {
-        DType::F32 => tensor.flatten_all()?.to_vec1::<f32>()?.iter().all(|value| value.is_finite()),
-        DType::F64 => tensor.flatten_all()?.to_vec1::<f64>()?.iter().all(|value| value.is_finite()),
-        _ => true,
-    })
 }
 
 fn warn(error: &RunError) {

@@ -171,7 +171,10 @@ impl Adam {
                 Ok(t.to_device(var.device())?.contiguous()?.copy()?)
             };
             let steps = entry("steps", &[1], DType::I64)?.to_vec1::<i64>()?[0];
-            let steps = u64::try_from(steps).unwrap_or(0);
+            let Ok(steps) = u64::try_from(steps) else {
+                let (origin, name) = (origin.to_owned(), format!("steps.{name}"));
+                return Err(LearningError::Steps { origin, name, steps });
+            };
             let first = place(entry("first", var.dims(), var.dtype())?)?;
             let second = place(entry("second", var.dims(), var.dtype())?)?;
             loaded.insert(name.to_owned(), Moments { steps, first, second });
@@ -268,6 +271,10 @@ mod tests {
         cut.remove("second.w");
         let error = adam.load_state(&cut, "checkpoint").unwrap_err().to_string();
         assert!(error.contains("checkpoint lacks the parameters second.w"), "{error}");
+        let mut negative = state.clone();
+        negative.insert("steps.w".to_owned(), Tensor::new(&[-3i64], &Device::Cpu).unwrap());
+        let error = adam.load_state(&negative, "checkpoint").unwrap_err().to_string();
+        assert_eq!(error, "checkpoint has -3 in steps.w: the steps of an optimizer are at least 0");
         let mut other = state;
         other.insert("steps.w".to_owned(), Tensor::new(&[1f32], &Device::Cpu).unwrap());
         let error = adam.load_state(&other, "checkpoint").unwrap_err().to_string();

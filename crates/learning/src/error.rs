@@ -58,6 +58,16 @@ pub enum LearningError {
         /// The type that was found.
         found: candle_core::DType,
     },
+    /// A saved count of optimizer steps is below zero.
+    #[error("{origin} has {steps} in {name}: the steps of an optimizer are at least 0")]
+    Steps {
+        /// Where the values came from.
+        origin: String,
+        /// The count's name.
+        name: String,
+        /// What was found.
+        steps: i64,
+    },
     /// A file could not be read as safetensors.
     #[error("cannot read {path}: {reason}; the file is cut short or no safetensors file")]
     Unreadable {

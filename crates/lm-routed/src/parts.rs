@@ -58,7 +58,7 @@ impl Parts {
             config: Arc::new(config.clone()),
             shared,
             streams: SeedStreams::new(cx.seed),
-            threads: cx.threads,
+            threads: cx.lanes,
             device: cx.device.clone(),
             all: Part::all(config),
             done: 0,

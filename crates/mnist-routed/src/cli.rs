@@ -258,7 +258,7 @@ fn plot(program: &Autoencoder, runs: &[PathBuf], common: &CommonArgs) -> Result<
     let newest = ResumePoint::newest::<Autoencoder>(&view)?.map(|point| {
         point.require_config(&config)?;
         let (threads, folder) = (common.thread_count(), view.path());
-        let cx = BuildContext { seed: point.seed, threads, device: &Device::Cpu, folder };
+        let cx = BuildContext { seed: point.seed, threads, lanes: threads, device: &Device::Cpu, folder };
         program.rewind(&config, &cx, &point)
     });
     let mut trainer = newest.transpose()?;

@@ -30,7 +30,7 @@ pub fn eval(
     if set.is_empty() {
         point.require_config(&config)?;
     }
-    let cx = BuildContext { seed: point.seed, threads, device: &device, folder: run };
+    let cx = BuildContext { seed: point.seed, threads, lanes: threads, device: &device, folder: run };
     let mut trainer = program.rewind(&config, &cx, &point)?;
     let evaluation = trainer.evaluate()?;
     let split = &trainer.objective().split;

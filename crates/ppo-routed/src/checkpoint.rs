@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use envs::{EnvError, VectorEnv};
-use experiment::SeedStreams;
 use experiment::driver::{ResumePoint, State};
+use experiment::{MOST_THREADS, SeedStreams};
 use policies::Policy;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
@@ -21,11 +21,13 @@ const SHARDS: &str = "state.shards";
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     shuffle: Xoshiro256PlusPlus,
+    /// Parts that the work is split in; nothing in a checkpoint of an earlier version.
+    lanes: Option<usize>,
 }
 
 /// The trainer's state after an update.
 pub(crate) fn state(trainer: &Trainer) -> Result<State, Error> {
-    let header = Header { shuffle: trainer.shuffle.clone() };
+    let header = Header { shuffle: trainer.shuffle.clone(), lanes: Some(trainer.lanes) };
     let mut tensors = BTreeMap::new();
     for (name, tensor) in trainer.policy.parameters().snapshot()? {
         tensors.insert(format!("{POLICY}{name}"), tensor);
@@ -41,21 +43,26 @@ pub(crate) fn state(trainer: &Trainer) -> Result<State, Error> {
     Ok(State { header, tensors })
 }
 
-/// A trainer that goes on exactly where the checkpoint was taken.
+/// A trainer that goes on exactly where the checkpoint was taken, with its work split as it was there, or in `lanes`
+/// parts where the checkpoint does not say.
 pub(crate) fn restore(
     point: &ResumePoint,
     config: &Config,
     make_env: &dyn Fn(usize, usize) -> Result<Box<dyn VectorEnv>, EnvError>,
     threads: usize,
+    lanes: usize,
     device: &Device,
 ) -> anyhow::Result<Trainer> {
-    let Header { shuffle } = point.header()?;
+    let Header { shuffle, lanes: saved } = point.header()?;
     let broken = |what: String| Error::State(format!("{}: {what}", point.origin()));
     let shards = point.tensors.get(SHARDS).ok_or_else(|| broken(format!("it lacks {SHARDS}")))?;
     let shards = ShardState::from_json(&shards.to_vec1::<u8>()?)
         .map_err(|error| broken(format!("{SHARDS}: {error}")))?;
-    let mut trainer =
-        Trainer::with_shards(config, make_env, point.seed, threads, Some(shards.len()), device)?;
+    let lanes = saved.unwrap_or(lanes);
+    if !(1..=MOST_THREADS).contains(&lanes) {
+        return Err(broken(format!("{lanes} lanes; 1 to {MOST_THREADS} can be made")).into());
+    }
+    let mut trainer = Trainer::with_lanes(config, make_env, point.seed, threads, lanes, device)?;
     if trainer.shards.len() != shards.len() {
         return Err(broken(format!("{} parts of {} environments", shards.len(), config.env.num_envs)).into());
     }

@@ -3,7 +3,7 @@
 use candle_core::Device;
 use envs::{EnvError, VectorEnv};
 use experiment::Checkpoint;
-use experiment::driver::{ResumePoint, State};
+use experiment::driver::{Program as _, ResumePoint, State};
 
 use crate::{Config, Error, Ppo, Trainer, checkpoint};
 
@@ -15,6 +15,7 @@ impl Trainer {
     pub fn checkpoint(&self, seconds: f64) -> Result<Checkpoint, Error> {
         let State { mut header, tensors } = checkpoint::state(self)?;
         let config = serde_json::to_value(self.config()).map_err(|e| Error::State(e.to_string()))?;
+        header["program"] = Ppo::NAME.into();
         header["update"] = self.update.into();
         header["seed"] = self.seed.into();
         header["seconds"] = seconds.into();
@@ -34,7 +35,8 @@ impl Trainer {
         device: &Device,
     ) -> Result<Self, Error> {
         let point = ResumePoint::new::<Ppo>("the checkpoint".into(), checkpoint.clone());
-        let trainer = point.and_then(|point| checkpoint::restore(&point, config, &make_env, threads, device));
+        let trainer =
+            point.and_then(|point| checkpoint::restore(&point, config, &make_env, threads, threads, device));
         trainer.map_err(|error| Error::State(format!("{error:#}")))
     }
 }

@@ -66,7 +66,8 @@ impl Program for Ppo {
 
     fn rewind(&self, config: &Config, cx: &BuildContext<'_>, point: &ResumePoint) -> Result<PpoTraining> {
         let make_env = envs::maker(&config.env.config());
-        Ok(PpoTraining::new(checkpoint::restore(point, config, &make_env, cx.threads, cx.device)?, cx))
+        let trainer = checkpoint::restore(point, config, &make_env, cx.threads, cx.lanes, cx.device)?;
+        Ok(PpoTraining::new(trainer, cx))
     }
 
     fn cut_back(&self, folder: &RunFolder, update: u64) -> Result<()> {

@@ -29,6 +29,8 @@ pub struct Trainer {
     pub(crate) shards: Vec<Shard>,
     pub(crate) shuffle: Xoshiro256PlusPlus,
     pub(crate) update: u64,
+    /// Parts that the work is split in, on which results depend in their last digits.
+    pub(crate) lanes: usize,
     evaluator: Evaluator,
     caches: Vec<ForwardCache>,
     learner: Learner,
@@ -76,17 +78,17 @@ impl Trainer {
         threads: usize,
         device: &Device,
     ) -> Result<Self, Error> {
-        Self::with_shards(config, &make_env, seed, threads, None, device)
+        Self::with_lanes(config, &make_env, seed, threads, threads, device)
     }
 
-    /// As [`Trainer::with_envs`], with the environments split in `shards` parts where given: a resumed run needs the
-    /// split it was saved with.
-    pub(crate) fn with_shards(
+    /// As [`Trainer::with_envs`], with the work split in `lanes` parts whatever the threads: a resumed run needs the
+    /// split that it began with.
+    pub(crate) fn with_lanes(
         config: &Config,
         make_env: &dyn Fn(usize, usize) -> Result<Box<dyn VectorEnv>, EnvError>,
         seed: u64,
         threads: usize,
-        shards: Option<usize>,
+        lanes: usize,
         device: &Device,
     ) -> Result<Self, Error> {
         let streams = SeedStreams::new(seed);
@@ -104,15 +106,14 @@ impl Trainer {
             ..Default::default()
         };
         let adam = Adam::new(policy.parameters(), adam_config)?;
-        let parts = shards.unwrap_or(if fused { threads } else { 1 });
+        let lanes = if fused { lanes } else { 1 };
         let seeds = RolloutSeeds { env: streams.seed_of("env"), action: streams.seed_of("action") };
-        let shards = Shard::split(make_env, config.env.num_envs, config.train.num_steps, parts, seeds)?;
-        let evaluator = Evaluator::new(config, &supervision, make_env, parts)?;
-        let lanes = shards.len().max(evaluator.parts());
+        let shards = Shard::split(make_env, config.env.num_envs, config.train.num_steps, lanes, seeds)?;
+        let evaluator = Evaluator::new(config, &supervision, make_env, lanes)?;
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|e| Error::Setting(format!("cannot start {threads} threads: {e}")))?;
         let learner = if fused {
-            let new = || FusedLearner::new(policy.config(), policy.parameters(), lanes.max(threads));
+            let new = || FusedLearner::new(policy.config(), policy.parameters(), lanes);
             let learner = pool.install(new)?;
             Learner::Fused(Box::new(learner))
         } else {
@@ -131,6 +132,7 @@ impl Trainer {
             policy,
             adam,
             shards,
+            lanes,
             evaluator,
             learner,
             streams,

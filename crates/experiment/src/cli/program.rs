@@ -82,7 +82,13 @@ fn dispatch<P: Program>(
             let config = load_run(&view.config_path(), &[])?;
             let point = ResumePoint::asked_or_newest::<P>(&view, None)?;
             let threads = common.thread_count();
-            let cx = BuildContext { seed: point.seed, threads, device: &Device::Cpu, folder: &run };
+            let cx = BuildContext {
+                seed: point.seed,
+                threads,
+                lanes: threads,
+                device: &Device::Cpu,
+                folder: &run,
+            };
             let scores = program.rewind(&config, &cx, &point)?.evaluate()?.values;
             let mut line: serde_json::Map<_, _> =
                 scores.into_iter().map(|(name, value)| (name, value.into())).collect();

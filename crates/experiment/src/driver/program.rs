@@ -57,7 +57,7 @@ pub enum Due {
 /// Everything of a training that changes.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// A JSON object: counters and random streams. The driver adds `update`, `seed`, `seconds` and `config`.
+    /// A JSON object: counters and random streams. The driver adds `program`, `update`, `seed`, `seconds` and `config`.
     pub header: Value,
     /// The tensors by name.
     pub tensors: BTreeMap<String, Tensor>,
@@ -108,6 +108,9 @@ pub struct BuildContext<'a> {
     pub seed: u64,
     /// Threads to compute with.
     pub threads: usize,
+    /// Parts that the work of an update is split in and whose sums are added up in order, on which a result depends in
+    /// its last digits: as many as the run had threads when it began, whatever it computes with now.
+    pub lanes: usize,
     /// Where the tensors live.
     pub device: &'a Device,
     /// The run folder, which is not there yet when a new run is built.

@@ -1,6 +1,7 @@
 //! Going on with a run: what is checked before anything is changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -14,6 +15,7 @@ use crate::checkpoint::Checkpoint;
 use crate::checkpoint_store::CheckpointStore;
 use crate::config::load_run;
 use crate::device::DeviceArg;
+use crate::error::RunError;
 use crate::manifest::Manifest;
 use crate::metrics::{MetricsWriter, read_metrics};
 use crate::report::UserError;
@@ -40,16 +42,23 @@ impl ResumePoint {
     /// A checkpoint of `P` that was read from a file.
     ///
     /// # Errors
-    /// Fails where it is another program's.
+    /// Fails where it is another program's, or holds what nobody could go on from, see [`Checkpoint::require_sound`].
     pub fn new<P: Program>(path: PathBuf, checkpoint: Checkpoint) -> Result<Self> {
         #[derive(serde::Deserialize)]
         struct Common {
+            /// Nothing in a checkpoint of an earlier version.
+            program: Option<String>,
             update: u64,
             seed: u64,
             seconds: f64,
         }
+        checkpoint.require_sound(&path)?;
         let Checkpoint { header, tensors } = checkpoint;
-        let Common { update, seed, seconds } = header_of(&header, &path, P::NAME)?;
+        let Common { program, update, seed, seconds } = header_of(&header, &path, P::NAME)?;
+        if let Some(other) = program.filter(|name| name != P::NAME) {
+            let fault = format!("{} is a checkpoint of {other}, not of {}", path.display(), P::NAME);
+            return Err(does_not_fit(&fault).into());
+        }
         Ok(Self { program: P::NAME, path, update, seed, seconds, tensors, header })
     }
 
@@ -99,6 +108,34 @@ impl ResumePoint {
         self.path.display().to_string()
     }
 
+    /// The checkpoint that a run goes on from: the newest intact one that `metrics` have a record of. A newer one
+    /// without a record is left from before the run went on from an older one, and is named in a warning. Where there
+    /// is no record of any, the newest intact one.
+    fn to_go_on_from<P: Program>(run: &RunFolder, recorded: &BTreeSet<u64>) -> Result<Option<Self>> {
+        let mut ahead: Option<Self> = None;
+        for (path, checkpoint) in CheckpointStore::new(run.checkpoints(), 0).intact(&Device::Cpu) {
+            let point = Self::new::<P>(path, checkpoint)?;
+            if recorded.contains(&point.update) {
+                if let Some(ahead) = ahead {
+                    let metrics = run.metrics_path();
+                    tracing::warn!("skipped: {} is ahead of {}", ahead.origin(), metrics.display());
+                }
+                return Ok(Some(point));
+            }
+            ahead = ahead.or(Some(point));
+        }
+        Ok(ahead)
+    }
+
+    /// Refuses a checkpoint of another seed.
+    fn require_seed(&self, seed: u64) -> Result<()> {
+        if self.seed == seed {
+            return Ok(());
+        }
+        let fault = format!("{} is of seed {}, the run of seed {seed}", self.origin(), self.seed);
+        Err(does_not_fit(&fault).into())
+    }
+
     /// Refuses a checkpoint that was written under other settings.
     ///
     /// # Errors
@@ -130,7 +167,7 @@ fn does_not_fit(fault: &str) -> UserError {
 
 impl<'p, P: Program> Run<'p, P> {
     /// Goes on with an interrupted run from its newest intact checkpoint, exactly as if it had not been interrupted.
-    /// Without `threads`, it computes with as many as before.
+    /// Without `threads`, it computes with as many as before; with another number it comes to the same.
     ///
     /// # Errors
     /// Fails where the folder is in use or holds no run, the run is finished already, or its files are not what they
@@ -139,6 +176,13 @@ impl<'p, P: Program> Run<'p, P> {
         let folder = RunFolder::open(path)?;
         let config: P::Config = load_run(&folder.config_path(), &[])?;
         let mut manifest = Manifest::read(&folder.manifest_path())?;
+        if manifest.name != P::NAME {
+            let message =
+                format!("the run in {} is one of {}, not of {}", path.display(), manifest.name, P::NAME);
+            return Err(UserError::usage(message)
+                .with_hint("resume it with the program that began it")
+                .into());
+        }
         if folder.summary_path().exists() {
             let message = format!("the run in {} is finished", path.display());
             let hint = format!("{} work on a finished run", P::READERS);
@@ -147,11 +191,14 @@ impl<'p, P: Program> Run<'p, P> {
         let device: DeviceArg = manifest.device.parse().context("the device in manifest.json")?;
         let device = device.open()?;
         let threads = threads.unwrap_or(manifest.threads);
-        let cx = BuildContext { seed: manifest.seed, threads, device: &device, folder: path };
-        let point = ResumePoint::newest::<P>(&folder)?;
+        let lanes = manifest.threads;
+        let cx = BuildContext { seed: manifest.seed, threads, lanes, device: &device, folder: path };
+        let recorded = recorded(&folder.metrics_path())?;
+        let point = ResumePoint::to_go_on_from::<P>(&folder, &recorded)?;
         let training = if let Some(point) = &point {
             point.require_config(&config)?;
-            program.rewind(&config, &BuildContext { seed: point.seed, ..cx }, point)?
+            point.require_seed(manifest.seed)?;
+            program.rewind(&config, &cx, point)?
         } else {
             program.restart(&config, &cx)?.ok_or_else(|| {
                 let message = format!("{} has no intact checkpoint to go on from", path.display());
@@ -159,7 +206,15 @@ impl<'p, P: Program> Run<'p, P> {
             })?
         };
         let update = training.position().update;
-        let untrained = !has_record(&folder.metrics_path(), update)?;
+        let untrained = !recorded.contains(&update);
+        if untrained && update > 0 {
+            let metrics = folder.metrics_path();
+            let message =
+                format!("{} has no record of update {update}, the last one saved", metrics.display());
+            return Err(UserError::failed(message)
+                .with_hint("restore it from a copy, or start the run again")
+                .into());
+        }
         program.prepare_folder(&folder)?;
         let metrics = MetricsWriter::resume(&folder.metrics_path(), update)?;
         program.cut_back(&folder, update)?;
@@ -176,18 +231,11 @@ impl<'p, P: Program> Run<'p, P> {
     }
 }
 
-/// Whether the metrics have a record of an update: they must have one but for update 0, at which a run may have been
-/// cut off before it had written anything.
-fn has_record(metrics: &Path, update: u64) -> Result<bool> {
-    if update == 0 && !metrics.exists() {
-        return Ok(false);
+/// The updates of which the metrics have a record; none where a run was cut off before it had written anything.
+fn recorded(metrics: &Path) -> Result<BTreeSet<u64>> {
+    match read_metrics(metrics) {
+        Ok(records) => Ok(records.iter().map(|record| record.update).collect()),
+        Err(RunError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(error) => Err(error.into()),
     }
-    let found = read_metrics(metrics)?.iter().any(|record| record.update == update);
-    if update > 0 && !found {
-        let message = format!("{} has no record of update {update}, the last one saved", metrics.display());
-        return Err(UserError::failed(message)
-            .with_hint("restore it from a copy, or start the run again")
-            .into());
-    }
-    Ok(found)
 }

@@ -99,13 +99,14 @@ impl<'p, P: Program> Run<'p, P> {
     pub fn create(program: &'p P, request: &RunRequest<P::Config>) -> Result<Self> {
         let RunRequest { config, seed, threads, outputs, .. } = request;
         let device = request.device.open()?;
-        let cx = BuildContext { seed: *seed, threads: *threads, device: &device, folder: &request.folder };
+        let (threads, lanes) = (*threads, *threads);
+        let cx = BuildContext { seed: *seed, threads, lanes, device: &device, folder: &request.folder };
         let training = program.build(config, &cx)?;
         let routes = program.routes(config)?;
         let folder = RunFolder::create(&request.folder)?;
         folder.write_text("config.toml", &to_toml(config)?)?;
         program.prepare_folder(&folder)?;
-        let mut manifest = Manifest::new(P::NAME, P::VERSION, *seed, *threads, &request.device);
+        let mut manifest = Manifest::new(P::NAME, P::VERSION, *seed, threads, &request.device);
         manifest.routes = routes;
         folder.write_json("manifest.json", &manifest)?;
         let metrics = MetricsWriter::create(&folder.metrics_path())?;
@@ -231,6 +232,7 @@ impl<'p, P: Program> Run<'p, P> {
         }
         let State { mut header, tensors } = self.training.state()?;
         let common = [
+            ("program", Value::from(P::NAME)),
             ("update", Value::from(position.update)),
             ("seed", Value::from(self.saved.manifest.seed)),
             ("seconds", Value::from(self.seconds())),

@@ -350,6 +350,75 @@ fn a_damaged_newest_checkpoint_leaves_the_one_before_it() {
     assert_eq!(essence(&folder), whole);
 }
 
+/// Rewrites the newest checkpoint of a run.
+fn spoil(folder: &Path, spoil: impl Fn(&mut Checkpoint)) -> PathBuf {
+    let (path, mut checkpoint) =
+        CheckpointStore::new(folder.join("checkpoints"), 0).latest_intact(&Device::Cpu).unwrap();
+    spoil(&mut checkpoint);
+    checkpoint.save(&path).unwrap();
+    path
+}
+
+#[test]
+fn a_checkpoint_of_another_seed_or_program_is_refused() {
+    for (key, value, fault) in [
+        ("seed", json!(6), "is of seed 6, the run of seed 5"),
+        ("program", json!("run"), "is a checkpoint of run, not of walk"),
+    ] {
+        let (_scratch, folder, _) = cut_off();
+        let path = spoil(&folder, |checkpoint| checkpoint.header[key] = value.clone());
+        let metrics = fs::read(folder.join("metrics.jsonl")).unwrap();
+        let (error, _) = refusal(&folder);
+        assert_eq!(error, format!("the checkpoint does not fit this run: {} {fault}", path.display()));
+        assert_eq!(fs::read(folder.join("metrics.jsonl")).unwrap(), metrics);
+    }
+    // one of an earlier version does not name its program
+    let (_scratch, folder, whole) = cut_off();
+    spoil(&folder, |checkpoint| {
+        assert!(checkpoint.header.as_object_mut().unwrap().remove("program").is_some());
+    });
+    resume(&folder).unwrap();
+    let summary = Path::new("summary.json");
+    assert_eq!(essence(&folder)[summary], whole[summary]);
+}
+
+#[test]
+fn a_state_that_is_of_no_use_is_not_gone_on_from() {
+    for (name, tensor, fault) in [
+        ("at", Tensor::new(&[f32::NAN, 0.0, 0.0, 0.0], &Device::Cpu).unwrap(), "NaN or infinity"),
+        ("adam.steps.at", Tensor::new(&[3i64, -1], &Device::Cpu).unwrap(), "a count below zero"),
+    ] {
+        let (_scratch, folder, whole) = cut_off();
+        let path = spoil(&folder, |checkpoint| {
+            checkpoint.tensors.insert(name.to_owned(), tensor.clone());
+        });
+        let checkpoint = Checkpoint::load(&path, &Device::Cpu).unwrap();
+        let error = ResumePoint::new::<RandomWalk>(path.clone(), checkpoint).unwrap_err();
+        let expected = format!("is of no use: its tensor {name:?} holds {fault}");
+        assert!(error.to_string().ends_with(&expected), "{error}");
+        // the one before it is intact
+        resume(&folder).unwrap();
+        assert_eq!(essence(&folder), whole);
+    }
+}
+
+#[test]
+fn a_run_that_went_on_from_an_older_checkpoint_can_go_on_again() {
+    let (scratch, folder, whole) = cut_off();
+    // the newest one cannot be read, once
+    let newest = folder.join("checkpoints/update-000012.safetensors");
+    let away = scratch.path().join("away");
+    fs::rename(&newest, &away).unwrap();
+    let program = RandomWalk::default();
+    let run = Run::resume(&program, &folder, None, Outputs::default()).unwrap();
+    let error = drive(run, &mut Impatient { stop_at: Some(10), ..Impatient::default() }).unwrap_err();
+    assert_eq!(error.to_string(), "interrupted after update 10 of 12; saved");
+    fs::rename(&away, &newest).unwrap();
+    resume(&folder).unwrap();
+    assert_eq!(*program.cuts.lock().unwrap(), [9]);
+    assert_eq!(essence(&folder), whole);
+}
+
 #[test]
 fn what_cannot_go_on_is_refused_and_left_as_it_was() {
     let (_scratch, folder) = undisturbed();
@@ -360,7 +429,8 @@ fn what_cannot_go_on_is_refused_and_left_as_it_was() {
     let (_scratch, folder, _) = cut_off();
     let metrics = folder.join("metrics.jsonl");
     let lines = fs::read_to_string(&metrics).unwrap();
-    let fewer: String = lines.split_inclusive('\n').take(12).collect();
+    // up to update 8; the checkpoints are of updates 9 and 12
+    let fewer: String = lines.split_inclusive('\n').take(9).collect();
     fs::write(&metrics, &fewer).unwrap();
     let manifest = fs::read(folder.join("manifest.json")).unwrap();
     let (error, hint) = refusal(&folder);
@@ -369,7 +439,19 @@ fn what_cannot_go_on_is_refused_and_left_as_it_was() {
     assert_eq!(fs::read_to_string(&metrics).unwrap(), fewer);
     assert_eq!(fs::read(folder.join("manifest.json")).unwrap(), manifest);
 
-    fs::write(&metrics, lines).unwrap();
+    fs::write(&metrics, &lines).unwrap();
+    let text = String::from_utf8(manifest.clone()).unwrap();
+    for (was, is, fault) in [
+        ("\"seed\": 5", "\"seed\": 6", "update-000012.safetensors is of seed 5, the run of seed 6"),
+        ("\"name\": \"walk\"", "\"name\": \"run\"", "is one of run, not of walk"),
+    ] {
+        assert!(text.contains(was), "{text}");
+        fs::write(folder.join("manifest.json"), text.replace(was, is)).unwrap();
+        let (error, _) = refusal(&folder);
+        assert!(error.ends_with(fault), "{error}");
+        assert_eq!(fs::read_to_string(&metrics).unwrap(), lines);
+    }
+    fs::write(folder.join("manifest.json"), &manifest).unwrap();
     fs::write(folder.join("config.toml"), "[walk]\nupdates = 13\npit = 0\n").unwrap();
     let (error, _) = refusal(&folder);
     let file = folder.join("checkpoints/update-000012.safetensors");

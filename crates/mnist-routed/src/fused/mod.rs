@@ -257,7 +257,11 @@ impl FusedLearner {
                 moved.second = entry(state, &format!("adam.second.{name}"), &shape, origin)?;
                 let key = format!("adam.steps.{name}");
                 let saved = fitting(state, &key, &[1], DType::I64, origin)?;
-                steps = u64::try_from(saved.to_vec1::<i64>()?[0]).unwrap_or(0);
+                let saved = saved.to_vec1::<i64>()?[0];
+                steps = u64::try_from(saved).map_err(|_| {
+                    let (origin, name) = (origin.to_owned(), key);
+                    LearningError::Steps { origin, name, steps: saved }
+                })?;
             }
             stack.steps = steps;
         }

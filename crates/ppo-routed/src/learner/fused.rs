@@ -19,14 +19,14 @@ use crate::{Error, Samples};
 /// activations stay in the cache.
 const TILE: usize = 256;
 
-/// The packed policy with the buffers of every thread, kept between updates.
+/// The packed policy with the buffers of every lane, kept between updates.
 pub struct FusedLearner {
     policy: FusedPolicy,
     lanes: Vec<Lane>,
     groups: Groups,
 }
 
-/// What one thread works with.
+/// What one part of the work is done with, by whatever thread.
 struct Lane {
     gradient: Gradient,
     totals: Totals,
@@ -36,11 +36,11 @@ struct Lane {
 }
 
 impl FusedLearner {
-    /// A learner for as many threads as `threads`.
+    /// A learner that splits its work in `lanes` parts.
     ///
     /// # Errors
     /// Fails where the parameters are not those of `config` on the CPU.
-    pub fn new(config: &PolicyConfig, parameters: &Parameters, threads: usize) -> Result<Self, Error> {
+    pub fn new(config: &PolicyConfig, parameters: &Parameters, lanes: usize) -> Result<Self, Error> {
         let policy = FusedPolicy::new(config, parameters)?;
         let lane = || Lane {
             gradient: Gradient::new(&policy),
@@ -49,7 +49,7 @@ impl FusedLearner {
             workspace: Workspace::default(),
             log_probs: Vec::new(),
         };
-        let lanes = (0..threads.max(1)).map(|_| lane()).collect();
+        let lanes = (0..lanes.max(1)).map(|_| lane()).collect();
         Ok(Self { policy, lanes, groups: Groups::default() })
     }
 
@@ -67,7 +67,7 @@ impl FusedLearner {
     }
 
     /// The gradient of a batch's loss for parameters that may have changed since the rollout. Observations are
-    /// shared out among the threads in equal parts; the parts' gradients are added up in order.
+    /// shared out among the lanes in equal parts; the parts' gradients are added up in order.
     ///
     /// # Errors
     /// Fails where the parameters are not those of the policy.
@@ -128,7 +128,7 @@ impl FusedLearner {
     /// Fails where the parameters are not those of the policy.
     ///
     /// # Panics
-    /// Panics if there are more parts than threads.
+    /// Panics if there are more parts than lanes.
     pub fn gradient_of_rollout(
         &mut self,
         parts: &[&Samples],
