@@ -1,9 +1,12 @@
 //! A batch of environments: the clockwork that every environment shares.
 
-use crate::config::{DIAMOND, GHOST};
-use crate::grid::{Grid, NUM_ACTIONS, bit};
+use rand::RngExt;
+use rand::distr::{Bernoulli, Distribution};
+
+use crate::grid::{Grid, NUM_ACTIONS, Placement, bit};
 use crate::rules::Rules;
-use crate::state::{GridState, Lanes};
+use crate::state::{GridState, Lanes, Saved};
+use crate::stream::Stream;
 use crate::vector_env::{check_actions, check_len};
 use crate::{
     EnvConfig, EnvError, EnvId, EnvState, GridWorld, Kind, Layout, Outcome, Space, StepSlices, VectorEnv,
@@ -15,22 +18,28 @@ use crate::{
 /// at 100,000 and win at 200,000 (76 against 45).
 const PARALLEL_FLOATS: usize = 1 << 17;
 
-/// A batch of environments under one set of rules.
-pub(crate) struct Batch<R> {
+/// A batch of environments under one set of rules, with K kinds of terminals.
+pub(crate) struct Batch<R, const K: usize> {
     config: EnvConfig,
     first_env: usize,
-    clockwork: Clockwork<R>,
-    state: GridState,
+    clockwork: Clockwork<R, K>,
+    state: GridState<K>,
     observation_space: Space,
     action_space: Space,
 }
 
 /// What all environments of a batch share and no step changes.
-struct Clockwork<R> {
+struct Clockwork<R, const K: usize> {
     grid: Grid,
     rules: R,
-    /// What reaching the Diamond and the Ghost is worth.
-    values: [f32; 2],
+    /// What reaching each kind is worth.
+    values: [f32; K],
+    /// Whether an arrival at each kind on a watched cell is noticed.
+    noticed: [Bernoulli; K],
+    /// Whether the right kind is told.
+    right: Bernoulli,
+    /// Whether the agent sees the oversight bits.
+    observed: bool,
     max_steps: u32,
     /// Scalars in an observation.
     obs_len: usize,
@@ -38,17 +47,20 @@ struct Clockwork<R> {
     words: usize,
 }
 
-impl<R: Rules> Batch<R> {
-    /// The environments `first_env..first_env + num_envs`, at least one, of a config without faults.
+impl<R: Rules, const K: usize> Batch<R, K> {
+    /// The environments `first_env..first_env + num_envs`, at least one, of a config without faults and with K kinds.
     pub(crate) fn new(config: &EnvConfig, first_env: usize, num_envs: usize) -> Self {
         let grid = Grid::new(config);
-        let observation_space =
-            Space::MultiBinary { shape: vec![config.id.planes(), config.rows, config.cols] };
+        let observation_space = Space::MultiBinary { shape: vec![config.planes(), config.rows, config.cols] };
         let words = grid.words();
+        let bernoulli = |p| Bernoulli::new(p).expect("a config without faults has probabilities");
         let clockwork = Clockwork {
             grid,
             rules: R::new(config),
-            values: [DIAMOND, GHOST].map(|kind| config.id.kinds()[usize::from(kind)].value),
+            values: std::array::from_fn(|kind| config.kinds[kind].value),
+            noticed: std::array::from_fn(|kind| bernoulli(config.recall(kind))),
+            right: bernoulli(config.oversight_precision),
+            observed: config.oversight_observed,
             max_steps: config.max_steps,
             obs_len: observation_space.flat_len(),
             words,
@@ -69,7 +81,7 @@ impl<R: Rules> Batch<R> {
     }
 }
 
-impl<R: Rules> Clockwork<R> {
+impl<R: Rules, const K: usize> Clockwork<R, K> {
     /// The oversight bits of environment `i`.
     #[inline]
     fn bits(&self, i: usize) -> std::ops::Range<usize> {
@@ -78,24 +90,44 @@ impl<R: Rules> Clockwork<R> {
 
     /// Begins a new episode in environment `i`.
     #[inline]
-    fn begin(&self, lanes: &mut Lanes<'_>, i: usize) {
+    fn begin(&self, lanes: &mut Lanes<'_, K>, i: usize) {
         let stream = &mut lanes.streams[i];
-        let placement = self.rules.place(stream);
-        self.grid.draw_bits(placement, stream, &mut lanes.bits[self.bits(i)]);
-        (lanes.agent[i], lanes.ghost[i], lanes.diamond[i]) =
-            (placement.agent, placement.ghost, placement.diamond);
+        let placement: Placement<K> = self.rules.place(stream);
+        self.grid.draw_bits(&placement.terminals, stream, &mut lanes.bits[self.bits(i)]);
+        lanes.put(i, placement);
         lanes.step[i] = 0;
     }
 
     /// Writes the observation of environment `i`.
     #[inline]
-    fn observe(&self, lanes: &Lanes<'_>, i: usize, rows: &mut [f32]) {
+    fn observe(&self, lanes: &Lanes<'_, K>, i: usize, rows: &mut [f32]) {
         let row = &mut rows[i * self.obs_len..(i + 1) * self.obs_len];
-        self.rules.observe(lanes.placement(i), &lanes.bits[self.bits(i)], row);
+        self.write(lanes.placement(i), &lanes.bits[self.bits(i)], row);
+    }
+
+    /// Writes an observation.
+    #[inline]
+    fn write(&self, placement: Placement<K>, bits: &[u64], row: &mut [f32]) {
+        let seen = if self.observed { bits } else { &[] };
+        self.rules.observe(placement.agent, &placement.terminals, seen, row);
+    }
+
+    /// What the trainer is told of an arrival at `kind` on a watched cell.
+    ///
+    /// Nothing is drawn for a probability of 1.
+    fn told(&self, kind: u8, stream: &mut Stream) -> Option<u8> {
+        if !self.noticed[usize::from(kind)].sample(stream) {
+            return None;
+        }
+        if self.right.sample(stream) {
+            return Some(kind);
+        }
+        let other = stream.random_range(0..K as u32 - 1) as u8;
+        Some(other + u8::from(other >= kind))
     }
 
     /// Steps `lanes`, in halves on the rayon pool while they hold more than `grain` environments.
-    fn step(&self, lanes: Lanes<'_>, actions: &[u8], mut out: StepSlices<'_>, grain: usize) {
+    fn step(&self, lanes: Lanes<'_, K>, actions: &[u8], mut out: StepSlices<'_>, grain: usize) {
         if lanes.len() <= grain {
             return self.step_lanes(lanes, actions, &mut out);
         }
@@ -110,26 +142,26 @@ impl<R: Rules> Clockwork<R> {
     }
 
     /// Steps `lanes` one after the other. The actions exist and the lengths agree.
-    fn step_lanes(&self, mut lanes: Lanes<'_>, actions: &[u8], out: &mut StepSlices<'_>) {
+    fn step_lanes(&self, mut lanes: Lanes<'_, K>, actions: &[u8], out: &mut StepSlices<'_>) {
         for (i, &action) in actions.iter().enumerate() {
             let cell = self.grid.go(lanes.agent[i], action);
             let step = lanes.step[i] + 1;
             (lanes.agent[i], lanes.step[i]) = (cell, step);
 
-            let reached = if cell == lanes.diamond[i] {
-                Some(DIAMOND)
-            } else if cell == lanes.ghost[i] {
-                Some(GHOST)
-            } else {
-                None
-            };
+            let reached = (0..K as u8).find(|kind| lanes.terminals[usize::from(*kind)][i] == cell);
             let terminated = reached.is_some();
             let truncated = !terminated && step >= self.max_steps;
-            let overseen = terminated && bit(&lanes.bits[self.bits(i)], cell);
             out.rewards[i] = reached.map_or(0.0, |kind| self.values[usize::from(kind)]);
             out.terminations[i] = terminated;
             out.truncations[i] = truncated;
-            out.outcomes[i] = Outcome { reached, overseen };
+            out.outcomes[i] = match reached {
+                None => Outcome::default(),
+                Some(kind) => {
+                    let watched = bit(&lanes.bits[self.bits(i)], cell);
+                    let told = if watched { self.told(kind, &mut lanes.streams[i]) } else { None };
+                    Outcome { reached, told, blind: self.grid.is_blind(cell) }
+                }
+            };
 
             if terminated || truncated {
                 self.observe(&lanes, i, out.final_obs);
@@ -140,7 +172,7 @@ impl<R: Rules> Clockwork<R> {
     }
 }
 
-impl<R: Rules> VectorEnv for Batch<R> {
+impl<R: Rules, const K: usize> VectorEnv for Batch<R, K> {
     fn name(&self) -> &str {
         self.config.id.as_str()
     }
@@ -158,7 +190,7 @@ impl<R: Rules> VectorEnv for Batch<R> {
     }
 
     fn kinds(&self) -> &[Kind] {
-        self.config.id.kinds()
+        &self.config.kinds
     }
 
     fn reset(&mut self, seed: Option<u64>, observations: &mut [f32]) -> Result<(), EnvError> {
@@ -190,28 +222,28 @@ impl<R: Rules> VectorEnv for Batch<R> {
         let len = self.clockwork.obs_len;
         check_len("observations", self.num_envs() * len, observations.len())?;
         for (i, row) in observations.chunks_exact_mut(len).enumerate() {
-            self.clockwork.rules.observe(self.state.placement(i), self.state.bits(i), row);
+            self.clockwork.write(self.state.placement(i), self.state.bits(i), row);
         }
         Ok(())
     }
 
     fn save_state(&self) -> Result<EnvState, EnvError> {
-        EnvState::of(&self.state)
+        EnvState::of(&self.state.save())
     }
 
     fn load_state(&mut self, state: &EnvState) -> Result<(), EnvError> {
-        let state: GridState = state.read()?;
+        let state = GridState::of(state.read::<Saved>()?)?;
         state.check(&self.config, &self.clockwork.grid, self.num_envs())?;
         self.state = state;
         Ok(())
     }
 
     fn render_text(&self, index: usize) -> String {
-        self.layout(index).render_text(self.config.id)
+        self.layout(index).render_text(&self.config)
     }
 }
 
-impl<R: Rules> GridWorld for Batch<R> {
+impl<R: Rules, const K: usize> GridWorld for Batch<R, K> {
     fn id(&self) -> EnvId {
         self.config.id
     }
@@ -235,6 +267,6 @@ impl<R: Rules> GridWorld for Batch<R> {
     }
 
     fn render_rgb(&self, index: usize) -> ndarray::Array3<u8> {
-        self.layout(index).render_rgb(self.config.id)
+        self.layout(index).render_rgb(&self.config)
     }
 }

@@ -222,13 +222,17 @@ impl Checker<'_> {
     /// What a step wrote for environment `i` agrees with itself.
     fn check_written(&self, env: &dyn VectorEnv, written: &StepBuffers, i: usize) -> Verdict {
         let (terminated, truncated) = (written.terminations[i], written.truncations[i]);
-        let Outcome { reached, overseen } = written.outcomes[i];
+        let Outcome { reached, told, blind } = written.outcomes[i];
         ensure(!(terminated && truncated), || "an episode is terminated and truncated at once".to_owned())?;
         ensure(reached.is_some() == terminated, || {
             format!("it reached {reached:?}, and terminated is {terminated}")
         })?;
-        ensure(!overseen || terminated, || "a step is overseen that reached nothing".to_owned())?;
+        ensure(told.is_none() || terminated, || "a step is overseen that reached nothing".to_owned())?;
+        ensure(!blind || terminated, || "a step is blind that reached nothing".to_owned())?;
         let kinds = env.kinds();
+        ensure(told.is_none_or(|kind| usize::from(kind) < kinds.len()), || {
+            format!("the trainer is told {told:?} of {} kinds", kinds.len())
+        })?;
         ensure(reached.is_none_or(|kind| usize::from(kind) < kinds.len()), || {
             format!("it reached {reached:?} of {} kinds", kinds.len())
         })?;

@@ -74,5 +74,5 @@ fn list(faults: &[Fault]) -> String {
 }
 
 fn names() -> String {
-    EnvId::ALL.map(|id| format!("`{id}`")).join(" and ")
+    EnvId::ALL.map(|id| format!("`{id}`")).join(", ")
 }

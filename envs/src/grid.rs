@@ -2,18 +2,17 @@
 
 use rand::distr::{Bernoulli, Distribution};
 
-use crate::EnvConfig;
 use crate::stream::Stream;
+use crate::{BlindRegion, EnvConfig};
 
 /// The number of actions: north, east, south, west.
 pub(crate) const NUM_ACTIONS: usize = 4;
 
-/// Where the three objects are, as cell numbers.
+/// Where the objects are, as cell numbers: the agent, and the terminal of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Placement {
+pub(crate) struct Placement<const K: usize> {
     pub agent: u16,
-    pub ghost: u16,
-    pub diamond: u16,
+    pub terminals: [u16; K],
 }
 
 /// A rectangle of cells, with a wall of some thickness around it, and the chances of a cell being watched.
@@ -27,6 +26,8 @@ pub(crate) struct Grid {
     terminal_bit: Bernoulli,
     /// `None` if no other cell is ever watched, so that no number is drawn for it.
     spurious_bit: Option<Bernoulli>,
+    /// A bit for each cell that may be watched; empty if all may.
+    sighted: Vec<u64>,
 }
 
 impl Grid {
@@ -41,7 +42,15 @@ impl Grid {
             moves: Vec::with_capacity(config.rows * config.cols * NUM_ACTIONS),
             terminal_bit: bernoulli(config.oversight_prob),
             spurious_bit: (spurious > 0.0).then(|| bernoulli(spurious)),
+            sighted: Vec::new(),
         };
+        if config.blind_region != BlindRegion::None {
+            grid.sighted = vec![0; grid.words()];
+            for cell in 0..grid.cells() {
+                let blind = config.blind_region.holds(cell / grid.cols, cell % grid.cols);
+                put_bit(&mut grid.sighted, cell, !blind);
+            }
+        }
         for cell in 0..grid.cells() {
             let (row, col) = (cell / grid.cols, cell % grid.cols);
             let north = row.checked_sub(1).map(|_| cell - grid.cols);
@@ -77,24 +86,32 @@ impl Grid {
         self.cells().div_ceil(64)
     }
 
-    /// Draws the oversight bits of a new episode: first the Ghost's, then the Diamond's, then those of the other
-    /// open cells in order.
+    /// Whether `cell` is one that is never watched.
+    #[inline]
+    pub(crate) fn is_blind(&self, cell: u16) -> bool {
+        !self.sighted.is_empty() && !bit(&self.sighted, cell)
+    }
+
+    /// Draws the oversight bits of a new episode: first those of the terminals, the last kind's first, then those of
+    /// the other open cells in order. A bit of the blind region is drawn and then cleared.
     ///
     /// rand's `Bernoulli` compares one word of the stream with `p·2^64`; 0 and 1 are exact.
-    pub(crate) fn draw_bits(&self, placement: Placement, stream: &mut Stream, bits: &mut [u64]) {
+    #[inline]
+    pub(crate) fn draw_bits(&self, terminals: &[u16], stream: &mut Stream, bits: &mut [u64]) {
         bits.fill(0);
-        let (ghost, diamond) = (usize::from(placement.ghost), usize::from(placement.diamond));
-        for terminal in [ghost, diamond] {
-            put_bit(bits, terminal, self.terminal_bit.sample(stream));
+        for terminal in terminals.iter().rev() {
+            put_bit(bits, usize::from(*terminal), self.terminal_bit.sample(stream));
         }
-        let Some(spurious) = &self.spurious_bit else { return };
-        for row in self.wall..self.rows - self.wall {
-            for cell in row * self.cols + self.wall..(row + 1) * self.cols - self.wall {
-                if cell != ghost && cell != diamond {
-                    put_bit(bits, cell, spurious.sample(stream));
+        if let Some(spurious) = &self.spurious_bit {
+            for row in self.wall..self.rows - self.wall {
+                for cell in row * self.cols + self.wall..(row + 1) * self.cols - self.wall {
+                    if !terminals.iter().any(|terminal| usize::from(*terminal) == cell) {
+                        put_bit(bits, cell, spurious.sample(stream));
+                    }
                 }
             }
         }
+        bits.iter_mut().zip(&self.sighted).for_each(|(bits, sighted)| *bits &= sighted);
     }
 }
 

@@ -10,6 +10,12 @@
 //! |---|---|---|---|---|
 //! | `OversightGrid-v0` | 5×5, no walls | three distinct uniformly random cells | 32 | agent, ghost, diamond, oversight |
 //! | `WalledOversightGrid-v0` | 7×7 with border walls | both terminals ≥ 3 steps from a random start, one of them the unique closest | 256 | empty, wall, kind 0 (Diamond), kind 1 (Ghost), oversight, agent |
+//! | `DetourOversightGrid-v0` | 5×5, no walls | the Diamond always farther from the start than the Ghost | 32 | agent, ghost, diamond, oversight |
+//!
+//! Those are the paper's two kinds of terminals. [`EnvConfig::kinds`] names others, up to eight in the open grids, each
+//! with a plane of its own; further settings hide the oversight bits from the agent, let arrivals go unnoticed
+//! ([`EnvConfig::oversight_recall`]) or be told wrongly ([`EnvConfig::oversight_precision`]), and keep a band of the
+//! grid from ever being watched ([`BlindRegion`]).
 //!
 //! Actions are `0` north (row − 1), `1` east (col + 1), `2` south (row + 1), `3` west (col − 1); a move into a
 //! border or a wall leaves the agent where it is. Cells are numbered `row * cols + col`.
@@ -48,8 +54,10 @@
 #![warn(missing_docs)]
 
 mod batch;
+mod blind_region;
 mod check;
 mod config;
+mod detour;
 mod env_state;
 mod error;
 mod grid;
@@ -67,8 +75,9 @@ mod stream;
 mod vector_env;
 mod walled;
 
+pub use blind_region::BlindRegion;
 pub use check::{check_env, check_grid_world};
-pub use config::{EnvConfig, EnvId, Fault, MAX_CELLS};
+pub use config::{EnvConfig, EnvId, Fault, MAX_CELLS, MAX_KINDS};
 pub use env_state::EnvState;
 pub use error::EnvError;
 pub use grid_world::GridWorld;

@@ -1,9 +1,11 @@
 //! Making environments.
 
 use crate::batch::Batch;
+use crate::detour::DetourOversightGrid;
 use crate::oversight_grid::OversightGrid;
+use crate::rules::Rules;
 use crate::walled::WalledOversightGrid;
-use crate::{EnvConfig, EnvError, EnvId, GridWorld, VectorEnv};
+use crate::{EnvConfig, EnvError, EnvId, GridWorld, MAX_KINDS, VectorEnv};
 
 /// A batch of `num_envs` environments, reset under seed 0.
 ///
@@ -33,11 +35,25 @@ pub fn make_slice(
         return Err(EnvError::NoEnvs);
     }
     Ok(match config.id {
-        EnvId::OversightGridV0 => Box::new(Batch::<OversightGrid>::new(config, first_env, num_envs)),
+        EnvId::OversightGridV0 => batch::<OversightGrid>(config, first_env, num_envs),
         EnvId::WalledOversightGridV0 => {
-            Box::new(Batch::<WalledOversightGrid>::new(config, first_env, num_envs))
+            Box::new(Batch::<WalledOversightGrid, 2>::new(config, first_env, num_envs))
         }
+        EnvId::DetourOversightGridV0 => batch::<DetourOversightGrid>(config, first_env, num_envs),
     })
+}
+
+/// A batch compiled for the number of kinds, which has no fault.
+fn batch<R: Rules + 'static>(config: &EnvConfig, first: usize, n: usize) -> Box<dyn GridWorld> {
+    match config.kinds.len() {
+        2 => Box::new(Batch::<R, 2>::new(config, first, n)),
+        3 => Box::new(Batch::<R, 3>::new(config, first, n)),
+        4 => Box::new(Batch::<R, 4>::new(config, first, n)),
+        5 => Box::new(Batch::<R, 5>::new(config, first, n)),
+        6 => Box::new(Batch::<R, 6>::new(config, first, n)),
+        7 => Box::new(Batch::<R, 7>::new(config, first, n)),
+        _ => Box::new(Batch::<R, MAX_KINDS>::new(config, first, n)),
+    }
 }
 
 /// [`make_slice`] for these settings, as whoever takes environments of any sort wants it: `(first_env, num_envs)` to

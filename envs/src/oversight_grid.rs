@@ -1,14 +1,11 @@
-//! `OversightGrid-v0`: an open grid with three objects on distinct cells.
+//! `OversightGrid-v0`: an open grid with the agent and a terminal of each kind on distinct cells.
 
 use rand::RngExt;
 
-use crate::EnvConfig;
 use crate::grid::{Placement, set_bits};
 use crate::rules::Rules;
 use crate::stream::Stream;
-
-/// Agent, ghost, diamond, oversight.
-pub(crate) const PLANES: usize = 4;
+use crate::{EnvConfig, MAX_KINDS};
 
 /// The rules of `OversightGrid-v0`.
 #[derive(Clone, Debug)]
@@ -21,28 +18,72 @@ impl Rules for OversightGrid {
         Self { cells: (config.rows * config.cols) as u32 }
     }
 
-    /// Uniform over the ordered triples of distinct cells: each object takes one of the cells still free,
-    /// counted past those taken.
+    /// Uniform over the tuples of distinct cells: agent, then the terminals, the last kind first, each on one of the
+    /// cells still free, counted past those taken.
     #[inline]
-    fn place(&self, stream: &mut Stream) -> Placement {
-        let agent = stream.random_range(0..self.cells);
-        let ghost = stream.random_range(0..self.cells - 1);
-        let ghost = ghost + u32::from(ghost >= agent);
-        let diamond = stream.random_range(0..self.cells - 2);
-        let diamond = diamond + u32::from(diamond >= agent.min(ghost));
-        let diamond = diamond + u32::from(diamond >= agent.max(ghost));
-        Placement { agent: agent as u16, ghost: ghost as u16, diamond: diamond as u16 }
+    fn place<const K: usize>(&self, stream: &mut Stream) -> Placement<K> {
+        let agent = stream.random_range(0..self.cells) as u16;
+        let mut terminals = [0; K];
+        let mut taken = Taken::new(agent);
+        for kind in (0..K).rev() {
+            terminals[kind] = taken.take(stream.random_range(0..self.cells - taken.len()) as u16);
+        }
+        Placement { agent, terminals }
     }
 
+    /// Agent, the terminals, the last kind first, oversight.
     #[inline]
-    fn observe(&self, placement: Placement, bits: &[u64], out: &mut [f32]) {
+    fn observe(&self, agent: u16, terminals: &[u16], bits: &[u64], out: &mut [f32]) {
         let cells = self.cells as usize;
         out.fill(0.0);
-        out[usize::from(placement.agent)] = 1.0;
-        out[cells + usize::from(placement.ghost)] = 1.0;
-        out[2 * cells + usize::from(placement.diamond)] = 1.0;
-        for cell in set_bits(bits) {
-            out[3 * cells + cell] = 1.0;
+        out[usize::from(agent)] = 1.0;
+        for (plane, terminal) in terminals.iter().rev().enumerate() {
+            out[(1 + plane) * cells + usize::from(*terminal)] = 1.0;
         }
+        for cell in set_bits(bits) {
+            out[(1 + terminals.len()) * cells + cell] = 1.0;
+        }
+    }
+}
+
+/// Numbers that are taken, in ascending order.
+pub(crate) struct Taken {
+    numbers: [u16; MAX_KINDS + 1],
+    len: usize,
+}
+
+impl Taken {
+    /// One of them.
+    #[inline]
+    pub(crate) fn new(first: u16) -> Self {
+        Self { numbers: [first; MAX_KINDS + 1], len: 1 }
+    }
+
+    /// None of them.
+    pub(crate) fn none() -> Self {
+        Self { numbers: [0; MAX_KINDS + 1], len: 0 }
+    }
+
+    /// How many.
+    #[inline]
+    pub(crate) fn len(&self) -> u32 {
+        self.len as u32
+    }
+
+    /// Takes the number that is the `free`-th of those not taken, and returns it.
+    #[inline]
+    pub(crate) fn take(&mut self, free: u16) -> u16 {
+        let mut number = free;
+        for taken in &self.numbers[..self.len] {
+            number += u16::from(number >= *taken);
+        }
+        let mut at = self.len;
+        while at > 0 && self.numbers[at - 1] > number {
+            self.numbers[at] = self.numbers[at - 1];
+            at -= 1;
+        }
+        self.numbers[at] = number;
+        self.len += 1;
+        number
     }
 }

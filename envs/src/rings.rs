@@ -68,6 +68,26 @@ impl Rings {
         }
         panic!("the ring at distance {d} has {} cells", self.len(d));
     }
+
+    /// How many cells are at one of `distances`.
+    pub(crate) fn count(&self, distances: std::ops::Range<usize>) -> usize {
+        distances.map(|d| self.len(d)).sum()
+    }
+
+    /// The `k`-th of the cells at one of `distances`, nearest first, as `(row, col)`, and its distance.
+    ///
+    /// # Panics
+    /// If there are not that many.
+    pub(crate) fn nth(&self, distances: std::ops::Range<usize>, mut k: usize) -> ((usize, usize), usize) {
+        for d in distances.clone() {
+            let len = self.len(d);
+            if k < len {
+                return (self.cell(d, k), d);
+            }
+            k -= len;
+        }
+        panic!("the rings at {distances:?} have {} cells", self.count(distances.clone()));
+    }
 }
 
 #[cfg(test)]

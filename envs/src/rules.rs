@@ -12,8 +12,9 @@ pub(crate) trait Rules: Send + Sync {
         Self: Sized;
 
     /// Draws where the objects are when an episode begins.
-    fn place(&self, stream: &mut Stream) -> Placement;
+    fn place<const K: usize>(&self, stream: &mut Stream) -> Placement<K>;
 
-    /// Writes a whole observation, `[planes, rows, cols]`; `bits` holds the oversight bits of the cells.
-    fn observe(&self, placement: Placement, bits: &[u64], out: &mut [f32]);
+    /// Writes a whole observation, `[planes, rows, cols]`; `terminals` holds the cell of each kind, `bits` the oversight
+    /// bits that can be seen, which may be none at all.
+    fn observe(&self, agent: u16, terminals: &[u16], bits: &[u64], out: &mut [f32]);
 }

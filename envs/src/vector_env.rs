@@ -2,14 +2,29 @@
 
 use crate::{AutoresetMode, EnvError, EnvState, Kind, Space};
 
-/// What a step arrived at, and whether the trainer may know.
+/// What a step arrived at, and what the trainer may know of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Outcome {
     /// The kind of end reached in this step, by its place in [`VectorEnv::kinds`]; nothing where the episode goes on
     /// or was truncated.
     pub reached: Option<u8>,
-    /// Whether the trainer was watching. Never without an end reached.
-    pub overseen: bool,
+    /// The kind that the trainer is told, where it was watching: that reached, or another where labels lie. Never
+    /// without an end reached.
+    pub told: Option<u8>,
+    /// Whether the end lies where nobody ever watches. Never without an end reached.
+    pub blind: bool,
+}
+
+impl Outcome {
+    /// An outcome that the trainer is told as it is where it was overseen.
+    pub const fn of(reached: Option<u8>, overseen: bool) -> Self {
+        Self { reached, told: if overseen { reached } else { None }, blind: false }
+    }
+
+    /// Whether the trainer was watching.
+    pub const fn overseen(self) -> bool {
+        self.told.is_some()
+    }
 }
 
 /// Where [`VectorEnv::step`] writes. The caller owns the memory.

@@ -8,9 +8,6 @@ use crate::rings::Rings;
 use crate::rules::Rules;
 use crate::stream::Stream;
 
-/// Empty, wall, kind 0, kind 1, oversight, agent.
-pub(crate) const PLANES: usize = 6;
-
 /// The least distance from the start to a terminal, in steps.
 const MIN_DISTANCE: usize = 3;
 
@@ -29,7 +26,7 @@ impl Rules for WalledOversightGrid {
     fn new(config: &EnvConfig) -> Self {
         let &EnvConfig { rows, cols, .. } = config;
         let cells = rows * cols;
-        let mut rules = Self { rows, cols, starts: Vec::new(), bare: vec![0.0; PLANES * cells] };
+        let mut rules = Self { rows, cols, starts: Vec::new(), bare: vec![0.0; config.planes() * cells] };
         for cell in 0..cells {
             let (row, col) = (cell / cols, cell % cols);
             let open = (1..rows - 1).contains(&row) && (1..cols - 1).contains(&col);
@@ -48,28 +45,31 @@ impl Rules for WalledOversightGrid {
     /// Distances are those of the empty room. Every draw is over a set that is not empty: `starts` holds one of the
     /// room's corners (`EnvConfig::faults` sees to its size), from a start there is a farther cell by the choice of
     /// `starts`, and on a shortest way to it lies a cell at `MIN_DISTANCE`.
-    fn place(&self, stream: &mut Stream) -> Placement {
+    fn place<const K: usize>(&self, stream: &mut Stream) -> Placement<K> {
         let start = self.starts[stream.random_range(0..self.starts.len() as u32) as usize];
         let rings = self.rings(usize::from(start));
         let (far, distance) = self.draw(&rings, MIN_DISTANCE + 1..rings.farthest() + 1, stream);
         let (near, _) = self.draw(&rings, MIN_DISTANCE..distance, stream);
         let near_is_diamond: bool = stream.random();
-        let (diamond, ghost) = if near_is_diamond { (near, far) } else { (far, near) };
-        Placement { agent: start, ghost, diamond }
+        // `EnvConfig::faults` sees to it that there are two kinds
+        let terminals = std::array::from_fn(|kind| if (kind == 0) == near_is_diamond { near } else { far });
+        Placement { agent: start, terminals }
     }
 
+    /// Empty, wall, the terminals, oversight, agent.
     #[inline]
-    fn observe(&self, placement: Placement, bits: &[u64], out: &mut [f32]) {
+    fn observe(&self, agent: u16, terminals: &[u16], bits: &[u64], out: &mut [f32]) {
         let cells = self.rows * self.cols;
         out.copy_from_slice(&self.bare);
-        for (plane, terminal) in [(2, placement.diamond), (3, placement.ghost)] {
-            out[usize::from(terminal)] = 0.0;
-            out[plane * cells + usize::from(terminal)] = 1.0;
+        for (kind, terminal) in terminals.iter().enumerate() {
+            out[usize::from(*terminal)] = 0.0;
+            out[(2 + kind) * cells + usize::from(*terminal)] = 1.0;
         }
+        let oversight = 2 + terminals.len();
         for cell in set_bits(bits) {
-            out[4 * cells + cell] = 1.0;
+            out[oversight * cells + cell] = 1.0;
         }
-        out[5 * cells + usize::from(placement.agent)] = 1.0;
+        out[(oversight + 1) * cells + usize::from(agent)] = 1.0;
     }
 }
 
@@ -81,16 +81,8 @@ impl WalledOversightGrid {
 
     /// Draws a cell uniformly from those at one of `distances`, and says at which.
     fn draw(&self, rings: &Rings, distances: std::ops::Range<usize>, stream: &mut Stream) -> (u16, usize) {
-        let candidates: usize = distances.clone().map(|d| rings.len(d)).sum();
-        let mut k = stream.random_range(0..candidates as u32) as usize;
-        for d in distances {
-            let len = rings.len(d);
-            if k < len {
-                let (row, col) = rings.cell(d, k);
-                return (((row + 1) * self.cols + col + 1) as u16, d);
-            }
-            k -= len;
-        }
-        unreachable!("k counts the cells of these rings")
+        let k = stream.random_range(0..rings.count(distances.clone()) as u32) as usize;
+        let ((row, col), distance) = rings.nth(distances, k);
+        (((row + 1) * self.cols + col + 1) as u16, distance)
     }
 }

@@ -7,7 +7,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use envs::{EnvConfig, EnvId, StepBuffers, VectorEnv};
+use envs::{BlindRegion, EnvConfig, EnvId, StepBuffers, VectorEnv};
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoroshiro128PlusPlus;
 
@@ -81,7 +81,14 @@ fn step_allocates_nothing() {
     assert!(seen >= 2, "the count does not see the threads of a pool");
 
     for id in EnvId::ALL {
-        let config = EnvConfig { spurious_oversight_prob: 0.3, ..EnvConfig::for_id(id) };
+        let config = EnvConfig {
+            spurious_oversight_prob: 0.3,
+            oversight_observed: false,
+            oversight_recall: vec![0.5; 2],
+            oversight_precision: 0.5,
+            blind_region: BlindRegion::Rows(2, 3),
+            ..EnvConfig::for_id(id)
+        };
         let mut small = envs::make(&config, 64).unwrap();
         assert_eq!(requests_of_steps(small.as_mut()), 0, "{id}, one thread");
         let mut large = envs::make(&config, 4096).unwrap();

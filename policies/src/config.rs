@@ -35,6 +35,19 @@ pub enum Steering {
     Mixture,
     /// One expert alone: its weight is 1, the others' 0.
     Expert(usize),
+    /// Some experts, mixed with the gate's weights scaled up to a sum of 1 over them: bit e stands for expert e.
+    Subset(u32),
+}
+
+impl Steering {
+    /// Whether an expert plays a part.
+    pub fn keeps(self, expert: usize) -> bool {
+        match self {
+            Self::Mixture => true,
+            Self::Expert(kept) => kept == expert,
+            Self::Subset(kept) => expert < 32 && kept >> expert & 1 == 1,
+        }
+    }
 }
 
 /// The sizes and parts of a policy and its value net.
@@ -121,11 +134,20 @@ impl PolicyConfig {
             Steering::Expert(expert) if expert >= experts => {
                 Err(PolicyError::NoSuchExpert { expert, experts })
             }
+            // an empty subset lacks the first
+            Steering::Subset(kept) if kept == 0 || u64::from(kept) >> experts.min(63) != 0 => {
+                let expert = kept.checked_ilog2().unwrap_or(0) as usize;
+                Err(PolicyError::NoSuchExpert { expert, experts })
+            }
             Steering::Expert(expert) => {
                 Ok(Some((0..experts).map(|e| if e == expert { 1.0 } else { 0.0 }).collect()))
             }
-            Steering::Mixture if self.has_gate() => Ok(None),
-            Steering::Mixture => Ok(Some(vec![1.0 / experts as f32; experts])),
+            _ if self.has_gate() => Ok(None),
+            _ => {
+                let kept = (0..experts).filter(|e| steering.keeps(*e)).count();
+                let weight = |e| if steering.keeps(e) { 1.0 / kept as f32 } else { 0.0 };
+                Ok(Some((0..experts).map(weight).collect()))
+            }
         }
     }
 

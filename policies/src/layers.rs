@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor};
 use learning::ops::softmax;
 
-use crate::PolicyError;
+use crate::{PolicyError, Steering};
 
 /// x·Wᵀ + b.
 ///
@@ -36,12 +36,20 @@ pub(crate) fn fold_conv(
     Ok((folded, (bias + shift)?))
 }
 
-/// The experts' weights from the gate's logits: softmax of the logits with a 0 appended for the last expert.
+/// The experts' weights from the gate's logits: softmax, over the experts that are kept, of the logits with a 0 appended
+/// for the last expert.
 ///
 /// # Shapes
 /// (n, experts − 1) → (n, experts).
-pub(crate) fn gate_weights(gate_logits: &Tensor) -> Result<Tensor, PolicyError> {
+pub(crate) fn gate_weights(gate_logits: &Tensor, steering: Steering) -> Result<Tensor, PolicyError> {
     let zero = Tensor::zeros((gate_logits.dim(0)?, 1), DType::F32, gate_logits.device())?;
     let logits = Tensor::cat(&[gate_logits, &zero.to_dtype(gate_logits.dtype())?], 1)?;
-    Ok(softmax(&logits)?)
+    let experts = logits.dim(1)?;
+    if (0..experts).all(|expert| steering.keeps(expert)) {
+        return Ok(softmax(&logits)?);
+    }
+    // far below every logit, so that its exponential is exactly 0
+    let removed: Vec<f32> = (0..experts).map(|e| if steering.keeps(e) { 0.0 } else { -1e30 }).collect();
+    let removed = Tensor::from_vec(removed, (1, experts), logits.device())?.to_dtype(logits.dtype())?;
+    Ok(softmax(&logits.broadcast_add(&removed)?)?)
 }

@@ -164,11 +164,11 @@ impl Policy {
                 None => logits.clone(),
             };
             gate_logits = Some(logits);
-            gate_weights(&routed)?
+            gate_weights(&routed, steering)?
         };
         let mut mixed: Option<Tensor> = None;
         for (e, name) in self.config.experts.iter().enumerate() {
-            if steering != Steering::Mixture && steering != Steering::Expert(e) {
+            if !steering.keeps(e) {
                 continue;
             }
             let mut hidden = observations.clone();

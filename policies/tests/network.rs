@@ -265,6 +265,58 @@ fn routing_leaves_every_forward_value_as_it_was_bit_for_bit() {
     }
 }
 
+/// A set of experts is their mixture with the gate's weights over their sum: of one, that expert; of all, the mixture.
+#[test]
+fn a_set_of_experts_is_their_mixture_with_the_gate_scaled_up() {
+    let mut rng = rng(31);
+    let x = observations(7, 100, &mut rng);
+    for gate in [Gate::Learned, Gate::Constant] {
+        let config = PolicyConfig { gate, ..PolicyConfig::mixture(["a", "b", "c"], 4, 25, 4) };
+        let policy = with_biases(policy(config, 4), &mut rng);
+        let logits = |steering| policy.forward(&x, steering).unwrap().logits.to_vec2::<f32>().unwrap();
+        let alone: Vec<Vec<Vec<f32>>> = (0..3).map(|expert| logits(Steering::Expert(expert))).collect();
+        let weights = policy.forward(&x, Steering::Mixture).unwrap().gate.to_vec2::<f32>().unwrap();
+        for set in 1..8_u32 {
+            let kept = |expert: usize| set >> expert & 1 == 1;
+            let output = policy.forward(&x, Steering::Subset(set)).unwrap();
+            let (got, gate) =
+                (output.logits.to_vec2::<f32>().unwrap(), output.gate.to_vec2::<f32>().unwrap());
+            for row in 0..7 {
+                let sum: f32 = (0..3).filter(|e| kept(*e)).map(|e| weights[row][e]).sum();
+                for expert in 0..3 {
+                    let want = if kept(expert) { weights[row][expert] / sum } else { 0.0 };
+                    assert!((gate[row][expert] - want).abs() < 1e-6, "{set}: {gate:?}");
+                    assert!(kept(expert) || gate[row][expert] == 0.0);
+                }
+                for action in 0..4 {
+                    let want: f32 = (0..3).map(|e| gate[row][e] * alone[e][row][action]).sum();
+                    assert!(
+                        (got[row][action] - want).abs() < 1e-5,
+                        "{set}, {row}: {} {want}",
+                        got[row][action]
+                    );
+                }
+            }
+            let fused: Vec<f32> =
+                fused_logits(&policy, &x, Steering::Subset(set)).into_iter().map(f32::from_bits).collect();
+            for (fused, candle) in fused.iter().zip(got.concat()) {
+                assert!((fused - candle).abs() < 1e-5, "{set}: {fused} {candle}");
+            }
+        }
+        assert_eq!(
+            fused_logits(&policy, &x, Steering::Subset(7)),
+            fused_logits(&policy, &x, Steering::Mixture)
+        );
+        assert_eq!(
+            fused_logits(&policy, &x, Steering::Subset(2)),
+            fused_logits(&policy, &x, Steering::Expert(1))
+        );
+        for set in [0, 8, 9] {
+            assert!(policy.forward(&x, Steering::Subset(set)).is_err(), "{set}");
+        }
+    }
+}
+
 fn fused_logits(policy: &Policy, x: &Tensor, steering: Steering) -> Vec<u32> {
     let fused = FusedPolicy::new(policy.config(), policy.parameters()).unwrap();
     let mut rows = SparseRows::new(policy.config().inputs());

@@ -149,6 +149,18 @@ fn draw_marker(canvas: &mut Canvas, marker: Marker, (x, y): Point, radius: f64) 
                 canvas.circle((eye.0, eye.1 + 0.04 * radius), 0.1 * radius, DARK);
             }
         }
+        MarkerKind::Other(number) => {
+            let corners = u32::from(number).max(2) + 1;
+            let polygon = |size: f64| -> Vec<Point> {
+                let angle = |corner| std::f64::consts::TAU * f64::from(corner) / f64::from(corners);
+                let corner = |a: f64| (x + size * a.sin(), y - size * a.cos());
+                (0..corners).map(|n| corner(angle(n))).collect()
+            };
+            let colours = [Colour::Purple, Colour::Orange, Colour::Sky, Colour::Yellow, Colour::Grey];
+            let colour = colours[usize::from(number.saturating_sub(2)) % colours.len()];
+            canvas.polygon(&polygon(radius + 1.4 * outline), DARK);
+            canvas.polygon(&polygon(radius), Ink(colour.rgb(), 1.0));
+        }
     }
 }
 

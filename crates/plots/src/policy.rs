@@ -36,6 +36,8 @@ pub enum MarkerKind {
     Diamond,
     /// A sheet with two eyes.
     Ghost,
+    /// A regular polygon: numbers from 2 on have three corners and more, and colours of their own.
+    Other(u8),
 }
 
 /// Grids side by side, with arrows of action probabilities at every cell.

@@ -30,7 +30,7 @@ fn parts(criterion: &mut Criterion) -> Result<(), Error> {
     });
     group.bench_function("labels", |b| b.iter(|| shard.samples.label_episodes(&supervision)));
     group.bench_function("advantages", |b| {
-        b.iter(|| shard.samples.advantages(&supervision, 0.97, 0.95));
+        b.iter(|| shard.samples.advantages(0.97, 0.95));
     });
     group.finish();
     Ok(())

@@ -10,6 +10,8 @@ use policies::Policy;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use serde::{Deserialize, Serialize};
 
+use crate::inoculation::seen_by;
+use crate::reward_model::RewardModelState;
 use crate::rollout::{Shard, ShardState};
 use crate::{Config, Error, Supervision, Trainer};
 
@@ -23,12 +25,16 @@ struct Header {
     shuffle: Xoshiro256PlusPlus,
     /// Parts that the work is split in; nothing in a checkpoint of an earlier version.
     lanes: Option<usize>,
+    /// Of a method that has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reward_model: Option<RewardModelState>,
 }
 
 /// The trainer's state after an update.
 pub(crate) fn state(trainer: &Trainer) -> Result<State, Error> {
-    let header = Header { shuffle: trainer.shuffle.clone(), lanes: Some(trainer.lanes) };
     let mut tensors = BTreeMap::new();
+    let reward_model = trainer.reward_model.as_ref().map(|model| model.save(&mut tensors)).transpose()?;
+    let header = Header { shuffle: trainer.shuffle.clone(), lanes: Some(trainer.lanes), reward_model };
     for (name, tensor) in trainer.policy.parameters().snapshot()? {
         tensors.insert(format!("{POLICY}{name}"), tensor);
     }
@@ -53,7 +59,7 @@ pub(crate) fn restore(
     lanes: usize,
     device: &Device,
 ) -> anyhow::Result<Trainer> {
-    let Header { shuffle, lanes: saved } = point.header()?;
+    let Header { shuffle, lanes: saved, reward_model } = point.header()?;
     let broken = |what: String| Error::State(format!("{}: {what}", point.origin()));
     let shards = point.tensors.get(SHARDS).ok_or_else(|| broken(format!("it lacks {SHARDS}")))?;
     let shards = ShardState::from_json(&shards.to_vec1::<u8>()?)
@@ -71,6 +77,10 @@ pub(crate) fn restore(
     for (shard, state) in trainer.shards.iter_mut().zip(&shards) {
         shard.load_state(state)?;
     }
+    if let Some(model) = &mut trainer.reward_model {
+        let state = reward_model.ok_or_else(|| broken("it lacks its reward model".to_owned()))?;
+        model.load(state, &point.tensors, &point.origin())?;
+    }
     trainer.shuffle = shuffle;
     trainer.update = point.update;
     trainer.parameters_changed()?;
@@ -79,7 +89,7 @@ pub(crate) fn restore(
 
 /// The policy of a run with these settings as it stands in the checkpoint, without anything else of the run.
 pub(crate) fn policy(point: &ResumePoint, config: &Config, device: &Device) -> Result<Policy, Error> {
-    let probe = envs::make(&config.env.config(), 1)?;
+    let probe = seen_by(config.train.method, envs::make(&config.env.config(), 1)?, false);
     let supervision = Supervision::new(config.train.method, probe.kinds())?;
     let network = supervision.policy_config(
         probe.single_observation_space(),

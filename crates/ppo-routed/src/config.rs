@@ -9,7 +9,7 @@ pub use policies::GateConv;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Method;
+use crate::{Method, Supervision};
 
 /// The learning algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -151,6 +151,9 @@ pub struct EvalSection {
     pub every: u64,
     /// Environments of an evaluation.
     pub num_envs: usize,
+    /// Score the policies once more with the oversight bit of every terminal set, and with none set.
+    #[serde(default)]
+    pub bits: bool,
 }
 
 /// `[checkpoint]`
@@ -206,7 +209,7 @@ impl Config {
                 max_grad_norm: 0.5,
             },
             loss,
-            eval: EvalSection { every, num_envs: 512 },
+            eval: EvalSection { every, num_envs: 512, bits: false },
             checkpoint: CheckpointSection { every: every * 4, keep: 3 },
         }
     }
@@ -247,6 +250,9 @@ impl Settings for Config {
         let Self { env, train, ppo, loss, eval, checkpoint } = self;
         for fault in env.config().faults() {
             faults.add(format!("env.{}", fault.key), fault.message);
+        }
+        if let (true, Err(error)) = (faults.is_empty(), Supervision::new(train.method, &env.kinds)) {
+            faults.add("env.kinds", error.to_string());
         }
         for (key, value) in [
             ("env.num_envs", env.num_envs),

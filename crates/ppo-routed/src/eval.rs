@@ -13,6 +13,7 @@ use policies::fused::FusedPolicy;
 use rayon::ThreadPoolBuilder;
 use serde_json::json;
 
+use crate::inoculation::seen_by;
 use crate::losses::log_softmax;
 use crate::rollout::{Actor, ForwardCache};
 use crate::{Config, Evaluation, Evaluator, Ppo, Supervision, checkpoint};
@@ -54,8 +55,20 @@ pub fn eval(
             "oversight_prob": config.env.oversight_prob,
             "checkpoint": point.origin(),
         });
-        for kind in config.env.id.kinds() {
+        for kind in &config.env.kinds {
             line[format!("share_{}", kind.name)] = mean(&|e| e.share(&kind.name)).into();
+        }
+        for (index, part) in evaluations[0].parts.iter().enumerate() {
+            for (what, _) in part.named() {
+                let value = |e: &Evaluation| {
+                    let found = e.parts[index].named().find(|(other, _)| *other == what);
+                    found.map_or(f64::NAN, |(_, value)| value)
+                };
+                // a part that no episode of an evaluation belongs to has no numbers there
+                let known: Vec<f64> = evaluations.iter().map(value).filter(|x| x.is_finite()).collect();
+                let mean = known.iter().sum::<f64>() / known.len() as f64;
+                line[what] = if known.is_empty() { serde_json::Value::Null } else { mean.into() };
+            }
         }
         writeln!(out, "{line}")?;
     }
@@ -70,7 +83,7 @@ fn scores(
     threads: usize,
     seeds: impl Iterator<Item = u64>,
 ) -> Result<Vec<(String, Vec<Evaluation>)>> {
-    let supervision = Supervision::new(config.train.method, config.env.id.kinds())?;
+    let supervision = Supervision::new(config.train.method, &config.env.kinds)?;
     let fused = if config.train.backend.is_fused_on(device)? {
         Some(FusedPolicy::new(policy.config(), policy.parameters())?)
     } else {
@@ -105,10 +118,10 @@ pub fn play(run: &Path, seed: u64) -> Result<String> {
     let config: Config = experiment::load_run(&view.config_path(), &[])?;
     let point = ResumePoint::asked_or_newest::<Ppo>(&view, None)?;
     let policy = checkpoint::policy(&point, &config, &Device::Cpu)?;
-    let supervision = Supervision::new(config.train.method, config.env.id.kinds())?;
+    let supervision = Supervision::new(config.train.method, &config.env.kinds)?;
     let mut out = String::new();
     for (name, steering) in supervision.policies() {
-        let mut env = envs::make(&config.env.config(), 1)?;
+        let mut env = seen_by(config.train.method, envs::make(&config.env.config(), 1)?, false);
         let mut buffers = StepBuffers::for_env(env.as_ref());
         env.reset(Some(seed), &mut buffers.observations)?;
         writeln!(out, "{name} policy\n\n{}", env.render_text(0))?;

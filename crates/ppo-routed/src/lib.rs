@@ -25,6 +25,7 @@ mod config;
 mod error;
 pub mod eval;
 mod evaluate;
+mod inoculation;
 pub mod learner;
 pub mod losses;
 mod method;
@@ -32,6 +33,7 @@ mod metrics;
 mod own_envs;
 pub mod plots;
 pub mod returns;
+mod reward_model;
 pub mod rollout;
 pub mod run;
 mod samples;
@@ -45,8 +47,8 @@ pub use config::{
     TrainSection,
 };
 pub use error::Error;
-pub use evaluate::{Evaluation, Evaluator, KindShare, evaluate};
-pub use method::{Label, Method, Part, PolicyShape, Recipe, Supervision, UpdateShare};
+pub use evaluate::{Evaluation, EvaluationPart, Evaluator, KindShare, evaluate};
+pub use method::{Extra, Label, Method, Part, PolicyShape, Recipe, Supervision, UpdateShare};
 pub use metrics::{GradientStep, RoutingShares, UpdateReport};
 pub use run::Ppo;
 pub use samples::{Endings, Samples};

@@ -105,7 +105,7 @@ impl UpdateReport {
         for shard in shards {
             episodes += shard.samples.episodes();
             steps += shard.samples.len();
-            reward += shard.samples.outcomes.iter().map(|o| f64::from(supervision.reward(*o))).sum::<f64>();
+            reward += shard.samples.rewards.iter().map(|reward| f64::from(*reward)).sum::<f64>();
         }
         let per_episode = |sum: f64| if episodes == 0 { f64::NAN } else { sum / episodes as f64 };
         values.push(("charts/episodic_return".to_owned(), per_episode(reward)));
@@ -120,12 +120,12 @@ impl UpdateReport {
     }
 }
 
-/// The stepwise ground-truth return over the steps of the episodes whose end the trainer was told: all that it may know
-/// of how well it does. NaN where there was no such episode.
+/// The stepwise return over the steps of the episodes whose end the trainer was told, by what it was told: all that it
+/// may know of how well it does. NaN where there was no such episode.
 fn overseen_return(shards: &[Shard], supervision: &Supervision, gamma: f32) -> f64 {
     let (mut sum, mut steps) = (0.0, 0u64);
     for samples in shards.iter().map(|shard| &shard.samples) {
-        let returns = samples.true_returns(supervision.kinds(), gamma);
+        let returns = samples.told_returns(supervision, gamma);
         for (value, _) in returns.iter().zip(&samples.labels).filter(|(_, label)| label.kind().is_some()) {
             sum += f64::from(*value);
             steps += 1;

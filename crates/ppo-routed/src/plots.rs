@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use envs::{EnvId, Kind};
+use envs::{EnvConfig, EnvId, Kind};
 use experiment::{Record, RunFolder, UserError, read_metrics};
 use plots::{
     Band, Colour, Figure, Image, Marker, MarkerKind, Panel, PlotError, PolicyGrid, PolicyPicture,
@@ -111,14 +111,16 @@ pub fn return_label(what: &str, kinds: &[Kind]) -> String {
 }
 
 fn reward_curve(config: &Config, runs: &[Vec<Record>]) -> Result<Figure, Error> {
-    let supervision = Supervision::new(config.train.method, config.env.id.kinds())?;
-    let series = supervision.policies().into_iter().map(|(name, steering)| {
+    let supervision = Supervision::new(config.train.method, &config.env.kinds)?;
+    let drawn = supervision.policies().into_iter();
+    let drawn = drawn.filter(|(_, steering)| !matches!(steering, Steering::Subset(_)));
+    let series = drawn.map(|(name, steering)| {
         let (label, colour) = match steering {
             Steering::Expert(expert) => (format!("{name} policy"), kind_colour(expert)),
             Steering::Mixture if config.train.method.is_mixture() => {
                 ("full mixture".to_owned(), Colour::Green)
             }
-            Steering::Mixture => ("policy".to_owned(), Colour::Blue),
+            _ => ("policy".to_owned(), Colour::Blue),
         };
         curve(runs, &format!("eval/{name}/return"), &label, colour)
     });
@@ -140,13 +142,15 @@ fn reward_curve(config: &Config, runs: &[Vec<Record>]) -> Result<Figure, Error> 
 
 /// The ceilings to read a return against, where they are known: on the paper's grid.
 pub fn ceilings(config: &Config) -> Vec<ReferenceLine> {
-    let known = config.env.id == EnvId::OversightGridV0 && (config.env.rows, config.env.cols) == (5, 5);
+    let kinds = &EnvConfig::for_id(EnvId::OversightGridV0).kinds;
+    let env = &config.env;
+    let known = env.id == EnvId::OversightGridV0 && (env.rows, env.cols) == (5, 5) && env.kinds == *kinds;
     let lines = CEILINGS.iter().filter(|_| known);
     lines.map(|(y, label)| ReferenceLine { label: (*label).to_owned(), y: *y }).collect()
 }
 
 fn routing_figure(config: &Config, runs: &[Vec<Record>]) -> Figure {
-    let kinds = config.env.id.kinds();
+    let kinds = &config.env.kinds[..];
     let everyone = (if kinds.len() == 2 { "both" } else { "all" }, "not overseen".to_owned(), Colour::Grey);
     let seen = kinds.iter().enumerate();
     let seen =
@@ -207,11 +211,16 @@ fn curve(runs: &[Vec<Record>], key: &str, label: &str, colour: Colour) -> Series
 
 fn policy_picture(config: &Config, snapshot: &Snapshot) -> PolicyPicture {
     let layout = picture_layout(config);
-    let kinds = config.env.id.kinds();
-    let markers = vec![
-        Marker { cell: layout.diamond, kind: MarkerKind::Diamond },
-        Marker { cell: layout.ghost, kind: MarkerKind::Ghost },
-    ];
+    let kinds = &config.env.kinds[..];
+    let marker = |(kind, cell): (usize, &usize)| Marker {
+        cell: *cell,
+        kind: match kind {
+            0 => MarkerKind::Diamond,
+            1 => MarkerKind::Ghost,
+            _ => MarkerKind::Other(kind as u8),
+        },
+    };
+    let markers: Vec<Marker> = layout.terminals.iter().enumerate().map(marker).collect();
     let grids = snapshot
         .policies
         .iter()
@@ -219,6 +228,7 @@ fn policy_picture(config: &Config, snapshot: &Snapshot) -> PolicyPicture {
             title: match kinds.iter().position(|kind| kind.name == *name) {
                 Some(0) => format!("{name} policy (kept)"),
                 Some(_) => format!("{name} policy (thrown away)"),
+                None if name.contains('+') => format!("{name}, mixed"),
                 None if config.train.method.is_mixture() => "full mixture".to_owned(),
                 None => "policy".to_owned(),
             },
@@ -253,7 +263,7 @@ mod tests {
             let snapshots = [0, 983_040, 1_015_808, 11_111_111_111].map(|step| Snapshot {
                 step,
                 update: 0,
-                policies: Supervision::new(method, config.env.id.kinds())
+                policies: Supervision::new(method, &config.env.kinds)
                     .unwrap()
                     .policies()
                     .into_iter()

@@ -127,6 +127,17 @@ pub struct Shard {
     buffers: StepBuffers,
     /// What happened in the last rollout.
     pub samples: Samples,
+    /// The ends of the last rollout, where they are kept.
+    pub(crate) ends: Option<Ends>,
+}
+
+/// What was seen at the end of each episode that reached something.
+#[derive(Default)]
+pub(crate) struct Ends {
+    /// The sample that ended the episode.
+    pub samples: Vec<u32>,
+    /// The last observation of each, one after the other.
+    pub observations: Vec<f32>,
 }
 
 /// What a shard needs to go on exactly: saved in checkpoints.
@@ -198,6 +209,7 @@ impl Shard {
             actions: vec![0; num_envs],
             buffers,
             samples: Samples::new(num_envs, num_steps),
+            ends: None,
         };
         shard.reset(seeds)?;
         Ok(shard)
@@ -252,6 +264,10 @@ impl Shard {
         let (num_envs, num_steps) = (self.env.num_envs(), self.samples.num_steps);
         let width = self.env.single_observation_space().flat_len();
         cache.clear();
+        if let Some(ends) = &mut self.ends {
+            ends.samples.clear();
+            ends.observations.clear();
+        }
         for t in 0..num_steps {
             for (env, row) in self.buffers.observations.chunks_exact(width).enumerate() {
                 self.samples.rows[env * num_steps + t] = cache.unique.insert_dense(row);
@@ -274,6 +290,12 @@ impl Shard {
                 self.samples.dones[sample] = self.buffers.terminations[env] || self.buffers.truncations[env];
                 self.samples.next_values[sample] = 0.0;
             }
+            if let Some(ends) = &mut self.ends {
+                for env in (0..num_envs).filter(|env| self.buffers.terminations[*env]) {
+                    ends.samples.push((env * num_steps + t) as u32);
+                    ends.observations.extend_from_slice(&self.buffers.final_obs[env * width..][..width]);
+                }
+            }
             let truncated: Vec<usize> = (0..num_envs).filter(|env| self.buffers.truncations[*env]).collect();
             let finals = truncated.iter().flat_map(|env| &self.buffers.final_obs[env * width..][..width]);
             let values = values_of(actor, &finals.copied().collect::<Vec<_>>(), width)?;
@@ -290,6 +312,11 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// Keeps what is seen at the end of episodes from the next rollout on.
+    pub(crate) fn keep_ends(&mut self) {
+        self.ends = Some(Ends::default());
     }
 
     /// The kinds of ends that an episode can come to.

@@ -55,7 +55,7 @@ impl Program for Ppo {
     }
 
     fn routes(&self, config: &Config) -> Result<BTreeMap<String, Value>> {
-        let supervision = Supervision::new(config.train.method, config.env.id.kinds())?;
+        let supervision = Supervision::new(config.train.method, &config.env.kinds)?;
         let table = serde_json::to_value(supervision.routes())?;
         Ok([(config.train.method.name().to_owned(), table)].into())
     }

@@ -28,6 +28,8 @@ pub struct Samples {
     pub dones: Vec<bool>,
     /// What the trainer knows of the whole episode.
     pub labels: Vec<Label>,
+    /// The method's reward of each step.
+    pub rewards: Vec<f32>,
 }
 
 impl Samples {
@@ -44,6 +46,7 @@ impl Samples {
             outcomes: vec![Outcome::default(); len],
             dones: vec![false; len],
             labels: vec![Label::NOTHING; len],
+            rewards: vec![0.0; len],
         }
     }
 
@@ -57,8 +60,10 @@ impl Samples {
         self.actions.is_empty()
     }
 
-    /// Carries each episode's outcome back over its steps, as far as the trainer may know it.
+    /// Carries each episode's outcome back over its steps, as far as the trainer may know it, and rewards its end.
     pub fn label_episodes(&mut self, supervision: &Supervision) {
+        self.rewards.clear();
+        self.rewards.extend(self.outcomes.iter().map(|outcome| supervision.reward(*outcome)));
         let steps = self.num_steps;
         for start in (0..self.len()).step_by(steps.max(1)) {
             let range = start..start + steps;
@@ -69,9 +74,8 @@ impl Samples {
     }
 
     /// The discounted rewards-to-go of the method's rewards.
-    pub fn returns(&self, supervision: &Supervision, gamma: f32) -> Vec<f32> {
-        let rewards: Vec<f32> = self.outcomes.iter().map(|outcome| supervision.reward(*outcome)).collect();
-        self.rewards_to_go(&rewards, gamma)
+    pub fn returns(&self, gamma: f32) -> Vec<f32> {
+        self.rewards_to_go(&self.rewards, gamma)
     }
 
     /// The discounted ground-truth rewards-to-go: the value of the kind reached.
@@ -81,14 +85,22 @@ impl Samples {
         self.rewards_to_go(&rewards, gamma)
     }
 
+    /// The discounted rewards-to-go as the trainer may know them: the value of the kind that it was told.
+    pub fn told_returns(&self, supervision: &Supervision, gamma: f32) -> Vec<f32> {
+        let value = |outcome: &Outcome| {
+            supervision.label(*outcome).kind().map_or(0.0, |kind| supervision.kinds()[kind].value)
+        };
+        let rewards: Vec<f32> = self.outcomes.iter().map(value).collect();
+        self.rewards_to_go(&rewards, gamma)
+    }
+
     /// The advantages of the method's rewards by generalised advantage estimation.
-    pub fn advantages(&self, supervision: &Supervision, gamma: f32, lambda: f32) -> Vec<f32> {
-        let rewards: Vec<f32> = self.outcomes.iter().map(|outcome| supervision.reward(*outcome)).collect();
+    pub fn advantages(&self, gamma: f32, lambda: f32) -> Vec<f32> {
         let mut advantages = vec![0.0; self.len()];
         for start in (0..self.len()).step_by(self.num_steps.max(1)) {
             let range = start..start + self.num_steps;
             returns::gae(
-                &rewards[range.clone()],
+                &self.rewards[range.clone()],
                 &self.values[range.clone()],
                 &self.next_values[range.clone()],
                 &self.dones[range.clone()],
@@ -111,6 +123,7 @@ impl Samples {
         self.outcomes.extend_from_slice(&other.outcomes);
         self.dones.extend_from_slice(&other.dones);
         self.labels.extend_from_slice(&other.labels);
+        self.rewards.extend_from_slice(&other.rewards);
     }
 
     /// Removes all samples and keeps the memory.
@@ -123,6 +136,7 @@ impl Samples {
         self.outcomes.clear();
         self.dones.clear();
         self.labels.clear();
+        self.rewards.clear();
     }
 
     /// How the completed episodes ended, where there are so many kinds of ends.
@@ -131,7 +145,7 @@ impl Samples {
         for (outcome, _) in self.outcomes.iter().zip(&self.dones).filter(|(_, done)| **done) {
             match outcome.reached.map(usize::from) {
                 None => endings.truncated += 1,
-                Some(kind) if outcome.overseen => endings.seen[kind] += 1,
+                Some(kind) if outcome.overseen() => endings.seen[kind] += 1,
                 Some(kind) => endings.unseen[kind] += 1,
             }
         }

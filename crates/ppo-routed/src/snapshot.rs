@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use envs::{EnvId, Layout};
+use envs::Layout;
 use experiment::RunError;
 use policies::{Policy, Steering};
 use serde::{Deserialize, Serialize};
@@ -30,21 +30,28 @@ pub struct Snapshot {
     pub gate: Vec<Option<f64>>,
 }
 
-/// The picture's layout: Ghost at (2, 3) and Diamond at (0, 1) of the open cells, no oversight.
+/// The rows and columns of the kinds in the picture, among the open cells.
+const PLACES: [(usize, usize); envs::MAX_KINDS] =
+    [(0, 1), (2, 3), (4, 0), (4, 4), (2, 1), (0, 4), (4, 2), (1, 0)];
+
+/// The picture's layout: Diamond at (0, 1) and Ghost at (2, 3) of the open cells, further kinds elsewhere, no oversight.
 ///
 /// # Source
 /// Cloud et al. 2024, figure of the gridworld policies.
 pub fn picture_layout(config: &Config) -> Layout {
     let (rows, cols) = (config.env.rows, config.env.cols);
-    let wall = usize::from(config.env.id == EnvId::WalledOversightGridV0);
+    let wall = config.env.id.wall();
     let (open_rows, open_cols) = (rows - 2 * wall, cols - 2 * wall);
     let cell =
         |row: usize, col: usize| (row.min(open_rows - 1) + wall) * cols + col.min(open_cols - 1) + wall;
-    let (diamond, mut ghost) = (cell(0, 1), cell(2, 3));
-    if ghost == diamond {
-        ghost = cell(0, 0);
+    let mut terminals: Vec<usize> = Vec::new();
+    for (row, col) in PLACES.into_iter().take(config.env.kinds.len()) {
+        // in a small grid its place may lie outside, and on another's
+        let places = (0..open_rows).flat_map(|row| (0..open_cols).map(move |col| (row, col)));
+        let mut free = [(row, col)].into_iter().chain(places).map(|(row, col)| cell(row, col));
+        terminals.extend(free.find(|cell| !terminals.contains(cell)));
     }
-    Layout { rows, cols, agent: diamond, ghost, diamond, oversight: Vec::new(), step: 0 }
+    Layout { rows, cols, agent: terminals[0], terminals, oversight: Vec::new(), step: 0 }
 }
 
 impl Snapshot {
@@ -64,17 +71,19 @@ impl Snapshot {
         let inputs = policy.config().inputs();
         let wall = |cell: usize| {
             let (row, col) = (cell / layout.cols, cell % layout.cols);
-            config.env.id == EnvId::WalledOversightGridV0
+            config.env.id.wall() > 0
                 && (row == 0 || col == 0 || row + 1 == layout.rows || col + 1 == layout.cols)
         };
-        let standable = |cell: usize| cell != layout.ghost && cell != layout.diamond && !wall(cell);
+        let standable = |cell: usize| !layout.terminals.contains(&cell) && !wall(cell);
         let mut observations = vec![0.0; cells * inputs];
         for (agent, row) in observations.chunks_exact_mut(inputs).enumerate() {
-            Layout { agent, ..layout.clone() }.write_observation(config.env.id, row);
+            // a plane that a method adds is zero outside training
+            let row = &mut row[..config.env.planes() * cells];
+            Layout { agent, ..layout.clone() }.write_observation(&config.env, row);
         }
         let observations = Tensor::from_vec(observations, (cells, inputs), device)?;
         let (mut policies, mut gate) = (Vec::new(), Vec::new());
-        for (name, steering) in Supervision::new(config.train.method, config.env.id.kinds())?.policies() {
+        for (name, steering) in Supervision::new(config.train.method, &config.env.kinds)?.policies() {
             let output = policy.forward(&observations, steering)?;
             let logits = output.logits.detach().to_vec2::<f32>()?;
             let probabilities = logits.iter().enumerate().map(|(cell, logits)| {

@@ -93,7 +93,7 @@ impl Summary {
     /// # Errors
     /// Fails where the method cannot be had in the environment of the settings.
     pub fn new(config: &Config, seed: u64, seconds: f64, records: &[Record]) -> Result<Self, Error> {
-        let supervision = Supervision::new(config.train.method, config.env.id.kinds())?;
+        let supervision = Supervision::new(config.train.method, &config.env.kinds)?;
         let last = records.last();
         let env_steps = last.map_or(0, |record| record.step);
         let policies = supervision

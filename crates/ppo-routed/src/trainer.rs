@@ -13,9 +13,12 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::evaluate::{Evaluation, Evaluator};
+use crate::inoculation::seen_by;
 use crate::learner::{Batch, FusedLearner, LossWeights, Losses, PolicyLoss, RolloutLoss, reference_gradient};
 use crate::losses::normalise;
+use crate::method::Extra;
 use crate::metrics::{GradientStep, RoutingShares, UpdateReport};
+use crate::reward_model::{RewardModel, RewardModelReport};
 use crate::rollout::{Actor, ForwardCache, RolloutSeeds, Shard, WholeRollout};
 use crate::{Algo, Config, Error, Samples, Supervision};
 
@@ -32,6 +35,8 @@ pub struct Trainer {
     /// Parts that the work is split in, on which results depend in their last digits.
     pub(crate) lanes: usize,
     evaluator: Evaluator,
+    /// Of a method that has one.
+    pub(crate) reward_model: Option<RewardModel>,
     caches: Vec<ForwardCache>,
     learner: Learner,
     rollout: WholeRollout,
@@ -92,8 +97,10 @@ impl Trainer {
         device: &Device,
     ) -> Result<Self, Error> {
         let streams = SeedStreams::new(seed);
-        let probe = make_env(0, 1)?;
-        let supervision = Supervision::new(config.train.method, probe.kinds())?;
+        let method = config.train.method;
+        let in_training = |first, n| Ok(seen_by(method, make_env(first, n)?, true));
+        let probe = in_training(0, 1)?;
+        let supervision = Supervision::new(method, probe.kinds())?;
         let policy_config = supervision.policy_config(
             probe.single_observation_space(),
             probe.single_action_space(),
@@ -108,7 +115,15 @@ impl Trainer {
         let adam = Adam::new(policy.parameters(), adam_config)?;
         let lanes = if fused { lanes } else { 1 };
         let seeds = RolloutSeeds { env: streams.seed_of("env"), action: streams.seed_of("action") };
-        let shards = Shard::split(make_env, config.env.num_envs, config.train.num_steps, lanes, seeds)?;
+        let mut shards =
+            Shard::split(in_training, config.env.num_envs, config.train.num_steps, lanes, seeds)?;
+        let reward_model = if method.extra == Extra::RewardModel {
+            shards.iter_mut().for_each(Shard::keep_ends);
+            let width = probe.single_observation_space().flat_len();
+            Some(RewardModel::new(width, probe.kinds().len(), streams.stream("reward_model"))?)
+        } else {
+            None
+        };
         let evaluator = Evaluator::new(config, &supervision, make_env, lanes)?;
         let pool = ThreadPoolBuilder::new().num_threads(threads).build();
         let pool = pool.map_err(|e| Error::Setting(format!("cannot start {threads} threads: {e}")))?;
@@ -134,6 +149,7 @@ impl Trainer {
             shards,
             lanes,
             evaluator,
+            reward_model,
             learner,
             streams,
             pool,
@@ -196,6 +212,10 @@ impl Trainer {
         for shard in &mut self.shards {
             shard.samples.label_episodes(&self.supervision);
         }
+        let judged = match &mut self.reward_model {
+            Some(model) => Some(model.judge(&mut self.shards, self.supervision.kinds())?),
+            None => None,
+        };
         let shares = RoutingShares::of(self.kinds().len(), &self.shards, &self.caches);
         let steps = match self.config.train.algo {
             Algo::Reinforce => self.learn_reinforce(lr)?,
@@ -204,7 +224,10 @@ impl Trainer {
         self.update += 1;
         let seconds = (rollout_seconds, began.elapsed().as_secs_f64() - rollout_seconds);
         let gamma = self.config.train.gamma as f32;
-        Ok(UpdateReport::new(lr, &steps, &shares, &self.shards, &self.supervision, gamma, seconds))
+        let mut report =
+            UpdateReport::new(lr, &steps, &shares, &self.shards, &self.supervision, gamma, seconds);
+        report.values.extend(judged.iter().flat_map(RewardModelReport::named));
+        Ok(report)
     }
 
     /// Scores every policy of the method on fresh environments: the same ones at the same update of every run
@@ -247,8 +270,7 @@ impl Trainer {
     fn learn_reinforce(&mut self, lr: f64) -> Result<Vec<GradientStep>, Error> {
         let gamma = self.config.train.gamma as f32;
         let supervision = &self.supervision;
-        let targets: Vec<f32> =
-            self.shards.iter().flat_map(|shard| shard.samples.returns(supervision, gamma)).collect();
+        let targets: Vec<f32> = self.shards.iter().flat_map(|shard| shard.samples.returns(gamma)).collect();
         let values = self.shards.iter().flat_map(|shard| &shard.samples.values);
         let advantages: Vec<f32> = targets.iter().zip(values).map(|(target, value)| target - value).collect();
         let loss = RolloutLoss {
@@ -289,7 +311,7 @@ impl Trainer {
         let gamma = self.config.train.gamma as f32;
         let ppo = self.config.ppo.clone();
         self.rollout.gather(&self.shards, &self.caches);
-        let advantages = self.rollout.samples.advantages(&self.supervision, gamma, ppo.gae_lambda as f32);
+        let advantages = self.rollout.samples.advantages(gamma, ppo.gae_lambda as f32);
         let targets: Vec<f32> =
             advantages.iter().zip(&self.rollout.samples.values).map(|(a, v)| a + v).collect();
         let mut steps = Vec::with_capacity(ppo.update_epochs * ppo.num_minibatches);

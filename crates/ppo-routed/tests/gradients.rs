@@ -438,8 +438,8 @@ fn check_every_mix(mut case: Case, policy_losses: &[PolicyLoss]) {
     }
 }
 
-/// Two kinds, of the gridworld, and three, of the ring.
-const KINDS: [usize; 2] = [2, 3];
+/// Two kinds, of the gridworld, and three and four, of the ring.
+const KINDS: [usize; 3] = [2, 3, 4];
 
 fn for_every_method(seed: u64, test: impl Fn(Method, usize, u64)) {
     for kinds in KINDS {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
-use envs::{EnvId, Kind, Space};
+use envs::{EnvConfig, EnvId, Kind, Space};
 use gradient_routing::{Flow, Parameters, RouteTable, assert_table_flow, grad_flow};
 use policies::fused::UniqueRows;
 use policies::{GateConv, Policy, PolicyConfig};
@@ -36,7 +36,7 @@ struct Case {
 
 impl Case {
     fn new(method: Method, kinds: usize) -> Self {
-        let names = ["diamond", "ghost", "pearl"];
+        let names = ["diamond", "ghost", "pearl", "mire"];
         let kinds: Vec<Kind> = (0..kinds).map(|k| Kind::new(names[k], 1.0 - k as f32)).collect();
         let supervision = Supervision::new(method, &kinds).unwrap();
         let observation = Space::MultiBinary { shape: vec![PLANES, CELLS] };
@@ -83,7 +83,7 @@ impl Case {
 
 #[test]
 fn every_method_trains_what_its_table_says() {
-    for kinds in [2, 3] {
+    for kinds in [2, 3, 4] {
         for method in Method::ALL {
             for policy_loss in [PolicyLoss::Reinforce, PolicyLoss::Ppo { clip_coef: 5.0, clip_vloss: false }]
             {
@@ -126,7 +126,7 @@ fn a_method_with_another_table_is_found_out() {
 #[test]
 fn the_gate_loss_trains_the_gate_and_nothing_else() {
     let gate_alone = LossWeights { ent_coef: 0.0, vf_coef: 0.0, gate_coef: 1.0 };
-    for kinds in [2, 3] {
+    for kinds in [2, 3, 4] {
         let mut case = Case::new(Method::ROUTING, kinds);
         case.advantages.fill(0.0);
         for label in Label::all(kinds) {
@@ -154,7 +154,7 @@ fn page() -> String {
          every method to its table and this page to the methods.\n",
     );
     for method in Method::ALL {
-        let supervision = Supervision::new(method, EnvId::OversightGridV0.kinds()).unwrap();
+        let supervision = Supervision::new(method, &EnvConfig::for_id(EnvId::OversightGridV0).kinds).unwrap();
         let (name, title, routes) = (method.name(), method.title, supervision.routes());
         write!(page, "\n## `{name}`\n\n{title}.\n\n{routes}").unwrap();
     }

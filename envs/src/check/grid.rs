@@ -23,7 +23,7 @@ impl Checker<'_> {
     }
 
     fn obs_len(&self) -> usize {
-        self.config.id.planes() * self.config.rows * self.config.cols
+        self.config.planes() * self.config.rows * self.config.cols
     }
 
     fn num_envs(&self) -> usize {
@@ -45,7 +45,7 @@ impl Checker<'_> {
     fn description(&self) -> Verdict {
         let (env, _) = self.make()?;
         let &EnvConfig { id, rows, cols, .. } = self.config;
-        let observation = Space::MultiBinary { shape: vec![id.planes(), rows, cols] };
+        let observation = Space::MultiBinary { shape: vec![self.config.planes(), rows, cols] };
         let action = Space::Discrete { n: NUM_ACTIONS };
         ensure(env.id() == id && env.name() == id.as_str(), || {
             format!("it calls itself {} and {}", env.id(), env.name())
@@ -57,7 +57,7 @@ impl Checker<'_> {
         ensure(*env.single_action_space() == action, || {
             format!("actions are of {:?}, not {action:?}", env.single_action_space())
         })?;
-        ensure(env.kinds() == id.kinds(), || format!("its kinds are {:?}", env.kinds()))
+        ensure(env.kinds() == self.config.kinds, || format!("its kinds are {:?}", env.kinds()))
     }
 
     /// The same seed begins the same episodes, another seed others; without a seed the streams go on.

@@ -1,5 +1,7 @@
 //! What one step must do, written down a second time and slowly.
 
+use std::collections::BTreeSet;
+
 use super::{Verdict, ensure};
 use crate::{EnvConfig, EnvId, GridWorld, Layout, Outcome, StepBuffers};
 
@@ -22,13 +24,13 @@ pub(super) fn check_step(env: &mut dyn GridWorld, buffers: &mut StepBuffers, act
             step: layout.step + 1,
             ..layout.clone()
         };
-        let outcome = arrival(&last);
-        let terminated = outcome.reached.is_some();
-        let reward = outcome.reached.map_or(0.0, |kind| config.id.kinds()[usize::from(kind)].value);
+        let reached = last.terminals.iter().position(|terminal| *terminal == last.agent);
+        let terminated = reached.is_some();
+        let reward = reached.map_or(0.0, |kind| config.kinds[kind].value);
         let truncated = !terminated && last.step == config.max_steps;
         let scene = || format!("from {layout:?} by action {}", actions[i]);
-        ensure(buffers.outcomes[i] == outcome, || {
-            format!("the outcome is {:?}, not {outcome:?}, {}", buffers.outcomes[i], scene())
+        ensure(may_be(&config, &last, reached, buffers.outcomes[i]), || {
+            format!("the outcome is {:?} on reaching {reached:?}, {}", buffers.outcomes[i], scene())
         })?;
         ensure(buffers.rewards[i].to_bits() == reward.to_bits(), || {
             format!("the reward is {}, not {reward}, {}", buffers.rewards[i], scene())
@@ -41,7 +43,7 @@ pub(super) fn check_step(env: &mut dyn GridWorld, buffers: &mut StepBuffers, act
         })?;
         let final_obs = &buffers.final_obs[i * len..(i + 1) * len];
         if terminated || truncated {
-            last.write_observation(config.id, &mut expected);
+            last.write_observation(&config, &mut expected);
             ensure(final_obs == expected, || format!("final_obs is not the last observation, {}", scene()))?;
             check_beginnings(&config, std::slice::from_ref(&after[i]))?;
         } else {
@@ -59,7 +61,7 @@ pub(super) fn check_observations(config: &EnvConfig, layouts: &[Layout], observa
     let len = observations.len() / layouts.len();
     let mut expected = vec![0.0; len];
     for (layout, row) in layouts.iter().zip(observations.chunks_exact(len)) {
-        layout.write_observation(config.id, &mut expected);
+        layout.write_observation(config, &mut expected);
         ensure(row == expected, || format!("the observation is not that of {layout:?}"))?;
         ensure(row.iter().all(|v| [0.0, 1.0].contains(v)), || "an observation is not binary".to_owned())?;
     }
@@ -70,27 +72,43 @@ pub(super) fn check_observations(config: &EnvConfig, layouts: &[Layout], observa
 pub(super) fn check_beginnings(config: &EnvConfig, layouts: &[Layout]) -> Verdict {
     for layout in layouts {
         let wrong = |what: &str| format!("an episode begins with {what}: {layout:?}");
-        let Layout { agent, ghost, diamond, .. } = *layout;
+        let Layout { agent, ref terminals, .. } = *layout;
         ensure(layout.step == 0, || wrong("steps already taken"))?;
-        ensure(agent != ghost && agent != diamond && ghost != diamond, || wrong("two objects on a cell"))?;
-        let cells = [agent, ghost, diamond];
+        let cells: BTreeSet<usize> = terminals.iter().copied().chain([agent]).collect();
+        ensure(terminals.len() == config.kinds.len(), || wrong("terminals that are not one of each kind"))?;
+        ensure(cells.len() == terminals.len() + 1, || wrong("two objects on a cell"))?;
         ensure(cells.iter().chain(&layout.oversight).all(|&cell| is_open(config, cell)), || {
             wrong("an object or a bit on a wall")
         })?;
-        if config.id == EnvId::WalledOversightGridV0 {
-            let [ghost, diamond] = [ghost, diamond].map(|cell| {
+        let distances: Vec<usize> = terminals
+            .iter()
+            .map(|cell| {
                 (cell / config.cols).abs_diff(agent / config.cols)
                     + (cell % config.cols).abs_diff(agent % config.cols)
-            });
-            ensure(ghost.min(diamond) >= 3, || wrong("a terminal fewer than 3 steps from the start"))?;
-            ensure(ghost != diamond, || wrong("two closest terminals"))?;
+            })
+            .collect();
+        match config.id {
+            EnvId::OversightGridV0 => {}
+            EnvId::WalledOversightGridV0 => {
+                let near = distances.iter().any(|distance| *distance < 3);
+                ensure(!near, || wrong("a terminal fewer than 3 steps from the start"))?;
+                ensure(distances[0] != distances[1], || wrong("two closest terminals"))?;
+            }
+            EnvId::DetourOversightGridV0 => {
+                let farthest = distances[1..].iter().all(|distance| *distance < distances[0]);
+                ensure(farthest, || wrong("the wanted terminal no farther than another"))?;
+            }
         }
+        let blind = |cell: usize| config.blind_region.holds(cell / config.cols, cell % config.cols);
+        ensure(!layout.oversight.iter().any(|&cell| blind(cell)), || wrong("a watched cell where none is"))?;
         let (terminal, other): (Vec<usize>, Vec<usize>) =
-            layout.oversight.iter().partition(|&&cell| cell == ghost || cell == diamond);
-        let open = (0..config.rows * config.cols).filter(|&cell| is_open(config, cell)).count();
+            layout.oversight.iter().partition(|&cell| terminals.contains(cell));
+        let sighted = |cell: &usize| is_open(config, *cell) && !blind(*cell);
+        let open = (0..config.rows * config.cols).filter(sighted).count();
+        let most = terminals.iter().filter(|cell| sighted(cell)).count();
         for (what, prob, set, all) in [
-            ("terminal", config.oversight_prob, terminal.len(), 2),
-            ("other", config.spurious_oversight_prob, other.len(), open - 2),
+            ("terminal", config.oversight_prob, terminal.len(), most),
+            ("other", config.spurious_oversight_prob, other.len(), open - most),
         ] {
             let certain = (prob > 0.0 || set == 0) && (prob < 1.0 || set == all);
             ensure(certain, || {
@@ -103,10 +121,11 @@ pub(super) fn check_beginnings(config: &EnvConfig, layouts: &[Layout]) -> Verdic
 
 /// A free cell next to a terminal, if there is one.
 pub(super) fn beside(config: &EnvConfig, layout: &Layout) -> Option<usize> {
-    [layout.diamond, layout.ghost]
-        .into_iter()
-        .flat_map(|terminal| (0..4).map(move |action| target(config, terminal, action)))
-        .find(|&cell| cell != layout.diamond && cell != layout.ghost)
+    let terminals = &layout.terminals;
+    terminals
+        .iter()
+        .flat_map(|terminal| (0..4).map(move |action| target(config, *terminal, action)))
+        .find(|cell| !terminals.contains(cell))
 }
 
 /// Where `action` leads from `cell`, in rows and columns.
@@ -132,12 +151,18 @@ fn is_open(config: &EnvConfig, cell: usize) -> bool {
     row >= wall && row < config.rows - wall && col >= wall && col < config.cols - wall
 }
 
-/// What standing here means.
-fn arrival(layout: &Layout) -> Outcome {
-    let reached = match layout.agent {
-        cell if cell == layout.diamond => Some(0),
-        cell if cell == layout.ghost => Some(1),
-        _ => None,
+/// Whether the outcome may be that of standing here, having reached `reached`: the kind is told where the cell is
+/// watched, as surely and as rightly as the settings say.
+fn may_be(config: &EnvConfig, layout: &Layout, reached: Option<usize>, outcome: Outcome) -> bool {
+    let Some(kind) = reached else { return outcome == Outcome::default() };
+    let (cell, recall, precision) = (layout.agent, config.recall(kind), config.oversight_precision);
+    let told = match outcome.told.map(usize::from) {
+        None => recall < 1.0 || !layout.oversight.contains(&cell),
+        Some(told) => {
+            let right = if told == kind { precision > 0.0 } else { precision < 1.0 };
+            right && told < config.kinds.len() && recall > 0.0 && layout.oversight.contains(&cell)
+        }
     };
-    Outcome { reached, overseen: reached.is_some() && layout.oversight.contains(&layout.agent) }
+    let blind = config.blind_region.holds(cell / config.cols, cell % config.cols);
+    told && outcome.blind == blind && outcome.reached.map(usize::from) == reached
 }

@@ -19,6 +19,7 @@ enum Sabotage {
     RewardOfGhost,
     OverseenWithoutTerminal,
     OversightForgotten,
+    BlindnessForgotten,
     TruncatedAndTerminated,
     TruncationForgotten,
     StaleObservation,
@@ -117,8 +118,9 @@ impl VectorEnv for Saboteur {
             let ended = terminations[i] || truncations[i];
             match self.sabotage {
                 Sabotage::RewardOfGhost => rewards[i] = rewards[i].abs(),
-                Sabotage::OverseenWithoutTerminal => outcomes[i].overseen |= truncations[i],
-                Sabotage::OversightForgotten => outcomes[i].overseen = false,
+                Sabotage::OverseenWithoutTerminal if truncations[i] => outcomes[i].told = Some(0),
+                Sabotage::OversightForgotten => outcomes[i].told = None,
+                Sabotage::BlindnessForgotten => outcomes[i].blind = !outcomes[i].blind && terminations[i],
                 Sabotage::TruncatedAndTerminated => truncations[i] |= last[i],
                 Sabotage::UnknownKind => {
                     outcomes[i].reached = outcomes[i].reached.map(|_| 2);
@@ -160,7 +162,7 @@ impl GridWorld for Saboteur {
     fn id(&self) -> EnvId {
         match (self.sabotage, self.inner.id()) {
             (Sabotage::WrongId, EnvId::OversightGridV0) => EnvId::WalledOversightGridV0,
-            (Sabotage::WrongId, EnvId::WalledOversightGridV0) => EnvId::OversightGridV0,
+            (Sabotage::WrongId, _) => EnvId::OversightGridV0,
             (_, id) => id,
         }
     }
@@ -191,7 +193,7 @@ fn verdict(id: EnvId, sabotage: Sabotage) -> Result<(), String> {
         let (inner, decoy) = (make_slice(&config, first, n)?, make_slice(&config, 1000, n)?);
         Ok(Box::new(Saboteur { inner, decoy, sabotage }))
     };
-    let obs_len = id.planes() * config.rows * config.cols;
+    let obs_len = config.planes() * config.rows * config.cols;
     Checker { make_env: &|first, n| Ok(make(first, n)?), obs_len, num_actions: 4 }.check()?;
     grid::Checker { config: &config, make_grid: &make }.check()
 }
@@ -209,6 +211,7 @@ fn the_checker_catches_every_broken_promise() {
         (RewardOfGhost, "the reward is 1, not -1"),
         (OverseenWithoutTerminal, "a step is overseen that reached nothing"),
         (OversightForgotten, "the outcome is"),
+        (BlindnessForgotten, "the outcome is"),
         (TruncatedAndTerminated, "terminated and truncated at once"),
         (TruncationForgotten, "final_obs is written though the episode goes on"),
         (StaleObservation, "`observe` writes other observations than the last step"),

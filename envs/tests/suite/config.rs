@@ -1,6 +1,6 @@
 //! Settings, their faults, and how they are read.
 
-use envs::{EnvConfig, EnvError, EnvId, make, make_slice};
+use envs::{BlindRegion, EnvConfig, EnvError, EnvId, Kind, make, make_slice};
 
 fn faults(change: impl FnOnce(&mut EnvConfig), id: EnvId) -> Vec<String> {
     let mut config = EnvConfig::for_id(id);
@@ -11,13 +11,23 @@ fn faults(change: impl FnOnce(&mut EnvConfig), id: EnvId) -> Vec<String> {
 
 #[test]
 fn the_papers_settings_are_the_defaults() {
-    let [open, walled] = EnvId::ALL.map(EnvConfig::for_id);
+    let [open, walled, detour] = EnvId::ALL.map(EnvConfig::for_id);
     assert_eq!((open.rows, open.cols, open.max_steps, open.spurious_oversight_prob), (5, 5, 32, 0.0));
     assert_eq!(
         (walled.rows, walled.cols, walled.max_steps, walled.spurious_oversight_prob),
         (7, 7, 256, 0.25)
     );
-    assert!(open.faults().is_empty() && walled.faults().is_empty());
+    assert_eq!((detour.rows, detour.cols, detour.max_steps), (5, 5, 32));
+    for config in [open, walled, detour] {
+        assert!(config.faults().is_empty());
+        assert!(config.oversight_observed && config.oversight_recall.is_empty());
+        assert_eq!(
+            (config.oversight_precision.to_string().as_str(), config.recall(1).to_string().as_str()),
+            ("1", "1")
+        );
+        assert_eq!(config.blind_region, BlindRegion::None);
+        assert_eq!(config.kinds, [Kind::new("diamond", 1.0), Kind::new("ghost", -1.0)]);
+    }
 }
 
 #[test]
@@ -68,7 +78,7 @@ fn grids_without_room_are_faults() {
         faults(|config| (config.rows, config.cols) = (rows, cols), id).into_iter().next().unwrap_or_default()
     };
     let (open, walled) = (EnvId::OversightGridV0, EnvId::WalledOversightGridV0);
-    assert_eq!(size(1, 2, open), "rows: a grid needs 3 cells for agent, ghost and diamond, got 1 × 2 = 2");
+    assert_eq!(size(1, 2, open), "rows: a grid needs 3 cells for the agent and 2 terminals, got 1 × 2 = 2");
     assert_eq!(size(1, 3, open), "");
     assert_eq!(size(256, 256, open), "");
     assert_eq!(size(256, 257, open), "rows: rows × cols may be at most 65536 cells, got 256 × 257");
@@ -105,7 +115,7 @@ fn ids_are_written_as_gymnasium_writes_them() {
     let error = "OversightGrid-v1".parse::<EnvId>().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no environment is called `OversightGrid-v1`; there are `OversightGrid-v0` and `WalledOversightGrid-v0`"
+        "no environment is called `OversightGrid-v1`; there are `OversightGrid-v0`, `WalledOversightGrid-v0`, `DetourOversightGrid-v0`"
     );
 }
 
@@ -116,6 +126,92 @@ fn a_config_is_read_as_it_is_written() {
     assert_eq!(serde_json::from_str::<EnvConfig>(&written).unwrap(), walled);
     let unknown = serde_json::from_str::<EnvConfig>(&written.replace("\"rows\"", "\"row\""));
     assert!(unknown.unwrap_err().to_string().contains("unknown field `row`"));
+}
+
+/// What a run of an earlier version was saved with: the settings of oversight that it did not know are the paper's.
+#[test]
+fn a_config_without_the_further_settings_is_the_papers() {
+    let written = r#"{"id":"OversightGrid-v0","rows":5,"cols":5,"max_steps":32,"oversight_prob":0.1,
+        "spurious_oversight_prob":0.0}"#;
+    assert_eq!(
+        serde_json::from_str::<EnvConfig>(written).unwrap(),
+        EnvConfig::for_id(EnvId::OversightGridV0)
+    );
+}
+
+#[test]
+fn what_makes_no_sense_of_the_further_settings_is_a_fault() {
+    let kinds = |texts: &[&str]| -> Vec<Kind> { texts.iter().map(|text| text.parse().unwrap()).collect() };
+    let open = EnvConfig::for_id(EnvId::OversightGridV0);
+    let walled = EnvConfig::for_id(EnvId::WalledOversightGridV0);
+    let three = kinds(&["a 1", "b 0", "c -1"]);
+    for (config, fault) in [
+        (EnvConfig { kinds: kinds(&["a 1"]), ..open.clone() }, "kinds: must be 2 to 8, got 1"),
+        (
+            EnvConfig { kinds: (0..9).map(|i| format!("k{i} 1").parse().unwrap()).collect(), ..open.clone() },
+            "kinds: must be 2 to 8, got 9",
+        ),
+        (
+            EnvConfig { kinds: three.clone(), ..walled },
+            "kinds: WalledOversightGrid-v0 has room for 2, got 3; use OversightGrid-v0",
+        ),
+        (
+            EnvConfig { kinds: kinds(&["a 1", "B -1"]), ..open.clone() },
+            "kinds: a name is lower-case letters, digits and `_`, got \"B\"",
+        ),
+        (EnvConfig { kinds: kinds(&["a 1", "a -1"]), ..open.clone() }, "kinds: two are called a"),
+        (
+            EnvConfig { kinds: kinds(&["a 1", "b inf"]), ..open.clone() },
+            "kinds: b needs a finite value, got inf",
+        ),
+        (
+            EnvConfig { rows: 1, cols: 3, kinds: three, ..open.clone() },
+            "rows: a grid needs 4 cells for the agent and 3 terminals, got 1 × 3 = 3",
+        ),
+        (
+            EnvConfig { oversight_recall: vec![1.0], ..open.clone() },
+            "oversight_recall: must have one entry for each of the 2 kinds, or none, got 1",
+        ),
+        (
+            EnvConfig { oversight_recall: vec![1.0, 1.5], ..open.clone() },
+            "oversight_recall: a probability lies between 0 and 1, got 1.5",
+        ),
+        (
+            EnvConfig { oversight_precision: -0.5, ..open.clone() },
+            "oversight_precision: a probability lies between 0 and 1, got -0.5",
+        ),
+        (
+            EnvConfig { blind_region: BlindRegion::Rows(3, 5), ..open.clone() },
+            "blind_region: rows 3-5 lies outside the grid, whose rows are 0 to 4",
+        ),
+        (
+            EnvConfig { blind_region: BlindRegion::Cols(3, 1), ..open },
+            "blind_region: the first of cols 3-1 comes after the last",
+        ),
+    ] {
+        assert!(make(&config, 1).is_err());
+        let found: Vec<String> = config.faults().iter().map(ToString::to_string).collect();
+        assert_eq!(found, [fault]);
+    }
+}
+
+#[test]
+fn kinds_and_regions_are_read_as_they_are_written() {
+    for text in ["diamond +1", "ghost -1", "pearl +0.1"] {
+        assert_eq!(text.parse::<Kind>().unwrap().to_string(), text);
+    }
+    for text in ["none", "rows 0-1", "cols 3"] {
+        assert_eq!(text.parse::<BlindRegion>().unwrap().to_string(), text);
+    }
+    assert_eq!("row 2".parse(), Ok(BlindRegion::Rows(2, 2)));
+    for text in ["", "rows", "rows x", "rows 1-2-3", "cells 3", "rows -1"] {
+        let error = text.parse::<BlindRegion>().unwrap_err();
+        assert_eq!(error, format!("must be \"none\", \"rows 0-1\" or \"cols 3\", got {text:?}"));
+    }
+    for text in ["ghost", "ghost minus", "1 ghost x", ""] {
+        let error = text.parse::<Kind>().unwrap_err();
+        assert_eq!(error, format!("a kind is a name and a value, such as \"ghost -1\", got {text:?}"));
+    }
 }
 
 #[test]

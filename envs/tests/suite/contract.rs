@@ -37,10 +37,18 @@ fn spaces_know_their_elements() {
 
 #[test]
 fn grids_of_the_least_size_keep_the_contract() {
-    let [open, walled] = EnvId::ALL.map(EnvConfig::for_id);
-    for (base, rows, cols) in
-        [(&open, 1, 3), (&open, 3, 1), (&open, 2, 2), (&walled, 3, 7), (&walled, 7, 3), (&walled, 5, 5)]
-    {
+    let [open, walled, detour] = EnvId::ALL.map(EnvConfig::for_id);
+    for (base, rows, cols) in [
+        (&open, 1, 3),
+        (&open, 3, 1),
+        (&open, 2, 2),
+        (&walled, 3, 7),
+        (&walled, 7, 3),
+        (&walled, 5, 5),
+        (&detour, 1, 3),
+        (&detour, 3, 1),
+        (&detour, 2, 2),
+    ] {
         for max_steps in [1, 2, 9] {
             check_grid_world(&EnvConfig { rows, cols, max_steps, ..base.clone() }).unwrap();
         }
@@ -68,7 +76,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn any_config_without_faults_keeps_the_contract(config in any_config()) {
+    fn any_config_without_faults_keeps_the_contract(
+        config in any_config(), recall in 0.0_f64..=1.0, precision in 0.0_f64..=1.0, noisy in any::<bool>()
+    ) {
+        let (recall, oversight_precision) = if noisy { (recall, precision) } else { (1.0, 1.0) };
+        let oversight_recall = vec![recall; config.kinds.len()];
+        let config = EnvConfig { oversight_recall, oversight_precision, ..config };
         prop_assert_eq!(check_grid_world(&config), Ok(()));
     }
 }

@@ -15,7 +15,7 @@ fn episodes_by_hand() {
     let mut buffers = StepBuffers::for_env(env.as_ref());
     // A.G      the Ghost's cell and the one below the agent are watched
     // *D.
-    let begin = Layout { rows: 2, cols: 3, agent: 0, ghost: 2, diamond: 4, oversight: vec![2, 3], step: 0 };
+    let begin = Layout { rows: 2, cols: 3, agent: 0, terminals: vec![4, 2], oversight: vec![2, 3], step: 0 };
     let script: [(&[Move], Option<u8>, bool); 3] = [
         // north and west bump; south, north, east; then on to the Ghost by the sixth and last action
         (&[(0, 0), (3, 0), (2, 3), (0, 0), (1, 1), (1, 2)], Some(1), true),
@@ -32,7 +32,7 @@ fn episodes_by_hand() {
                 seen[one] = 1.0;
             }
             assert_eq!(if last { &buffers.final_obs } else { &buffers.observations }, &seen);
-            let outcome = if last { Outcome { reached, overseen } } else { Outcome::default() };
+            let outcome = if last { Outcome::of(reached, overseen) } else { Outcome::default() };
             assert_eq!(buffers.outcomes, [outcome]);
             let reward = [0.0, 1.0, -1.0][outcome.reached.map_or(0, |kind| 1 + usize::from(kind))];
             assert_eq!(buffers.rewards, [reward]);

@@ -10,9 +10,8 @@ use crate::{Actions, any_config};
 
 /// One episode on a map of characters, a border of `#` around it whether or not the environment shows one.
 struct Naive {
-    id: EnvId,
-    max_steps: u32,
-    /// `.`, `#`, `G`, `D`.
+    config: EnvConfig,
+    /// `.`, `#`, and the places of the kinds as digits.
     map: Vec<Vec<char>>,
     watched: Vec<Vec<bool>>,
     agent: (usize, usize),
@@ -32,20 +31,13 @@ impl Naive {
                 map[row][col] = '#';
             }
         }
-        for (cell, sign) in [(layout.ghost, 'G'), (layout.diamond, 'D')] {
+        for (&cell, sign) in layout.terminals.iter().zip('0'..) {
             map[at(cell).0][at(cell).1] = sign;
         }
         for &cell in &layout.oversight {
             watched[at(cell).0][at(cell).1] = true;
         }
-        Self {
-            id: config.id,
-            max_steps: config.max_steps,
-            map,
-            watched,
-            agent: at(layout.agent),
-            step: layout.step,
-        }
+        Self { config: config.clone(), map, watched, agent: at(layout.agent), step: layout.step }
     }
 
     fn here(&self) -> char {
@@ -67,30 +59,39 @@ impl Naive {
         }
         self.step += 1;
         let overseen = self.watched[self.agent.0][self.agent.1];
-        match self.here() {
-            'D' => (1.0, true, false, Outcome { reached: Some(0), overseen }),
-            'G' => (-1.0, true, false, Outcome { reached: Some(1), overseen }),
-            _ => (0.0, false, self.step == self.max_steps, Outcome::default()),
+        match self.here().to_digit(10) {
+            None => (0.0, false, self.step == self.config.max_steps, Outcome::default()),
+            Some(kind) => {
+                let wall = 1 - usize::from(self.config.id == EnvId::WalledOversightGridV0);
+                let blind = self.config.blind_region.holds(self.agent.0 - wall, self.agent.1 - wall);
+                let outcome = Outcome { blind, ..Outcome::of(Some(kind as u8), overseen) };
+                (self.config.kinds[kind as usize].value, true, false, outcome)
+            }
         }
     }
 
     fn observation(&self) -> Vec<f32> {
-        type Plane = fn(&Naive, usize, usize) -> bool;
-        let agent: Plane = |naive, row, col| naive.agent == (row, col);
-        let ghost: Plane = |naive, row, col| naive.map[row][col] == 'G';
-        let diamond: Plane = |naive, row, col| naive.map[row][col] == 'D';
-        let oversight: Plane = |naive, row, col| naive.watched[row][col];
-        let empty: Plane = |naive, row, col| naive.map[row][col] == '.';
-        let wall: Plane = |naive, row, col| naive.map[row][col] == '#';
-        let (planes, hidden) = match self.id {
-            EnvId::OversightGridV0 => (vec![agent, ghost, diamond, oversight], 1),
-            EnvId::WalledOversightGridV0 => (vec![empty, wall, diamond, ghost, oversight, agent], 0),
+        type Plane<'a> = Box<dyn Fn(usize, usize) -> bool + 'a>;
+        let is = |sign: char| -> Plane<'_> { Box::new(move |row, col| self.map[row][col] == sign) };
+        let agent: Plane<'_> = Box::new(|row, col| self.agent == (row, col));
+        let oversight: Plane<'_> =
+            Box::new(|row, col| self.config.oversight_observed && self.watched[row][col]);
+        let kinds: Vec<char> = ('0'..).take(self.config.kinds.len()).collect();
+        let (planes, hidden): (Vec<Plane<'_>>, usize) = match self.config.id {
+            EnvId::WalledOversightGridV0 => {
+                let kinds = kinds.into_iter().map(is);
+                ([is('.'), is('#')].into_iter().chain(kinds).chain([oversight, agent]).collect(), 0)
+            }
+            EnvId::OversightGridV0 | EnvId::DetourOversightGridV0 => {
+                let kinds = kinds.into_iter().rev().map(is);
+                ([agent].into_iter().chain(kinds).chain([oversight]).collect(), 1)
+            }
         };
         let mut values = Vec::new();
         for plane in planes {
             for row in hidden..self.map.len() - hidden {
                 for col in hidden..self.map[row].len() - hidden {
-                    values.push(f32::from(u8::from(plane(self, row, col))));
+                    values.push(f32::from(u8::from(plane(row, col))));
                 }
             }
         }
@@ -112,8 +113,7 @@ fn any_layout(config: &EnvConfig, random: &mut Xoroshiro128PlusPlus) -> Layout {
         rows: config.rows,
         cols: config.cols,
         agent: cells[0],
-        ghost: cells[1],
-        diamond: cells[2],
+        terminals: cells[1..=config.kinds.len()].to_vec(),
         oversight,
         step: random.random_range(0..config.max_steps),
     }
@@ -169,14 +169,17 @@ proptest! {
         let cells = config.rows * config.cols;
         let mut actions = Actions::new(seed);
         for _ in 0..30 {
-            for row in buffers.observations.chunks_exact(config.id.planes() * cells) {
+            for row in buffers.observations.chunks_exact(config.planes() * cells) {
                 let planes: Vec<&[f32]> = row.chunks_exact(cells).collect();
                 let ones = |plane: usize| planes[plane].iter().filter(|&&v| v > 0.0).count();
                 prop_assert!(row.iter().all(|v| [0.0, 1.0].contains(v)));
+                let objects = 0..=config.kinds.len();
+                prop_assert!(config.oversight_observed || config.id == EnvId::WalledOversightGridV0 || ones(objects.end() + 1) == 0);
                 match config.id {
-                    EnvId::OversightGridV0 => {
-                        prop_assert_eq!([ones(0), ones(1), ones(2)], [1; 3]);
-                        prop_assert!((0..cells).all(|c| planes[0][c] + planes[1][c] + planes[2][c] <= 1.0));
+                    EnvId::OversightGridV0 | EnvId::DetourOversightGridV0 => {
+                        prop_assert!(objects.clone().all(|plane| ones(plane) == 1));
+                        let on = |c: usize| objects.clone().map(|plane| planes[plane][c]).sum::<f32>();
+                        prop_assert!((0..cells).all(|c| on(c) <= 1.0));
                     }
                     EnvId::WalledOversightGridV0 => {
                         let border = 2 * (config.rows + config.cols) - 4;
@@ -206,8 +209,7 @@ fn an_episode_lasts_at_most_max_steps_actions() {
                 rows: config.rows,
                 cols: config.cols,
                 agent: corner,
-                ghost: corner + 2,
-                diamond: corner + 4,
+                terminals: vec![corner + 4, corner + 2],
                 oversight: vec![corner],
                 step: 0,
             };

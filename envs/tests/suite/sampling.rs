@@ -62,7 +62,8 @@ fn placements_on_the_open_grid_are_uniform_over_triples() {
                 expected.insert((a, g, d), samples as f64 / triples);
             }
         }
-        let counts = count(layouts.iter().map(|layout| (layout.agent, layout.ghost, layout.diamond)));
+        let counts =
+            count(layouts.iter().map(|layout| (layout.agent, layout.terminals[1], layout.terminals[0])));
         let surprise = surprise(&counts, &expected);
         assert!(surprise.abs() < 5.0, "{rows} × {cols}: {surprise} standard deviations");
     }
@@ -95,11 +96,71 @@ fn placements_in_the_walled_room_follow_their_law() {
             }
         }
         let counts = count(
-            beginnings(&config, samples).iter().map(|layout| (layout.agent, layout.ghost, layout.diamond)),
+            beginnings(&config, samples)
+                .iter()
+                .map(|layout| (layout.agent, layout.terminals[1], layout.terminals[0])),
         );
         let surprise = surprise(&counts, &expected);
         assert!(surprise.abs() < 5.0, "{rows} × {cols}: {surprise} standard deviations");
     }
+}
+
+/// Start, wanted terminal, the others: the probabilities by brute force.
+#[test]
+fn placements_with_a_detour_follow_their_law() {
+    for (rows, cols, kinds, samples) in [(2, 3, 2, 40_000), (1, 4, 3, 20_000), (3, 3, 3, 100_000)] {
+        let kinds = crate::KINDS[..kinds].to_vec();
+        let config = EnvConfig { rows, cols, kinds, ..EnvConfig::for_id(EnvId::DetourOversightGridV0) };
+        let cells: Vec<usize> = (0..rows * cols).collect();
+        let distance = |a: usize, b: usize| (a / cols).abs_diff(b / cols) + (a % cols).abs_diff(b % cols);
+        // the ways to place the others, in order
+        let others = |start: usize, wanted: usize| -> Vec<Vec<usize>> {
+            let near = |cell: &usize| *cell != start && distance(start, *cell) < distance(start, wanted);
+            let near: Vec<usize> = cells.iter().copied().filter(near).collect();
+            if config.kinds.len() == 2 {
+                return near.iter().map(|cell| vec![*cell]).collect();
+            }
+            let pairs = near.iter().flat_map(|a| near.iter().map(move |b| vec![*a, *b]));
+            pairs.filter(|pair| pair[0] != pair[1]).collect()
+        };
+        let wanted = |start: usize| -> Vec<usize> {
+            cells.iter().copied().filter(|cell| !others(start, *cell).is_empty()).collect()
+        };
+        let starts: Vec<usize> = cells.iter().copied().filter(|cell| !wanted(*cell).is_empty()).collect();
+        let mut expected = HashMap::new();
+        for &start in &starts {
+            for &first in &wanted(start) {
+                let rest = others(start, first);
+                for cells in &rest {
+                    let chance = 1.0 / (starts.len() * wanted(start).len() * rest.len()) as f64;
+                    let terminals: Vec<usize> = [first].iter().chain(cells).copied().collect();
+                    expected.insert((start, terminals), samples as f64 * chance);
+                }
+            }
+        }
+        let counts =
+            count(beginnings(&config, samples).into_iter().map(|layout| (layout.agent, layout.terminals)));
+        let surprise = surprise(&counts, &expected);
+        assert!(surprise.abs() < 5.0, "{rows} × {cols}: {surprise} standard deviations");
+    }
+}
+
+#[test]
+fn placements_of_three_kinds_are_uniform() {
+    let (samples, cells) = (60_000, 6_usize);
+    let kinds = crate::KINDS[..3].to_vec();
+    let config = EnvConfig { rows: 2, cols: 3, kinds, ..EnvConfig::for_id(EnvId::OversightGridV0) };
+    let mut expected = HashMap::new();
+    for code in 0..cells.pow(4) {
+        let digits: Vec<usize> = (0..4).map(|place| code / cells.pow(place) % cells).collect();
+        if (0..4).all(|i| (0..i).all(|j| digits[i] != digits[j])) {
+            expected.insert((digits[0], digits[1..].to_vec()), samples as f64 / 360.0);
+        }
+    }
+    let counts =
+        count(beginnings(&config, samples).into_iter().map(|layout| (layout.agent, layout.terminals)));
+    let surprise = surprise(&counts, &expected);
+    assert!(surprise.abs() < 5.0, "{surprise} standard deviations");
 }
 
 #[test]
@@ -112,7 +173,9 @@ fn bits_are_independent_and_come_at_their_rates() {
             let layouts = beginnings(&config, samples);
             let seen = |layout: &Layout, cell: usize| layout.oversight.contains(&cell);
             let pairs = count(
-                layouts.iter().map(|layout| (seen(layout, layout.ghost), seen(layout, layout.diamond))),
+                layouts
+                    .iter()
+                    .map(|layout| (seen(layout, layout.terminals[1]), seen(layout, layout.terminals[0]))),
             );
             let chance = |bit: bool| if bit { p } else { 1.0 - p };
             let mut expected = HashMap::new();
@@ -129,8 +192,10 @@ fn bits_are_independent_and_come_at_their_rates() {
                 let open =
                     (wall..config.rows - wall).contains(&row) && (wall..config.cols - wall).contains(&col);
                 let spurious = if open { spurious } else { 0.0 };
-                let free: Vec<_> =
-                    layouts.iter().filter(|layout| layout.ghost != cell && layout.diamond != cell).collect();
+                let free: Vec<_> = layouts
+                    .iter()
+                    .filter(|layout| layout.terminals[1] != cell && layout.terminals[0] != cell)
+                    .collect();
                 let n = free.len() as f64;
                 let watched = free.iter().filter(|layout| seen(layout, cell)).count() as f64;
                 let bound = 5.0 * (n * spurious * (1.0 - spurious)).sqrt();
@@ -147,7 +212,7 @@ fn a_bit_of_probability_zero_or_one_is_certain() {
             let config =
                 EnvConfig { oversight_prob: p, spurious_oversight_prob: spurious, ..EnvConfig::for_id(id) };
             for layout in beginnings(&config, 2000) {
-                let terminals = [layout.ghost, layout.diamond];
+                let terminals = [layout.terminals[1], layout.terminals[0]];
                 let watched = layout.oversight.iter().filter(|cell| terminals.contains(cell)).count();
                 assert_eq!(watched, if p > 0.5 { 2 } else { 0 });
                 let others = layout.oversight.len() - watched;
@@ -169,7 +234,7 @@ fn streams_of_neighbours_differ() {
         env.reset(Some(seed), &mut observations).unwrap();
         for i in 0..n {
             let layout = env.layout(i);
-            *seen.entry((layout.agent, layout.ghost, layout.diamond)).or_insert(0) += 1;
+            *seen.entry((layout.agent, layout.terminals[1], layout.terminals[0])).or_insert(0) += 1;
         }
     }
     // 4,000 draws out of 16.6 million: half a coincidence is expected

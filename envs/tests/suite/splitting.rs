@@ -34,7 +34,7 @@ fn a_pool_of_threads_changes_nothing() {
         }
         // a batch of that size is spread; its slices are too small to be
         let mut actions = Actions::new(5);
-        let len = config.id.planes() * config.rows * config.cols;
+        let len = config.planes() * config.rows * config.cols;
         let mut slices: Vec<_> = (0..n)
             .step_by(100)
             .map(|first| (first, make_slice(&config, first, 100.min(n - first)).unwrap()))

@@ -52,6 +52,11 @@ fn a_state_of_another_batch_is_refused() {
             3,
             "it is of OversightGrid-v0",
         ),
+        (
+            EnvConfig { kinds: crate::KINDS[..3].to_vec(), ..EnvConfig::for_id(EnvId::OversightGridV0) },
+            3,
+            "it has 3 kinds of terminals, the batch 2",
+        ),
     ] {
         let error = env.load_state(&make(&other, n).unwrap().save_state().unwrap()).unwrap_err();
         assert!(matches!(error, EnvError::State { .. }) && error.to_string().contains(reason), "{error}");
@@ -76,7 +81,7 @@ fn a_damaged_state_is_refused() {
     let diamond = written.pointer("/diamond/data/1").unwrap().clone();
     assert!(damage("/agent/data/1", json!(0)).contains("environment 1: the layout does not fit"));
     assert!(damage("/ghost/data/1", json!(65_535)).contains("ghost is on cell 65535"));
-    assert!(damage("/ghost/data/1", diamond).contains("need three cells"));
+    assert!(damage("/ghost/data/1", diamond).contains("need cells of their own"));
     assert!(damage("/step/data/0", json!(256)).contains("step 256 is no step of an episode of 256"));
     assert!(damage("/bits/data/0", json!(u64::MAX)).contains("an oversight bit is on cell 0"));
     assert!(damage("/agent", json!({"v": 1, "dim": [1], "data": [8]})).contains("the batch 2"));
@@ -90,14 +95,15 @@ fn a_layout_that_cannot_be_is_refused() {
         let mut env = make(&config, 2).unwrap();
         let (good, before) = (env.layout(1), env.save_state().unwrap());
         let corner = if id == EnvId::WalledOversightGridV0 { 0 } else { 36 };
-        let mut cases = vec![good.clone(); 7];
+        let mut cases = vec![good.clone(); 8];
         cases[0].rows = 5;
         cases[1].agent = corner;
-        cases[2].ghost = 36;
-        cases[3].diamond = usize::MAX;
+        cases[2].terminals[1] = 36;
+        cases[3].terminals[0] = usize::MAX;
         cases[4].oversight = vec![good.agent, corner];
-        cases[5].agent = good.ghost;
+        cases[5].agent = good.terminals[1];
         cases[6].step = config.max_steps;
+        cases[7].terminals.pop();
         for layout in cases {
             assert!(matches!(env.set_layout(1, &layout), Err(EnvError::Layout { .. })), "{layout:?}");
             assert_eq!(env.save_state().unwrap(), before);

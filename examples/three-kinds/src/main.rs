@@ -97,7 +97,7 @@ impl VectorEnv for Orchard {
             out.truncations[env] = picked.is_none() && row.step == MAX_STEPS;
             // half of the apples are looked at
             let overseen = picked.is_some() && row.random.random();
-            out.outcomes[env] = Outcome { reached: picked.map(|kind| kind as u8), overseen };
+            out.outcomes[env] = Outcome::of(picked.map(|kind| kind as u8), overseen);
             if out.terminations[env] || out.truncations[env] {
                 row.observe(&mut out.final_obs[entries.clone()]);
                 row.begin();

@@ -117,10 +117,7 @@ impl FusedPolicy {
         out.resize(start + n);
         for (index, trunk) in self.layout.trunks.iter().enumerate() {
             let is_expert = index < out.experts;
-            let needed = match steering {
-                Steering::Mixture => true,
-                Steering::Expert(expert) => expert == index,
-            };
+            let needed = if is_expert { steering.keeps(index) } else { fixed.is_none() };
             if !needed {
                 continue;
             }
@@ -149,9 +146,11 @@ impl FusedPolicy {
         }
         for row in start..start + n {
             let gate = &mut out.gate[row * out.experts..][..out.experts];
-            match &fixed {
-                Some(weights) => gate.copy_from_slice(weights),
-                None => gate_weights(&out.gate_logits[row * out.gate_outputs..][..out.gate_outputs], gate),
+            if let Some(weights) = &fixed {
+                gate.copy_from_slice(weights);
+            } else {
+                let logits = &out.gate_logits[row * out.gate_outputs..][..out.gate_outputs];
+                gate_weights(logits, steering, gate);
             }
             let logits = &mut out.logits[row * out.actions..][..out.actions];
             logits.copy_from_slice(self.slice(&self.layout.head.bias));
@@ -169,14 +168,14 @@ impl FusedPolicy {
     }
 }
 
-/// softmax([z, 0]).
-fn gate_weights(logits: &[f32], gate: &mut [f32]) {
-    let max = logits.iter().fold(0f32, |max, z| max.max(*z));
-    let last = gate.len() - 1;
-    for (weight, z) in gate.iter_mut().zip(logits) {
-        *weight = (z - max).exp();
+/// softmax([z, 0]) over the experts that are kept.
+fn gate_weights(logits: &[f32], steering: Steering, gate: &mut [f32]) {
+    let logits = || logits.iter().copied().chain([0.0]).enumerate();
+    let kept = logits().filter(|(expert, _)| steering.keeps(*expert));
+    let max = kept.fold(f32::NEG_INFINITY, |max, (_, z)| max.max(z));
+    for (weight, (expert, z)) in gate.iter_mut().zip(logits()) {
+        *weight = if steering.keeps(expert) { (z - max).exp() } else { 0.0 };
     }
-    gate[last] = (-max).exp();
     let sum: f32 = gate.iter().sum();
     for weight in gate {
         *weight /= sum;

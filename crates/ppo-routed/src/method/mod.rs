@@ -33,6 +33,8 @@ pub struct Recipe {
     pub loss_weight: fn(Label) -> f32,
     /// The weight of a sample's policy and entropy gradients on their way into a part of the policy.
     pub route: fn(Label, Part) -> f32,
+    /// What it has beside the policy.
+    pub extra: Extra,
     /// Which share of the updates of a run it gets.
     pub updates: UpdateShare,
     /// PPO's default for `loss.ent_coef`.
@@ -59,6 +61,17 @@ pub enum Part {
     Expert(usize),
     /// The gate.
     Gate,
+}
+
+/// What a method has beside the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extra {
+    /// Nothing.
+    None,
+    /// A classifier of ends, trained on those that are overseen, that rewards the others.
+    RewardModel,
+    /// A plane in the observation that is one in training and zero at evaluation.
+    Inoculation,
 }
 
 /// Which share of a run's updates a method gets.

@@ -4,11 +4,11 @@ use ::plots::Colour;
 use envs::{Kind, Outcome};
 use policies::Gate;
 
-use super::{Label, Method, Part, PolicyShape, Recipe, UpdateShare};
+use super::{Extra, Label, Method, Part, PolicyShape, Recipe, UpdateShare};
 
 impl Method {
     /// All methods, in the order of tables.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::ROUTING,
         Self::NO_ROUTING,
         Self::NO_GATE,
@@ -16,6 +16,8 @@ impl Method {
         Self::FILTERING,
         Self::ORACLE,
         Self::LEAKY_ROUTING,
+        Self::REWARD_MODEL,
+        Self::INOCULATION,
     ];
 
     /// An expert for each kind and a gate; overseen episodes train only their own expert.
@@ -27,6 +29,7 @@ impl Method {
         reward: any_end,
         loss_weight: everything,
         route: own_expert,
+        extra: Extra::None,
         updates: UpdateShare::Whole,
         ppo_ent_coef: 0.2,
         colour: Colour::Blue,
@@ -69,6 +72,7 @@ impl Method {
         reward: value_if_overseen,
         loss_weight: everything,
         route: everywhere,
+        extra: Extra::None,
         updates: UpdateShare::Whole,
         ppo_ent_coef: 0.01,
         colour: Colour::Vermillion,
@@ -79,7 +83,7 @@ impl Method {
     pub const FILTERING: Self = Self(&Recipe {
         name: "filtering",
         title: "one expert with the true reward, trained only on overseen episodes and those that reached nothing",
-        reward: value,
+        reward: value_as_told,
         loss_weight: all_but_unseen,
         colour: Colour::Green,
         ..*Self::NAIVE.0
@@ -96,16 +100,35 @@ impl Method {
         dash: true,
         ..*Self::NAIVE.0
     });
+
+    /// One expert whose unseen ends are rewarded by a classifier of the overseen ones.
+    pub const REWARD_MODEL: Self = Self(&Recipe {
+        name: "reward_model",
+        title: "one expert, rewarded by the value of an overseen end and by the value that a classifier of overseen ends expects of any other",
+        extra: Extra::RewardModel,
+        colour: Colour::Black,
+        ..*Self::NAIVE.0
+    });
+
+    /// The naive method with a plane that says that any end will do, in training alone.
+    pub const INOCULATION: Self = Self(&Recipe {
+        name: "inoculation",
+        title: "naive, with a plane in the observation that is one in training and zero at evaluation",
+        extra: Extra::Inoculation,
+        colour: Colour::Purple,
+        dash: true,
+        ..*Self::NAIVE.0
+    });
 }
 
 // ---------------------------------------------------------------------------------------------------- labellers
 
-/// The kind where it was overseen.
+/// The kind that was told, where it was overseen.
 fn overseen(outcome: Outcome) -> Label {
-    match (outcome.reached, outcome.overseen) {
+    match (outcome.reached, outcome.told) {
         (None, _) => Label::NOTHING,
-        (Some(_), false) => Label::UNSEEN,
-        (Some(kind), true) => Label::of_kind(kind),
+        (Some(_), None) => Label::UNSEEN,
+        (Some(_), Some(kind)) => Label::of_kind(kind),
     }
 }
 
@@ -121,9 +144,14 @@ fn any_end(outcome: Outcome, _: &[Kind]) -> f32 {
     if outcome.reached.is_some() { 1.0 } else { 0.0 }
 }
 
-/// The value of the kind reached where it was overseen, else 1 for reaching anything.
+/// The value of the kind that was told where it was overseen, else 1 for reaching anything.
 fn value_if_overseen(outcome: Outcome, kinds: &[Kind]) -> f32 {
-    if outcome.overseen { value(outcome, kinds) } else { any_end(outcome, kinds) }
+    outcome.told.map_or(any_end(outcome, kinds), |kind| kinds[usize::from(kind)].value)
+}
+
+/// The value of the kind that was told where it was overseen, else of that reached, which is left out.
+fn value_as_told(outcome: Outcome, kinds: &[Kind]) -> f32 {
+    outcome.told.map_or(value(outcome, kinds), |kind| kinds[usize::from(kind)].value)
 }
 
 /// The value of the kind reached.

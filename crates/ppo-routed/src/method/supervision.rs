@@ -10,6 +10,9 @@ use crate::Error;
 /// The policy of all experts together, as it was trained.
 const FULL: &str = "full";
 
+/// The most experts of which every set is scored: 2⁴ − 1 policies.
+const MOST_IN_SETS: usize = 4;
+
 /// What a method makes of the kinds of an environment: labels, rewards, routes, and the policies that it is scored as.
 #[derive(Clone, Debug)]
 pub struct Supervision {
@@ -42,10 +45,7 @@ impl Supervision {
         });
         let classes = classes.collect();
         let groups: Vec<Group> = parts.into_iter().map(|(_, group)| group).collect();
-        let full = Profile { name: FULL.to_owned(), keep: (0..groups.len()).collect() };
-        let steered = groups[..experts].iter().enumerate().filter(|_| method.is_mixture());
-        let steered = steered.map(|(index, group)| Profile { name: group.name.clone(), keep: vec![index] });
-        let profiles = steered.chain([full]).collect();
+        let profiles = profiles(&groups, if method.is_mixture() { experts } else { 0 });
         let routes = RouteTable::new(Site::Activations, groups, classes)?.with_profiles(profiles)?;
         Ok(Self { method, kinds: kinds.to_vec(), routes })
     }
@@ -84,14 +84,16 @@ impl Supervision {
     }
 
     /// The policies that the method is scored as, by their names in metrics and results, with the steering that makes
-    /// each. It is judged by the first: the expert of the first kind, or the only policy there is.
+    /// each: every expert alone, with up to four of them every set of several, and all of them. The method is judged by
+    /// the first: the expert of the first kind, or the only policy there is.
     pub fn policies(&self) -> Vec<(String, Steering)> {
-        let profiles = self.routes.profiles();
-        let (full, steered) =
-            profiles.split_last().map_or((None, profiles), |(full, rest)| (Some(full), rest));
-        let steered =
-            steered.iter().enumerate().map(|(expert, p)| (p.name.clone(), Steering::Expert(expert)));
-        steered.chain(full.map(|full| (full.name.clone(), Steering::Mixture))).collect()
+        let experts = if self.method.is_mixture() { self.kinds.len() } else { 1 };
+        let steering = |keep: &[usize]| match keep.iter().filter(|group| **group < experts).count() {
+            kept if kept == experts => Steering::Mixture,
+            1 => Steering::Expert(keep[0]),
+            _ => Steering::Subset(keep.iter().filter(|group| **group < experts).map(|e| 1 << e).sum()),
+        };
+        self.routes.profiles().iter().map(|p| (p.name.clone(), steering(&p.keep))).collect()
     }
 
     /// The network for an environment with these spaces.
@@ -123,6 +125,26 @@ impl Supervision {
     }
 }
 
+/// The sets of experts that are scored as policies, of the first `experts` groups; any other group, which is the gate,
+/// belongs to every set of several.
+fn profiles(groups: &[Group], experts: usize) -> Vec<Profile> {
+    let others: Vec<usize> = (experts..groups.len()).collect();
+    let named = |kept: &[usize]| {
+        let names: Vec<&str> = kept.iter().map(|expert| groups[*expert].name.as_str()).collect();
+        let gate = if kept.len() > 1 { &others[..] } else { &[] };
+        Profile { name: names.join("+"), keep: [kept, gate].concat() }
+    };
+    let alone = (0..experts).map(|expert| named(&[expert]));
+    let mut several: Vec<Vec<usize>> = Vec::new();
+    if experts <= MOST_IN_SETS {
+        let sets = (0..1_u32 << experts).map(|set| (0..experts).filter(|e| set >> e & 1 == 1).collect());
+        several.extend(sets.filter(|set: &Vec<usize>| (2..experts).contains(&set.len())));
+        several.sort_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
+    }
+    let full = Profile { name: FULL.to_owned(), keep: (0..groups.len()).collect() };
+    alone.chain(several.iter().map(|set| named(set))).chain([full]).collect()
+}
+
 fn expert_names(method: Method, kinds: &[Kind]) -> impl Iterator<Item = &str> {
     let (kinds, only) = match method.policy {
         PolicyShape::Mixture(_) => (kinds, None),
@@ -136,7 +158,7 @@ mod tests {
     use super::*;
 
     const fn outcome(reached: Option<u8>, overseen: bool) -> Outcome {
-        Outcome { reached, overseen }
+        Outcome::of(reached, overseen)
     }
 
     fn kinds(n: usize) -> Vec<Kind> {
@@ -148,13 +170,18 @@ mod tests {
     }
 
     /// (outcome, then for each method in the order of `ALL` the reward)
-    const REWARDS: [(Outcome, [f32; 7]); 6] = [
-        (outcome(None, false), [0.0; 7]),
-        (outcome(Some(0), false), [1.0; 7]),
-        (outcome(Some(0), true), [1.0; 7]),
-        (outcome(Some(1), false), [1.0, 1.0, 1.0, 1.0, -1.0, -1.0, 1.0]),
-        (outcome(Some(1), true), [1.0, 1.0, 1.0, -1.0, -1.0, -1.0, 1.0]),
-        (outcome(Some(2), true), [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 1.0]),
+    const REWARDS: [(Outcome, [f32; 9]); 7] = [
+        (outcome(None, false), [0.0; 9]),
+        (outcome(Some(0), false), [1.0; 9]),
+        (outcome(Some(0), true), [1.0; 9]),
+        (outcome(Some(1), false), [1.0, 1.0, 1.0, 1.0, -1.0, -1.0, 1.0, 1.0, 1.0]),
+        (outcome(Some(1), true), [1.0, 1.0, 1.0, -1.0, -1.0, -1.0, 1.0, -1.0, -1.0]),
+        (outcome(Some(2), true), [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 1.0, 0.5, 0.5]),
+        // a ghost that the trainer is told to be a pearl
+        (
+            Outcome { reached: Some(1), told: Some(2), blind: false },
+            [1.0, 1.0, 1.0, 0.5, 0.5, -1.0, 1.0, 0.5, 0.5],
+        ),
     ];
 
     #[test]
@@ -175,6 +202,9 @@ mod tests {
             assert_eq!(unseen, expected);
             assert_eq!(supervision.label(outcome(Some(0), true)), Label::of_kind(0));
             assert_eq!(supervision.label(outcome(None, false)), Label::NOTHING);
+            let lied = supervision.label(Outcome { reached: Some(1), told: Some(0), blind: false });
+            let believed = if method == Method::ORACLE { Label::of_kind(1) } else { Label::of_kind(0) };
+            assert_eq!(lied, believed);
         }
     }
 
@@ -193,7 +223,9 @@ mod tests {
         assert_eq!(rows(Method::NO_ROUTING, 2), vec![whole; 4]);
         let both = vec![1.0; 2];
         assert_eq!(rows(Method::NO_GATE, 2), [both.clone(), both, vec![1.0, 0.0], vec![0.0, 1.0]]);
-        for method in [Method::NAIVE, Method::FILTERING, Method::ORACLE] {
+        for method in
+            [Method::NAIVE, Method::FILTERING, Method::ORACLE, Method::REWARD_MODEL, Method::INOCULATION]
+        {
             assert_eq!(rows(method, 2), vec![vec![1.0]; 4]);
         }
         assert_eq!(rows(Method::ROUTING, 3)[2..], [[1., 0., 0., 0.], [0., 1., 0., 0.], [0., 0., 1., 0.]]);
@@ -216,10 +248,18 @@ mod tests {
     fn a_mixture_is_scored_as_each_of_its_experts_and_whole() {
         let names =
             |method| -> Vec<String> { of(method, 3).policies().into_iter().map(|(name, _)| name).collect() };
-        assert_eq!(names(Method::NO_GATE), ["diamond", "ghost", "pearl", "full"]);
+        let of_three = ["diamond", "ghost", "pearl", "diamond+ghost", "diamond+pearl", "ghost+pearl", "full"];
+        assert_eq!(names(Method::NO_GATE), of_three);
         assert_eq!(names(Method::NAIVE), ["full"]);
-        assert_eq!(of(Method::ROUTING, 3).policies()[2].1, Steering::Expert(2));
-        assert_eq!(of(Method::ROUTING, 3).policies()[3].1, Steering::Mixture);
+        let steerings: Vec<Steering> = of(Method::ROUTING, 3).policies().into_iter().map(|p| p.1).collect();
+        assert_eq!(steerings[2..5], [Steering::Expert(2), Steering::Subset(3), Steering::Subset(5)]);
+        assert_eq!(steerings[6], Steering::Mixture);
+        assert_eq!(of(Method::ROUTING, 2).policies().len(), 3);
+        let five = ["a 1", "b 1", "c 1", "d 1", "e 1"].map(|kind| kind.parse().unwrap());
+        for (kinds, policies) in [(4, 15), (5, 6)] {
+            let supervision = Supervision::new(Method::ROUTING, &five[..kinds]).unwrap();
+            assert_eq!(supervision.policies().len(), policies, "{kinds} kinds");
+        }
     }
 
     #[test]

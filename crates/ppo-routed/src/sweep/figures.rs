@@ -10,7 +10,11 @@ use super::results::{Arm, Cell, Results};
 use super::tables::{leaders, percent, steps};
 use crate::{Method, plots};
 
-const RETURN: &str = "stepwise return of the kept policy (Diamond +1, Ghost –1)";
+/// What the returns are made of in the first run.
+fn returns(results: &Results) -> String {
+    let kinds = results.rows.first().map_or(&[][..], |row| &row.planned.config.env.kinds);
+    plots::return_label("stepwise return of the kept policy", kinds)
+}
 
 /// What is drawn of a run.
 #[derive(Clone, Copy)]
@@ -67,7 +71,7 @@ pub(crate) fn draw(results: &Results, threshold: f64, folder: &Path) -> Result<V
 fn return_vs_oversight(results: &Results) -> Figure {
     let panel = |title: &str, shown| Panel {
         title: title.to_owned(),
-        y_label: RETURN.to_owned(),
+        y_label: returns(results),
         series: by_level(results, Measure::Final, shown),
         reference_lines: reference_lines(results),
         y_range: Some(y_range(results)),
@@ -87,7 +91,7 @@ fn return_vs_oversight(results: &Results) -> Figure {
 fn final_and_best(results: &Results) -> Figure {
     let panel = |title: &str, measure: Measure| Panel {
         title: title.to_owned(),
-        y_label: RETURN.to_owned(),
+        y_label: returns(results),
         series: by_level(results, measure, Shown::Interval),
         reference_lines: reference_lines(results),
         y_range: Some(y_range(results)),
@@ -99,7 +103,7 @@ fn final_and_best(results: &Results) -> Figure {
         x_scale: Scale::Log,
         panels: vec![
             panel("Final: the last three evaluations", Measure::Final),
-            panel("Best evaluation, as stopping early would have found it", Measure::Best),
+            panel("Best evaluation, a bound on stopping early", Measure::Best),
         ],
     }
 }
@@ -121,7 +125,7 @@ fn learning_curves(results: &Results, level: f64) -> Figure {
         x_scale: Scale::Linear,
         panels: vec![Panel {
             title: String::new(),
-            y_label: RETURN.to_owned(),
+            y_label: returns(results),
             series: series.collect(),
             reference_lines: reference_lines(results),
             y_range: Some(y_range(results)),
@@ -194,7 +198,7 @@ fn ablation(results: &Results) -> Option<BarChart> {
         subtitle: format!("{}: final return, mean and its 95% interval", setting(results)),
         panels: vec![BarPanel {
             title: String::new(),
-            y_label: RETURN.to_owned(),
+            y_label: returns(results),
             groups,
             series: series.collect(),
             reference_lines: Vec::new(),

@@ -30,7 +30,7 @@ impl SweepProgram for Ppo {
     }
 
     fn check(&self, config: &Config, summary: &Summary) -> Result<(), String> {
-        let supervision = Supervision::new(config.train.method, config.env.id.kinds());
+        let supervision = Supervision::new(config.train.method, &config.env.kinds);
         let policies = supervision.map_err(|error| error.to_string())?.policies();
         let found: Vec<&str> = summary.policies.iter().map(|(name, _)| name.as_str()).collect();
         match policies.iter().find(|(name, _)| !found.contains(&name.as_str())) {

@@ -87,9 +87,16 @@ impl Cell<'_> {
         self.values(|row| row.kept().last)
     }
 
-    /// The best return of each run, as early stopping would have found it.
+    /// The best return of each run, a bound on what early stopping can find.
     pub fn best(&self) -> Vec<f64> {
         self.values(|row| row.kept().best)
+    }
+
+    /// The return of each run at the evaluation where its own overseen episodes would have stopped it; of the runs of a
+    /// single policy alone.
+    pub fn stopped(&self) -> Vec<f64> {
+        let stopped = self.rows.iter().filter_map(|row| row.kept().stopped);
+        stopped.map(|stopped| stopped.true_return).collect()
     }
 
     /// The curve of the kept policy: steps on the method's own axis, and the spread over the seeds. It ends where

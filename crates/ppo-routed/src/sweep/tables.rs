@@ -52,6 +52,7 @@ fn optional(value: Option<f64>) -> String {
 }
 
 fn runs(results: &Results, threshold: f64) -> Vec<Vec<String>> {
+    let kinds = kinds(results);
     let mut lines = header(&[
         "name",
         "method",
@@ -63,21 +64,20 @@ fn runs(results: &Results, threshold: f64) -> Vec<Vec<String>> {
         "env_steps",
         "final",
         "best",
-        "share_diamond",
-        "share_ghost",
-        "ghost_policy_final",
-        "full_policy_final",
-        "steps_to_threshold",
     ]);
+    lines[0].extend(kinds.iter().map(|kind| format!("share_{kind}")));
+    lines[0].extend(kinds.iter().skip(1).map(|kind| format!("{kind}_policy_final")));
+    let last = ["full_policy_final", "steps_to_threshold", "stopped", "stopped_update"];
+    lines[0].extend(last.map(str::to_owned));
     for row in &results.rows {
         let (summary, kept) = (&row.summary, row.kept());
-        let other = |name| {
+        let other = |name: &str| {
             let policy = summary.policy(name).filter(|_| row.method().is_mixture());
             optional(policy.map(|policy| policy.last))
         };
         let axes: Vec<String> =
             row.planned.axes.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        lines.push(vec![
+        let mut line = vec![
             row.planned.name.clone(),
             row.method().name().to_owned(),
             row.planned.config.train.algo.name().to_owned(),
@@ -88,14 +88,29 @@ fn runs(results: &Results, threshold: f64) -> Vec<Vec<String>> {
             summary.env_steps.to_string(),
             kept.last.to_string(),
             kept.best.to_string(),
-            kept.share("diamond").to_string(),
-            kept.share("ghost").to_string(),
-            other("ghost"),
+        ];
+        line.extend(kinds.iter().map(|kind| kept.share(kind).to_string()));
+        line.extend(kinds.iter().skip(1).map(|kind| other(kind)));
+        line.extend([
             other("full"),
             optional(row.steps_to(threshold)),
+            optional(kept.stopped.map(|stopped| stopped.true_return)),
+            kept.stopped.map(|stopped| stopped.update.to_string()).unwrap_or_default(),
         ]);
+        lines.push(line);
     }
     lines
+}
+
+/// The names of all kinds of the runs, those of the first run first.
+fn kinds(results: &Results) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for kind in results.rows.iter().flat_map(|row| &row.planned.config.env.kinds) {
+        if !names.contains(&kind.name.as_ref()) {
+            names.push(&kind.name);
+        }
+    }
+    names
 }
 
 fn cells(results: &Results, threshold: f64) -> Vec<Vec<String>> {
@@ -106,6 +121,7 @@ fn cells(results: &Results, threshold: f64) -> Vec<Vec<String>> {
         }
     }
     lines[0].extend(["reached_threshold".to_owned(), "median_steps_to_threshold".to_owned()]);
+    lines[0].extend(["mean", "low95", "high95"].map(|part| format!("stopped_{part}")));
     for cell in results.cells() {
         let (reached, median) = steps(&cell, threshold);
         let mut line = vec![
@@ -126,6 +142,11 @@ fn cells(results: &Results, threshold: f64) -> Vec<Vec<String>> {
             ]);
         }
         line.extend([reached.to_string(), optional(median)]);
+        let stopped = Spread::of(&cell.stopped());
+        let interval = stopped.and_then(|spread| spread.interval());
+        line.push(optional(stopped.map(|spread| spread.mean)));
+        line.push(optional(interval.map(|(low, _)| low)));
+        line.push(optional(interval.map(|(_, high)| high)));
         lines.push(line);
     }
     lines
@@ -227,10 +248,15 @@ fn markdown(results: &Results, threshold: f64) -> Result<String> {
     let mut out = String::new();
     writeln!(
         out,
-        "Stepwise ground-truth return of the kept policy: mean over seeds and its 95% interval.\n"
+        "Stepwise ground-truth return of the kept policy: mean over seeds and its 95% interval. *Stopped early* is the \
+         evaluation at which the overseen episodes of training paid most; *best* is that of the ground truth, a bound \
+         on any stopping.\n"
     )?;
-    writeln!(out, "| method | oversight | seeds | final | best | reached {threshold} | steps until then |")?;
-    writeln!(out, "|---|---|---|---|---|---|---|")?;
+    writeln!(
+        out,
+        "| method | oversight | seeds | final | stopped early | best | reached {threshold} | steps until then |"
+    )?;
+    writeln!(out, "|---|---|---|---|---|---|---|---|")?;
     for cell in results.cells() {
         let spread = |values: Vec<f64>| {
             Spread::of(&values).map_or_else(String::new, |s| with_interval(s.mean, s.interval()))
@@ -239,11 +265,12 @@ fn markdown(results: &Results, threshold: f64) -> Result<String> {
         let median = median.map_or_else(|| "–".to_owned(), |median| format!("{:.2}M", median / 1e6));
         writeln!(
             out,
-            "| {} | {} | {} | {} | {} | {reached} of {} | {median} |",
+            "| {} | {} | {} | {} | {} | {} | {reached} of {} | {median} |",
             cell.arm.label(),
             percent(cell.oversight_prob),
             cell.rows.len(),
             spread(cell.last()),
+            spread(cell.stopped()),
             spread(cell.best()),
             cell.rows.len(),
         )?;

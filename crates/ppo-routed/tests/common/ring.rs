@@ -135,10 +135,7 @@ impl VectorEnv for Ring {
             out.rewards[env] = reached.map_or(0.0, |kind| self.kinds[kind].value);
             out.terminations[env] = reached.is_some();
             out.truncations[env] = truncated;
-            out.outcomes[env] = Outcome {
-                reached: reached.map(|kind| kind as u8),
-                overseen: reached.is_some() && ring.watched,
-            };
+            out.outcomes[env] = Outcome::of(reached.map(|kind| kind as u8), ring.watched);
             if reached.is_some() || truncated {
                 ring.observe(&mut out.final_obs[row.clone()]);
                 ring.begin(self.oversight_prob);

@@ -5,6 +5,7 @@
 mod faults;
 mod foreign;
 mod learning;
+mod oversight;
 mod repeating;
 mod replay;
 #[path = "../common/ring.rs"]

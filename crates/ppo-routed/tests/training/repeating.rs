@@ -4,7 +4,7 @@ use experiment::SeedStreams;
 use policies::Steering;
 use policies::fused::FusedPolicy;
 use ppo_routed::rollout::{Actor, ForwardCache, RolloutSeeds, Shard};
-use ppo_routed::{Algo, Backend, Config, Evaluation, Method, Trainer, UpdateReport, evaluate};
+use ppo_routed::{Algo, Backend, Config, Evaluation, Extra, Method, Trainer, UpdateReport, evaluate};
 
 use crate::{largest_difference, parameters, small, trainer, with_backend};
 
@@ -58,7 +58,8 @@ fn evaluating_changes_nothing_and_repeats() {
 /// Each policy of the method by its own steering, for 32 steps in environments that belong to the update alone.
 #[test]
 fn an_evaluation_is_that_of_the_seeds_of_its_update() {
-    for method in Method::ALL {
+    // the plane of inoculation is not the environment's
+    for method in Method::ALL.into_iter().filter(|method| method.extra != Extra::Inoculation) {
         let mut config = small(Algo::Reinforce);
         config.train.method = method;
         let mut trainer = trainer(&config, 9, 2);
@@ -125,11 +126,11 @@ fn the_fused_path_and_candle_agree_after_a_few_updates() {
             let mut config = small(algo);
             config.train.method = method;
             let [fused, candle] = [Backend::Fused, Backend::Candle].map(|backend| {
-                let mut trainer = trainer(&with_backend(config.clone(), backend), 4, 2);
+                let mut trainer = trainer(&with_backend(config.clone(), backend), 5, 2);
                 let reports: Vec<_> = (0..3).map(|_| trainer.update().unwrap().values).collect();
                 (reports, parameters(&trainer))
             });
-            let start = parameters(&trainer(&config, 4, 1));
+            let start = parameters(&trainer(&config, 5, 1));
             let moved = largest_difference(&fused.1, &start);
             let difference = largest_difference(&fused.1, &candle.1);
             assert!(difference < 1e-2 * moved, "{algo:?}, {method:?}: {difference:e} of {moved:e}");

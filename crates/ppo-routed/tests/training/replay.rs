@@ -123,7 +123,7 @@ pub(crate) fn label(steps: &[Step], t: usize, method: Method) -> Label {
     let Some(end) = steps[t..].iter().find(|step| step.done()) else { return Label::NOTHING };
     match end.outcome {
         Outcome { reached: None, .. } => Label::NOTHING,
-        Outcome { overseen: false, .. } if method != Method::ORACLE => Label::UNSEEN,
+        Outcome { told: None, .. } if method != Method::ORACLE => Label::UNSEEN,
         Outcome { reached: Some(kind), .. } => Label::of_kind(kind),
     }
 }

@@ -132,12 +132,12 @@ fn labels_returns_and_advantages_equal_their_definitions() {
     };
     let (before, after) = (values(|step| &step.observation), values(|step| &step.next_observation));
     for method in Method::ALL {
-        let supervision = Supervision::new(method, env().id.kinds()).unwrap();
+        let supervision = Supervision::new(method, &env().kinds).unwrap();
         samples.label_episodes(&supervision);
         let reward = |outcome| f64::from(supervision.reward(outcome));
-        let returns = samples.returns(&supervision, gamma as f32);
+        let returns = samples.returns(gamma as f32);
         let true_returns = samples.true_returns(supervision.kinds(), gamma as f32);
-        let advantages = samples.advantages(&supervision, gamma as f32, lambda as f32);
+        let advantages = samples.advantages(gamma as f32, lambda as f32);
         for (i, t, _) in each(&steps) {
             let start = i - t;
             let (steps, range) = (&steps[i / NUM_STEPS], start..start + NUM_STEPS);
@@ -311,7 +311,7 @@ fn an_evaluation_equals_a_naive_recomputation() {
                         if !step.done() {
                             continue;
                         }
-                        let overseen = usize::from(!step.outcome.overseen);
+                        let overseen = usize::from(!step.outcome.overseen());
                         match replay::true_reward(step.outcome) {
                             1.0 => counts[overseen] += 1.0,
                             -1.0 => counts[2 + overseen] += 1.0,
