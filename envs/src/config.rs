@@ -117,7 +117,7 @@ pub struct EnvConfig {
     #[serde(default)]
     #[schemars(with = "String")]
     pub blind_region: BlindRegion,
-    /// The terminals: 2 to [`MAX_KINDS`] kinds, one of each on the grid, the wanted one first.
+    /// The terminals: 2 to 8 kinds, each a name and a ground-truth value, one of each on the grid, the wanted one first.
     #[serde(default = "diamond_and_ghost")]
     #[schemars(with = "Vec<String>")]
     pub kinds: Vec<Kind>,

@@ -51,6 +51,37 @@ fn a_single_expert_is_scored_as_one_policy() {
     assert_eq!(ws.done("render run --text").matches(" policy\n").count(), 1);
 }
 
+/// Four kinds, a blind region and bits: every set of experts is scored in every part, from training to `eval`.
+#[test]
+fn every_set_of_four_experts_is_scored_in_every_part() {
+    let ws = Workspace::new();
+    ws.write(
+        "four.toml",
+        "[env]\nkinds = [\"diamond +1\", \"ghost -1\", \"pit -1\", \"pearl +0.5\"]\nblind_region = \"cols 3-4\"\n\
+         oversight_prob = 0.5\n[eval]\nbits = true\n",
+    );
+    let said = ws.done("train --config four.toml --out run --set eval.num_envs=32");
+    let names: Vec<&str> = said.lines().skip(1).map_while(|line| line.split_whitespace().next()).collect();
+    assert_eq!((names.len(), names[0], names[4], names[14]), (15, "diamond", "diamond+ghost", "full"));
+    let summary = crate::files::object(&ws.tree("run"), "summary.json");
+    assert_eq!(summary["policies"].as_object().unwrap().len(), 15);
+    let last = crate::files::metrics(&ws.tree("run")).pop().unwrap();
+    let lines = json_lines(&ws.done("eval run --repeats 2 --threads 1"));
+    assert_eq!(lines.len(), 15);
+    for (line, name) in lines.iter().zip(names) {
+        assert_eq!(line["policy"], name);
+        for part in ["in_blind", "outside_blind", "bits_set", "bits_unset"] {
+            for what in ["return", "share_diamond", "share_ghost", "share_pit", "share_pearl"] {
+                assert!(line[format!("{part}/{what}")].is_number(), "{part}/{what} in {line}");
+                assert!(last.contains_key(&format!("eval/{name}/{part}/{what}")), "{name}/{part}/{what}");
+            }
+        }
+    }
+    let text = ws.done("render run --text --seed 2");
+    assert!(text.contains("diamond+ghost policy\n"), "{text}");
+    png_size(&ws.tree("run")[std::path::Path::new("plots/policy.png")]);
+}
+
 #[test]
 fn plot_draws_several_seeds_together() {
     let ws = Workspace::with_finished_run();

@@ -147,14 +147,15 @@ impl Summary {
             kinds.iter().map(|kind| format!("on {}", Kind::title_of(kind))).collect();
         // a little apart from the returns
         heads.iter_mut().take(1).for_each(|head| head.insert(0, ' '));
-        let mut out = format!("policy     final    best  {}", heads.join("  "));
+        let width = self.policies.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(8);
+        let mut out = format!("{:<width$} {:>7} {:>7}  {}", "policy", "final", "best", heads.join("  "));
         out.push('\n');
         out.extend(self.policies.iter().map(|(name, policy)| {
             let columns = kinds.iter().zip(&heads);
             let columns =
                 columns.map(|(kind, head)| format!(" {:>1$.1}%", 100.0 * policy.share(kind), head.len()));
             let shares: String = columns.collect();
-            format!("{name:<8} {:>7.3} {:>7.3}{shares}\n", policy.last, policy.best)
+            format!("{name:<width$} {:>7.3} {:>7.3}{shares}\n", policy.last, policy.best)
         }));
         out
     }
