@@ -254,7 +254,7 @@ fn held_out_documents_are_reported_or_decide_or_teach_and_never_two_of_these() {
     };
     let selected_by_like = weights(&held_out(&config, folder.path(), &tokenizer, old, |_| old));
     let reported_unlike = held_out(&config, folder.path(), &tokenizer, old, |pool| match pool {
-        Pool::Reported => "tall under dark tree old warm hat",
+        Pool::Reported => "tall under dark old warm hat",
         _ => old,
     });
     assert_eq!(selected_by_like, weights(&reported_unlike));
