@@ -69,6 +69,8 @@ fn a_run_of_all_methods_leaves_tables_models_and_pictures() {
         "rmu ",
         "demix ",
         "  above base ",
+        "  standard error ",
+        "measured on 4 stories with the concept and 4 without, after relearning on 4 and 4",
         "forget loss ",
         "retain loss ",
         "most routed tokens: ",
@@ -88,6 +90,19 @@ fn a_run_of_all_methods_leaves_tables_models_and_pictures() {
     let summary = object(&tree, "summary.json");
     assert_eq!((&summary["updates"], &summary["tokens"]), (&60.into(), &(60 * 4 * 24).into()));
     assert_eq!(summary["parts"].as_array().unwrap().len(), 6);
+    // five methods beside the base model, each at three stages and after two relearnings
+    let above = summary["above_base"].as_array().unwrap();
+    assert_eq!(above.len(), 25);
+    let ablated = above.iter().find(|one| one["part"] == "era" && one["stage"] == "ablated").unwrap();
+    let loss = |method: usize| summary["parts"][method]["ablated"]["forget"].as_f64().unwrap();
+    let mean = ablated["forget"]["mean"].as_f64().unwrap();
+    assert!((mean - (loss(3) - loss(0))).abs() < 1e-9, "{mean}");
+    assert!(above.iter().all(|one| one["retain"]["standard_error"].as_f64().unwrap() >= 0.0));
+    // the losses of single stories are with the part, a line a kind and stage, and not in the summary
+    assert!(summary["parts"][3].get("per_story").is_none());
+    let each = part(&tree, "era")["per_story"]["ablated"]["forget"].as_str().unwrap().to_owned();
+    assert_eq!(each.split(' ').count(), 4, "{each}");
+    assert!(text(&tree, "plots/against_base.csv").starts_with("method,labelled,trained: forget,±,retain,±,"));
     let last = metrics(&tree).pop().unwrap();
     for key in ["demix/losses/train", "demix/eval/forget", "demix/eval/retain", "charts/SPS"] {
         assert!(last[key].as_f64().unwrap() > 0.0, "{key}");
@@ -306,4 +321,32 @@ fn a_sweep_over_seeds_has_a_table_of_losses() {
     ws.done("sweep import elsewhere results.jsonl");
     ws.done("sweep collect elsewhere");
     assert_eq!(text(&ws.tree("elsewhere"), "table.csv"), text(&tree, "table.csv"));
+}
+
+#[test]
+fn the_configs_of_both_concepts_run_at_a_tiny_size() {
+    let ws = ws();
+    ws.write("kitchen.jsonl", TEXTS.replace("forest", "kitchen").replace("under a tree", "with an oven"));
+    let configs = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs");
+    for (concept, texts, methods) in [
+        ("kitchen", "kitchen.jsonl", vec!["base", "control", "era"]),
+        ("forest", "texts.jsonl", vec!["base"]),
+    ] {
+        let methods_set = if concept == "forest" { "--set experiment.methods=[\"base\"]" } else { "" };
+        let line = format!(
+            "--config {configs}/{concept}.toml --out {concept} --set data.train={texts} {methods_set}"
+        );
+        ws.done(&line);
+        let summary = object(&ws.tree(concept), "summary.json");
+        let named: Vec<&str> = summary["parts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|part| part["method"].as_str().unwrap())
+            .collect();
+        assert_eq!(named, methods, "{concept}");
+    }
+    // the kitchen's words and no others
+    let config = ws.read("kitchen/config.toml");
+    assert!(config.contains("\"oven\"") && !config.contains("\"forest\""), "{config}");
 }

@@ -5,6 +5,7 @@ use transformer::{Batch, Hooks, Model};
 
 use crate::Error;
 use crate::data::{Dataset, Documents, Pool};
+use crate::per_story::{PerStory, StoryLosses};
 use crate::train::batch_of;
 
 /// Sequences that are measured at a time.
@@ -50,7 +51,23 @@ impl Validation {
     /// # Errors
     /// Fails where the model does.
     pub fn losses(&self, model: &mut Model, hooks: &Hooks) -> Result<Losses, Error> {
-        Ok(Losses { forget: mean(model, &self.forget, hooks)?, retain: self.retain_loss(model, hooks)? })
+        Ok(self.measured(model, hooks, hooks)?.0)
+    }
+
+    /// The losses of a model that takes documents about the concept with the hooks `forget` and the others with
+    /// `retain`, and those of each document.
+    ///
+    /// # Errors
+    /// Fails where the model does.
+    pub fn measured(
+        &self,
+        model: &mut Model,
+        forget: &Hooks,
+        retain: &Hooks,
+    ) -> Result<(Losses, StoryLosses), Error> {
+        let (forget, forget_stories) = mean(model, &self.forget, forget)?;
+        let (retain, retain_stories) = mean(model, &self.retain, retain)?;
+        Ok((Losses { forget, retain }, StoryLosses { forget: forget_stories, retain: retain_stories }))
     }
 
     /// The loss on documents about the concept alone.
@@ -58,7 +75,7 @@ impl Validation {
     /// # Errors
     /// Fails where the model does.
     pub fn forget_loss(&self, model: &mut Model, hooks: &Hooks) -> Result<f64, Error> {
-        mean(model, &self.forget, hooks)
+        Ok(mean(model, &self.forget, hooks)?.0)
     }
 
     /// The loss on the other documents alone.
@@ -66,7 +83,7 @@ impl Validation {
     /// # Errors
     /// Fails where the model does.
     pub fn retain_loss(&self, model: &mut Model, hooks: &Hooks) -> Result<f64, Error> {
-        mean(model, &self.retain, hooks)
+        Ok(mean(model, &self.retain, hooks)?.0)
     }
 
     /// The mean losses over the targets for which `take` says so.
@@ -121,13 +138,19 @@ pub(crate) fn batches(documents: &Documents, chosen: &[usize], tokens: usize, en
     chosen.chunks(AT_A_TIME).map(|chosen| batch_of(documents, chosen, tokens, end)).collect()
 }
 
-/// The mean over all targets of the batches.
-fn mean(model: &mut Model, batches: &[Batch], hooks: &Hooks) -> Result<f64, Error> {
+/// The mean over all targets of the batches, and over those of each document.
+fn mean(model: &mut Model, batches: &[Batch], hooks: &Hooks) -> Result<(f64, PerStory), Error> {
     let (mut sum, mut count) = (0.0, 0.0);
+    let mut stories = PerStory::default();
     for batch in batches {
         let losses = model.token_losses(batch, hooks)?;
         sum += losses.iter().zip(&batch.weights).map(|(l, w)| f64::from(*l) * f64::from(*w)).sum::<f64>();
         count += batch.total_weight();
+        for (losses, weights) in losses.chunks(batch.tokens).zip(batch.weights.chunks(batch.tokens)) {
+            let counted = losses.iter().zip(weights).filter(|(_, weight)| **weight > 0.0);
+            let (tokens, sum) = counted.fold((0, 0.0), |(n, sum), (loss, _)| (n + 1, sum + f64::from(*loss)));
+            stories.add(tokens, sum);
+        }
     }
-    Ok(sum / f64::max(count, 1.0))
+    Ok((sum / f64::max(count, 1.0), stories))
 }

@@ -9,6 +9,7 @@ use crate::Error;
 use crate::config::Config;
 use crate::data::{Dataset, Pool, SET_ASIDE};
 use crate::evaluate::{Losses, Validation};
+use crate::per_story::{PerStory, StoryLosses};
 use crate::train::{StepContext, batch_of, optimiser};
 
 /// A copy of a network that can be trained as `config` says.
@@ -124,6 +125,9 @@ pub struct Relearned {
     pub steps: Vec<u64>,
     /// The loss on documents with the concept at each of them, mean over the repeats.
     pub curve: Vec<f64>,
+    /// The losses of each document, mean over the repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_story: Option<StoryLosses>,
 }
 
 /// Fine-tunes on `stories` held-out documents about the concept, which no model has seen and which are not the reported
@@ -150,6 +154,7 @@ pub fn relearn(
     let mut steps: Vec<u64> = Vec::new();
     let mut curves: Vec<Vec<f64>> = Vec::new();
     let mut best: Vec<Losses> = Vec::new();
+    let mut per_story: Vec<StoryLosses> = Vec::new();
     let mut last = network.clone();
     for repeat in 0..retrain.repeats {
         stop()?;
@@ -181,8 +186,9 @@ pub fn relearn(
         }
         let architecture = network.architecture.clone();
         let kept = Network { architecture, parameters: lowest.1 };
-        let retain = validation.retain_loss(&mut cx.model(&kept)?, &hooks)?;
-        best.push(Losses { forget: lowest.0, retain });
+        let (losses, of_each) = validation.measured(&mut cx.model(&kept)?, &hooks, &hooks)?;
+        best.push(losses);
+        per_story.push(of_each);
         last = kept;
         curves.push(curve);
         steps = at;
@@ -196,6 +202,10 @@ pub fn relearn(
         repeats: best.iter().map(|losses| losses.forget).collect(),
         steps,
         curve,
+        per_story: Some(StoryLosses {
+            forget: PerStory::mean_of(&per_story.iter().map(|both| &both.forget).collect::<Vec<_>>()),
+            retain: PerStory::mean_of(&per_story.iter().map(|both| &both.retain).collect::<Vec<_>>()),
+        }),
     };
     Ok((relearned, last))
 }

@@ -3,10 +3,10 @@
 use transformer::{Hooks, Network, ablated};
 
 use crate::Error;
-use crate::evaluate::{Losses, Validation};
+use crate::evaluate::Validation;
 use crate::finetune::{Context, make_coherent, relearn};
 use crate::methods::{Part, Recipe};
-use crate::results::{PartResult, RoutedToken};
+use crate::results::{PartResult, RoutedToken, StageStories};
 use crate::routing::{FORGET, Labels, RETAIN, TokenCounts};
 
 /// Tokens that are listed with their weights.
@@ -25,27 +25,27 @@ pub fn after_training(
 ) -> Result<(PartResult, Network), Error> {
     let config = cx.config;
     let validation = Validation::new(cx.dataset, config.eval.stories, config.model.block_size);
-    let losses = |network: &Network| validation.losses(&mut cx.model(network)?, &Hooks::default());
+    let plain = Hooks::default();
+    let losses = |network: &Network| validation.measured(&mut cx.model(network)?, &plain, &plain);
     tell("measuring")?;
     let routes = &recipe.routing.routes;
-    let trained_losses = if routes.masks_forward() {
+    let (trained_losses, trained_stories) = if routes.masks_forward() {
         // such a model has no pass of its own without a label: each kind of document goes through its class's
-        let mut model = cx.model(trained)?;
-        let retain = validation.retain_loss(&mut model, &routes.forward_hooks(RETAIN))?;
-        let forget = validation.forget_loss(&mut model, &routes.forward_hooks(FORGET))?;
-        Losses { forget, retain }
+        let (forget, retain) = (routes.forward_hooks(FORGET), routes.forward_hooks(RETAIN));
+        validation.measured(&mut cx.model(trained)?, &forget, &retain)?
     } else {
         losses(trained)?
     };
     let (mut kept, mut ablated_losses) = (trained.clone(), trained_losses);
     let mut coherent_losses = trained_losses;
+    let (mut ablated_stories, mut coherent_stories) = (trained_stories.clone(), trained_stories.clone());
     if routes.ablates() {
         let parameters = ablated(&trained.parameters, &recipe.expanded, &recipe.base)?;
         kept = Network { architecture: recipe.base.clone(), parameters };
-        ablated_losses = losses(&kept)?;
+        (ablated_losses, ablated_stories) = losses(&kept)?;
         tell("making it coherent")?;
         kept = make_coherent(&kept, cx)?;
-        coherent_losses = losses(&kept)?;
+        (coherent_losses, coherent_stories) = losses(&kept)?;
     }
     let mut relearned = Vec::new();
     for stories in &config.retrain.stories {
@@ -59,6 +59,11 @@ pub fn after_training(
         ablated: ablated_losses,
         coherent: coherent_losses,
         relearned,
+        per_story: Some(StageStories {
+            trained: trained_stories,
+            ablated: ablated_stories,
+            coherent: coherent_stories,
+        }),
         routed_tokens: routed_tokens(recipe, cx),
         seconds: 0.0,
     };

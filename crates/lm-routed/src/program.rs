@@ -171,7 +171,7 @@ impl Program for Language {
     fn finish(&self, parts: &mut Parts, run: &FinishedRun<'_>) -> Result<Finished<Value>> {
         let report = report::write(run.folder, parts.config(), None)?;
         let (updates, tokens) = parts.totals();
-        let summary = json!({
+        let mut summary = json!({
             "experiment": parts.config().experiment.kind,
             "seed": run.seed,
             "updates": updates,
@@ -179,6 +179,9 @@ impl Program for Language {
             "seconds": run.seconds,
             "parts": report.parts,
         });
+        if !report.above_base.is_empty() {
+            summary["above_base"] = serde_json::to_value(&report.above_base)?;
+        }
         let mut text = report.text;
         writeln!(text, "\n{tokens} tokens of training in {:.0} s", run.seconds)?;
         text += &experiment::lines(&report.files);

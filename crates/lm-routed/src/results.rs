@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::evaluate::Losses;
 use crate::finetune::Relearned;
 use crate::methods::{Method, Part};
+use crate::per_story::StoryLosses;
 
 /// `parts/NAME.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,11 +26,25 @@ pub struct PartResult {
     pub coherent: Losses,
     /// Taught the concept again.
     pub relearned: Vec<Relearned>,
+    /// The losses of each story before anything is taught back; none in `summary.json`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub per_story: Option<StageStories>,
     /// The most routed tokens with their weights w and their frequency ratios r.
     pub routed_tokens: Vec<RoutedToken>,
     /// Seconds of training, and of everything after it; 0 where only the results are known.
     #[serde(default)]
     pub seconds: f64,
+}
+
+/// The losses of each story at the stages before relearning.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageStories {
+    /// As it was trained.
+    pub trained: StoryLosses,
+    /// Without the neurons.
+    pub ablated: StoryLosses,
+    /// Made coherent.
+    pub coherent: StoryLosses,
 }
 
 /// A token and how it is routed.
@@ -49,6 +64,12 @@ impl PartResult {
     /// The part.
     pub fn part(&self) -> Part {
         Part { method: self.method, labelled: self.labelled }
+    }
+
+    /// The same without the losses of single stories.
+    pub(crate) fn without_stories(&self) -> Self {
+        let relearned = self.relearned.iter().cloned().map(|one| Relearned { per_story: None, ..one });
+        Self { per_story: None, relearned: relearned.collect(), ..self.clone() }
     }
 
     /// The losses after relearning from a number of documents.

@@ -128,7 +128,7 @@ impl Default for Config {
                 steps: 40,
                 learning_rate: 5e-5,
                 repeats: 5,
-                validation_stories: 1000,
+                validation_stories: 200,
                 every: 4,
             },
             rmu: RmuSection {

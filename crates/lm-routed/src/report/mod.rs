@@ -1,5 +1,6 @@
 //! What a run leaves for its reader: tables on stdout, as CSV and Markdown, and pictures.
 
+mod above_base;
 mod plots;
 mod table;
 mod tables;
@@ -15,6 +16,7 @@ use crate::localise::LocaliseResult;
 use crate::methods::Part;
 use crate::results::{PartResult, read_json};
 use crate::steer::SteerResult;
+use above_base::AboveBase;
 pub(crate) use table::Table;
 
 /// What was written.
@@ -23,6 +25,8 @@ pub(crate) struct Report {
     pub text: String,
     /// For `summary.json`.
     pub parts: serde_json::Value,
+    /// For `summary.json`: by how much the other parts' losses lie above the base model's; empty where there is none.
+    pub above_base: Vec<AboveBase>,
     /// The files.
     pub files: Vec<PathBuf>,
 }
@@ -62,8 +66,13 @@ pub(crate) fn write(folder: &RunFolder, config: &Config, out: Option<&Path>) -> 
     experiment::create_folder(into)?;
     let mut target = Target { folder: into, files: Vec::new() };
     let mut markdown = String::new();
+    let mut above = Vec::new();
     let (text, parts) = match config.experiment.kind {
-        Experiment::Era => era(folder, config, &mut target, &mut markdown)?,
+        Experiment::Era => {
+            let results = part_results(folder, config)?;
+            above = above_base::all(&results, &config.retrain.stories);
+            era(folder, config, &results, &above, &mut target, &mut markdown)?
+        }
         Experiment::Steer => {
             let result: SteerResult = only_result(folder, config)?;
             let (near, pushes) = (tables::nearest(&result), tables::pushes(&result));
@@ -96,49 +105,61 @@ pub(crate) fn write(folder: &RunFolder, config: &Config, out: Option<&Path>) -> 
         figure.write_png(&target.path("training.png"))?;
     }
     target.text("report.md", &markdown)?;
-    Ok(Report { text, parts, files: target.files })
+    Ok(Report { text, parts, above_base: above, files: target.files })
 }
 
 fn era(
     folder: &RunFolder,
     config: &Config,
+    results: &[PartResult],
+    above: &[AboveBase],
     target: &mut Target<'_>,
     markdown: &mut String,
 ) -> Result<(String, serde_json::Value)> {
-    let results = part_results(folder, config)?;
     if results.is_empty() {
         let error = experiment::UserError::failed(format!("{} has no result yet", folder.path().display()));
         return Err(error.with_hint("its first model is still in training: `resume` goes on with it").into());
     }
     let stories = &config.retrain.stories;
-    let losses = tables::losses(&results, stories);
+    let losses = tables::losses(results, stories);
     target.table(
         "losses",
         "Loss in nats per token on documents with the concept and without",
         &losses,
         markdown,
     )?;
-    let mut text = tables::in_short(&results, stories);
-    if let Some(differences) = tables::against_base(&results, stories) {
-        let heading = "Above the base model";
+    let mut text = tables::in_short(results, above, stories);
+    if let Some(per_story) = results.iter().find_map(|result| result.per_story.as_ref()) {
+        let [with, without] = [per_story.trained.forget.len(), per_story.trained.retain.len()];
+        write!(text, "measured on {with} stories with the concept and {without} without")?;
+        let taught = results.iter().find_map(|result| result.relearned.first()?.per_story.as_ref());
+        if let Some(taught) = taught {
+            let [with, without] = [taught.forget.len(), taught.retain.len()];
+            write!(text, ", after relearning on {with} and {without}")?;
+        }
+        text.push_str("\n\n");
+    }
+    if let Some(differences) = tables::against_base(results, above, stories) {
+        let heading = "Above the base model, with the standard error over stories, paired";
         target.table("against_base", heading, &differences, markdown)?;
     }
-    if let Some(routed) = tables::routed_tokens(&results) {
+    if let Some(routed) = tables::routed_tokens(results) {
         target.table("routed_tokens", "The most routed tokens", &routed, markdown)?;
         let first: Vec<&str> = routed.rows.iter().take(10).map(|row| row[0].as_str()).collect();
         writeln!(text, "most routed tokens: {}", first.join(" "))?;
     }
-    plots::losses(&results, stories).write_png(&target.path("losses.png"))?;
+    plots::losses(results, stories).write_png(&target.path("losses.png"))?;
     for (name, figure) in [
-        ("relearning.png", plots::relearning(&results, stories)),
-        ("relearned.png", plots::relearned(&results)),
-        ("labelled.png", plots::labelled(&results)),
+        ("relearning.png", plots::relearning(results, stories)),
+        ("relearned.png", plots::relearned(results)),
+        ("labelled.png", plots::labelled(results)),
     ] {
         if let Some(figure) = figure {
             figure.write_png(&target.path(name))?;
         }
     }
-    Ok((text, serde_json::to_value(&results)?))
+    let parts: Vec<PartResult> = results.iter().map(PartResult::without_stories).collect();
+    Ok((text, serde_json::to_value(&parts)?))
 }
 
 /// The result of a part, if it is there.

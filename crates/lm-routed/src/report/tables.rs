@@ -1,5 +1,6 @@
 //! The tables of each experiment.
 
+use super::above_base::{AboveBase, Difference};
 use super::table::Table;
 use crate::evaluate::Losses;
 use crate::localise::{LocaliseResult, WithAndWithout};
@@ -8,7 +9,7 @@ use crate::results::PartResult;
 use crate::steer::SteerResult;
 
 /// The stages of a part that all have a loss, with their names.
-fn stages(result: &PartResult, stories: &[usize]) -> Vec<Option<Losses>> {
+pub(super) fn stages(result: &PartResult, stories: &[usize]) -> Vec<Option<Losses>> {
     let mut stages = vec![Some(result.trained), Some(result.ablated), Some(result.coherent)];
     stages.extend(stories.iter().map(|count| result.relearned_from(*count).map(|relearned| relearned.best)));
     stages
@@ -49,29 +50,41 @@ pub(super) fn losses(results: &[PartResult], stories: &[usize]) -> Table {
 }
 
 /// By how much every other part's losses lie above those of the base model at the same stage.
-pub(super) fn against_base(results: &[PartResult], stories: &[usize]) -> Option<Table> {
-    let base = results.iter().find(|result| result.method.is_base())?;
-    let others = results.iter().filter(|result| !result.method.is_base());
-    let rows = others.map(|result| {
+pub(super) fn against_base(results: &[PartResult], above: &[AboveBase], stories: &[usize]) -> Option<Table> {
+    let mut table = Table::new(&["method", "labelled"]);
+    for stage in stage_names(stories) {
+        table.head.extend([format!("{stage}: forget"), "±".to_owned(), "retain".to_owned(), "±".to_owned()]);
+    }
+    for result in results.iter().filter(|result| !result.method.is_base()) {
         let mut row = name_cells(result);
-        for (losses, base) in stages(result, stories).into_iter().zip(stages(base, stories)) {
-            let difference = |of: fn(&Losses) -> f64| {
-                let both = losses.as_ref().zip(base.as_ref());
-                both.map_or("-".into(), |(losses, base)| format!("{:+.3}", of(losses) - of(base)))
-            };
-            row.push(difference(|losses| losses.forget));
-            row.push(difference(|losses| losses.retain));
+        for stage in stage_names(stories) {
+            let found = find(above, result, &stage);
+            for difference in [found.map(|found| found.forget), found.map(|found| found.retain)] {
+                row.extend([mean_cell(difference), error_cell(difference)]);
+            }
         }
-        row
-    });
-    let rows: Vec<_> = rows.collect();
-    (!rows.is_empty()).then(|| Table { head: head(stories), rows })
+        table.rows.push(row);
+    }
+    (!above.is_empty()).then_some(table)
+}
+
+fn find<'a>(above: &'a [AboveBase], result: &PartResult, stage: &str) -> Option<&'a AboveBase> {
+    let part = result.part().name();
+    above.iter().find(|found| found.part == part && found.stage == stage)
+}
+
+fn mean_cell(difference: Option<Difference>) -> String {
+    difference.map_or("-".to_owned(), |difference| format!("{:+.3}", difference.mean))
+}
+
+fn error_cell(difference: Option<Difference>) -> String {
+    let error = difference.and_then(|difference| difference.standard_error);
+    error.map_or("-".to_owned(), |error| format!("{error:.3}"))
 }
 
 /// One of the two losses of every part at every stage, and by how much it lies above the base model's, as text for
 /// a terminal, where the whole table is too wide.
-pub(super) fn in_short(results: &[PartResult], stories: &[usize]) -> String {
-    let base = results.iter().find(|result| result.method.is_base());
+pub(super) fn in_short(results: &[PartResult], above: &[AboveBase], stories: &[usize]) -> String {
     let mut out = String::new();
     for kind in ["forget", "retain"] {
         let of = |losses: &Losses| if kind == "forget" { losses.forget } else { losses.retain };
@@ -82,16 +95,20 @@ pub(super) fn in_short(results: &[PartResult], stories: &[usize]) -> String {
             let cell =
                 |losses: &Option<Losses>| losses.map_or("-".into(), |losses| format!("{:.3}", of(&losses)));
             table.rows.push([name_cells(result), losses.iter().map(cell).collect()].concat());
-            if let Some(base) = base.filter(|_| !result.method.is_base()) {
-                let pairs = losses.into_iter().zip(stages(base, stories));
-                let above = pairs.map(|(losses, base)| match (losses, base) {
-                    (Some(losses), Some(base)) => format!("{:+.3}", of(&losses) - of(&base)),
-                    _ => "-".to_owned(),
-                });
-                let mut row = vec!["  above base".to_owned(), String::new()];
-                row.extend(above);
-                table.rows.push(row);
+            if above.is_empty() || result.method.is_base() {
+                continue;
             }
+            let differences = stage_names(stories).into_iter().map(|stage| {
+                let found = find(above, result, &stage)?;
+                Some(if kind == "forget" { found.forget } else { found.retain })
+            });
+            let named = |name: &str| vec![name.to_owned(), String::new()];
+            let (mut means, mut errors) = (named("  above base"), named("  standard error"));
+            for difference in differences {
+                means.push(mean_cell(difference));
+                errors.push(error_cell(difference));
+            }
+            table.rows.extend([means, errors]);
         }
         out.push_str(&table.text());
         out.push('\n');

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use candle_core::Device;
 use experiment::SeedStreams;
 use lm_routed::data::{Dataset, Pool};
+use lm_routed::localise;
 use lm_routed::methods::{Method, Part, Recipe, rmu};
 use lm_routed::{Config, Context, Error, Place, Trainer, Validation, after_training, make_coherent, relearn};
-use transformer::{Backend, Hooks, Network};
+use transformer::{Backend, Hooks, Network, copied};
 
 /// Stories of a few sentences; every third is about a forest.
 fn write_corpus(folder: &Path) {
@@ -253,8 +254,82 @@ fn held_out_documents_are_reported_or_decide_or_teach_and_never_two_of_these() {
     };
     let selected_by_like = weights(&held_out(&config, folder.path(), &tokenizer, old, |_| old));
     let reported_unlike = held_out(&config, folder.path(), &tokenizer, old, |pool| match pool {
-        Pool::Reported => "tall under dark tree old warm hat",
+        Pool::Reported => "tall under dark old warm hat",
         _ => old,
     });
     assert_eq!(selected_by_like, weights(&reported_unlike));
+}
+
+#[test]
+fn what_virology_cuts_out_has_no_say_in_what_follows() {
+    let folder = tempfile::tempdir().unwrap();
+    write_corpus(folder.path());
+    let mut config = config(folder.path());
+    (config.localise.neurons, config.localise.stories) = (16, 2);
+    (config.coherence.learning_rate, config.retrain.learning_rate) = (3e-3, 3e-3);
+    let dataset = Arc::new(Dataset::load(&config.data, config.model.block_size).unwrap());
+    let listed = [dataset.vocabulary.single("␣forest").unwrap()];
+    let whole = trained(&config, &dataset, part("base"));
+    let mut told = Vec::new();
+    let mut measured = |network: &Network| {
+        let tell = |what: &str| {
+            told.push(what.to_owned());
+            Ok(())
+        };
+        localise::measure(network, cx(&config, &dataset), &listed, tell).unwrap()
+    };
+    let found = measured(&whole);
+    // other numbers in the neurons that are cut out
+    let other =
+        Network { architecture: whole.architecture.clone(), parameters: copied(&whole.parameters).unwrap() };
+    let cut: Vec<usize> = (0..16).collect();
+    for layer in &config.routing.layers {
+        let sent = other.parameters.get(&format!("blocks.{layer}.mlp.W_out")).unwrap();
+        gradient_routing::ablate_parameter(sent, 0, &cut).unwrap();
+    }
+    let without = measured(&other);
+    assert_ne!(found.trained, without.trained);
+    assert_eq!(found.ablated, without.ablated);
+    assert_eq!(found.coherent, without.coherent);
+    assert_eq!(found.relearned, without.relearned);
+    // both stages have trained, and teaching keeps the lowest loss on the very stories that are reported
+    assert_ne!(found.ablated, found.coherent);
+    assert!(found.relearned.all.forget < found.coherent.all.forget, "{found:?}");
+    let stages = ["measuring", "making it coherent", "teaching it back from 2 stories"];
+    assert_eq!(told, [stages, stages].concat());
+}
+
+#[test]
+fn single_stories_make_up_the_mean_and_methods_are_measured_on_the_same_ones() {
+    let folder = tempfile::tempdir().unwrap();
+    write_corpus(folder.path());
+    let mut config = config(folder.path());
+    config.train.steps = 10;
+    let dataset = Arc::new(Dataset::load(&config.data, config.model.block_size).unwrap());
+    let result = |method: &str| {
+        let part = part(method);
+        let recipe = Recipe::new(&config, part, &dataset, STREAMS(), &[]).unwrap();
+        let network = trained(&config, &dataset, part);
+        after_training(part, &recipe, &network, cx(&config, &dataset), |_| Ok(())).unwrap().0
+    };
+    let (base, era) = (result("base"), result("era"));
+    for result in [&base, &era] {
+        let stages = result.per_story.as_ref().unwrap();
+        let taught = result.relearned[1].per_story.as_ref().unwrap();
+        for (each, losses) in [
+            (&stages.trained, result.trained),
+            (&stages.ablated, result.ablated),
+            (&stages.coherent, result.coherent),
+            (taught, result.relearned[1].best),
+        ] {
+            assert!((each.forget.mean() - losses.forget).abs() < 2e-4, "{} {losses:?}", each.forget.mean());
+            assert!((each.retain.mean() - losses.retain).abs() < 2e-4, "{} {losses:?}", each.retain.mean());
+            // eight and ten documents of the kinds are reported
+            assert_eq!((each.forget.len(), each.retain.len()), (8, 10));
+        }
+    }
+    let stages = |result: &lm_routed::PartResult| result.per_story.clone().unwrap();
+    let error = stages(&era).ablated.forget.standard_error_to(&stages(&base).ablated.forget);
+    assert!(error.is_some_and(|error| error > 0.0), "{error:?}");
+    assert_eq!(stages(&era).ablated.forget.standard_error_to(&stages(&era).ablated.retain), None);
 }
