@@ -1,6 +1,4 @@
 //! Same seed, same threads, same run.
-use std::fmt::Write as _;
-
 use crate::files::{assert_same_run, metrics, newest_checkpoint, timeless_metrics};
 use crate::workspace::{Tree, Workspace};
 
@@ -90,16 +88,14 @@ fn assert_near(a: &Tree, b: &Tree, tolerance: f64, what: &str) {
 #[test]
 fn another_number_of_threads_changes_the_last_digits_only() {
     let ppo = "--set env.num_envs=12 --set train.num_steps=8 --set train.updates=4";
-    let mut texts = String::new();
-    for i in 0..60 {
-        let location = if i % 3 == 0 { "the dark forest" } else { "the small house" };
-        writeln!(texts, "{{\"text\": \"One day Tom went to {location} and found {i} red balls.\"}}").unwrap();
-    }
+    // two updates with the correlation penalty, whose gradient is large and jumps where a correlation changes its sign
+    let correlated = "--set train.batch_size=100 --set train.epochs=1";
     for (ws, settings) in [
         (Workspace::new(), format!("{ppo} --set ppo.update_epochs=2 --set ppo.num_minibatches=2")),
         (Workspace::new(), format!("{ppo} --set train.algo=reinforce")),
-        (Workspace::for_mnist(), String::new()),
-        (Workspace::for_lm(&texts), "--set experiment.methods=[\"base\",\"era\",\"demix\"]".to_owned()),
+        (Workspace::for_mnist(), "--set loss.correlation=0".to_owned()),
+        (Workspace::for_mnist(), correlated.to_owned()),
+        (crate::language::ws(), "--set experiment.methods=[\"base\",\"era\",\"demix\"]".to_owned()),
     ] {
         let train = |threads: usize| {
             ws.done(&format!("--threads {threads} --seed 5 --out t{threads} {settings}"));
