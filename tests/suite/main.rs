@@ -14,6 +14,7 @@ mod language;
 mod lookup;
 mod mnist;
 mod outputs;
+mod redraw;
 mod refusals;
 mod repository;
 #[cfg(unix)]

@@ -136,6 +136,18 @@ impl Workspace {
         ended(output.status.code(), &output.stdout, &output.stderr)
     }
 
+    /// Runs another binary in the workspace; `line` is split at spaces.
+    pub(crate) fn run_other(&self, program: &Path, line: &str) -> Ended {
+        let output = assert_cmd::Command::new(program)
+            .args(line.split_whitespace())
+            .current_dir(self.folder.path())
+            .env_remove("RUST_LOG")
+            .timeout(PATIENCE)
+            .output()
+            .unwrap();
+        ended(output.status.code(), &output.stdout, &output.stderr)
+    }
+
     /// Runs the binary, which succeeds without a word on stderr, and returns what it printed.
     pub(crate) fn done(&self, line: &str) -> String {
         let ended = self.run(line);

@@ -25,6 +25,13 @@ pub struct Manifest {
     pub version: String,
     /// Operating system and processor family, such as `linux-x86_64`: results repeat to the bit only there.
     pub platform: String,
+    /// The commit that was checked out when the binary was built, where it is known.
+    #[serde(default)]
+    pub commit: Option<String>,
+    /// The class of the machine, its platform and the widest vector instructions that are used, such as
+    /// `linux-x86_64-avx512f`. Sums round otherwise on another.
+    #[serde(default)]
+    pub machine: String,
     /// The seed of every random stream.
     pub seed: u64,
     /// The threads it computed with.
@@ -61,10 +68,13 @@ impl Manifest {
         {
             *program = file.to_string_lossy().into_owned();
         }
+        let platform = format!("{}-{}", env::consts::OS, env::consts::ARCH);
         Self {
             name: name.to_owned(),
             version: version.to_owned(),
-            platform: format!("{}-{}", env::consts::OS, env::consts::ARCH),
+            commit: None,
+            machine: [platform.as_str(), vectors()].join("-").trim_end_matches('-').to_owned(),
+            platform,
             seed,
             threads,
             device: device.to_string(),
@@ -107,6 +117,20 @@ impl Manifest {
     pub fn finish(&mut self) {
         self.finished = Some(utc_timestamp(SystemTime::now()));
     }
+}
+
+/// The widest vector instructions that this processor has and the kernels use.
+fn vectors() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            return "avx512f";
+        }
+        if std::arch::is_x86_feature_detected!("avx2") {
+            return "avx2";
+        }
+    }
+    ""
 }
 
 /// A point in time as RFC 3339 in UTC, to the second: `2026-02-28T23:59:59Z`. Times before 1970 count as 1970.
@@ -181,7 +205,10 @@ mod tests {
     fn a_manifest_without_later_fields_is_read() {
         let mut manifest = Manifest::new("ppo-routed", "0.1.0", 1, 2, "cpu");
         let mut json = serde_json::to_value(&manifest).unwrap();
-        json.as_object_mut().unwrap().remove("resumed");
+        for key in ["resumed", "commit", "machine"] {
+            json.as_object_mut().unwrap().remove(key);
+        }
+        manifest.machine.clear();
         assert_eq!(serde_json::from_value::<Manifest>(json).unwrap(), manifest);
         manifest.finish();
         manifest.resume();

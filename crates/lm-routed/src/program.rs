@@ -125,6 +125,7 @@ impl Program for Language {
 
     const NAME: &'static str = "lm-routed";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const COMMIT: Option<&'static str> = option_env!("SIGNALBOX_COMMIT");
     const UNIT: &'static str = "tokens";
     const READERS: &'static str = "`plot`, `eval` and `generate`";
 

@@ -59,6 +59,7 @@ impl Program for Autoencoder {
 
     const NAME: &'static str = "mnist-routed";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const COMMIT: Option<&'static str> = option_env!("SIGNALBOX_COMMIT");
     const UNIT: &'static str = "images";
     const READERS: &'static str = "`plot` and `eval`";
 

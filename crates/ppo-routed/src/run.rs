@@ -41,6 +41,7 @@ impl Program for Ppo {
 
     const NAME: &'static str = "ppo-routed";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const COMMIT: Option<&'static str> = option_env!("SIGNALBOX_COMMIT");
     const UNIT: &'static str = "steps";
     const READERS: &'static str = "`plot`, `eval` and `render`";
 

@@ -154,6 +154,8 @@ pub trait Program {
     const NAME: &'static str;
     /// The binary's version: `env!("CARGO_PKG_VERSION")`.
     const VERSION: &'static str;
+    /// The commit that was checked out when the binary was built, where it knows: `option_env!("SIGNALBOX_COMMIT")`.
+    const COMMIT: Option<&'static str> = None;
     /// What a step is called in the progress bar: `steps`, `images`, `tokens`.
     const UNIT: &'static str = "steps";
     /// The verbs that work on a finished run, for who would resume one: "`plot` and `eval`".

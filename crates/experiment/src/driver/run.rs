@@ -107,6 +107,7 @@ impl<'p, P: Program> Run<'p, P> {
         folder.write_text("config.toml", &to_toml(config)?)?;
         program.prepare_folder(&folder)?;
         let mut manifest = Manifest::new(P::NAME, P::VERSION, *seed, threads, &request.device);
+        manifest.commit = P::COMMIT.map(str::to_owned);
         manifest.routes = routes;
         folder.write_json("manifest.json", &manifest)?;
         let metrics = MetricsWriter::create(&folder.metrics_path())?;

@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
 
+use super::alone::Selection;
 use super::execute::{Failed, Resources, run_all, run_one};
 use super::plan::{PLAN, Sweep};
-use super::program::SweepProgram;
+use super::program::{Collected, SweepProgram};
 use super::results::Results;
 use super::section::SweepConfig;
 use super::slurm::{self, SlurmRequest};
@@ -53,8 +54,9 @@ enum SweepVerb {
     },
     /// Gather the finished runs into tables and figures.
     Collect {
-        /// The folder of the sweep.
-        sweep: PathBuf,
+        /// The folder of the sweep; or files of results, of which tables and figures are made in --out.
+        #[arg(required = true, value_name = "SWEEP|FILE")]
+        from: Vec<PathBuf>,
     },
     /// Write a Slurm job array for the unfinished runs, with a gathering job that depends on it.
     Slurm {
@@ -72,8 +74,9 @@ enum SweepVerb {
     },
     /// Write the results of the finished runs into one file: settings, seeds, curves and summaries, no clocks.
     Export {
-        /// The folder of the sweep.
-        sweep: PathBuf,
+        /// The folders of sweeps, or of finished runs alone.
+        #[arg(required = true, value_name = "SWEEP|RUN")]
+        folders: Vec<PathBuf>,
         /// The file, a JSON line a run.
         file: PathBuf,
     },
@@ -103,10 +106,13 @@ impl SweepArgs {
 
     /// The common options that make sense with it.
     pub fn takes(&self) -> &'static [&'static str] {
-        match self.verb {
+        match &self.verb {
             None => &["--config", "--set", "--out", "--device"],
             Some(SweepVerb::Plan { .. } | SweepVerb::Slurm { .. }) => &["--config", "--set", "--out"],
             Some(SweepVerb::Run { .. }) => &["--device"],
+            Some(SweepVerb::Collect { from }) if from.iter().all(|path| path.is_file()) => {
+                &["--config", "--set", "--out"]
+            }
             Some(SweepVerb::Collect { .. } | SweepVerb::Export { .. } | SweepVerb::Import { .. }) => &[],
         }
     }
@@ -196,14 +202,15 @@ pub fn sweep<P: SweepProgram>(program: &P, args: SweepArgs, common: &CommonArgs)
             }
             Ok(SweepReport::of(format!("{}\n", sweep.run_folder(planned).display())))
         }
-        Some(SweepVerb::Collect { sweep }) => collect(program, &Sweep::open(&sweep)?),
+        Some(SweepVerb::Collect { from }) => match from.as_slice() {
+            [sweep] if !sweep.is_file() => collect(program, &Sweep::open(sweep)?),
+            files => collect_files(program, files, common),
+        },
         Some(SweepVerb::Slurm { axes, submit, concurrent, sbatch }) => {
             let slurm = SlurmRequest { threads: resources.threads, concurrent, options: sbatch };
             through_slurm(program, &plan::<P>(&request(axes.axes))?, submit, &slurm)
         }
-        Some(SweepVerb::Export { sweep, file }) => {
-            export(program, &Sweep::open(&sweep)?, &file).map(SweepReport::of)
-        }
+        Some(SweepVerb::Export { folders, file }) => export(program, &folders, &file).map(SweepReport::of),
         Some(SweepVerb::Import { sweep, files }) => {
             import(program, &Sweep::open(&sweep)?, &files).map(SweepReport::of)
         }
@@ -294,13 +301,31 @@ fn collect<P: SweepProgram>(program: &P, sweep: &Sweep<P>) -> Result<SweepReport
         return Ok(SweepReport { text: String::new(), fault });
     }
     let collected = program.collect(&results, &sweep.config.sweep.own, &sweep.folder)?;
+    Ok(SweepReport { text: said(collected, finished, total)?, fault })
+}
+
+/// Makes tables and figures of files of results alone.
+fn collect_files<P: SweepProgram>(
+    program: &P,
+    files: &[PathBuf],
+    common: &CommonArgs,
+) -> Result<SweepReport> {
+    let keys: SweepConfig<P::Config, P::Keys> = crate::load(common.config.as_deref(), &common.set)?;
+    let results = Results::read(program, files, &Selection::default())?;
+    let stem = files.first().and_then(|file| file.file_stem()).unwrap_or_default();
+    let folder = common.out.clone().unwrap_or_else(|| Path::new("runs").join(stem));
+    crate::create_folder(&folder)?;
+    let (collected, runs) = (program.collect(&results, &keys.sweep.own, &folder)?, results.rows.len());
+    Ok(SweepReport::of(said(collected, runs, runs)?))
+}
+
+/// What was gathered, for stdout.
+fn said(collected: Collected, finished: usize, total: usize) -> Result<String> {
     let mut text = collected.text;
     let effort = if collected.effort.is_empty() { String::new() } else { format!(", {}", collected.effort) };
     writeln!(text, "\n{finished} of {total} runs{effort}")?;
-    for path in collected.files {
-        writeln!(text, "{}", path.display())?;
-    }
-    Ok(SweepReport { text, fault })
+    text += &crate::lines(&collected.files);
+    Ok(text)
 }
 
 fn through_slurm<P: SweepProgram>(

@@ -15,12 +15,15 @@
 //! | the list of runs | [`Sweep`], [`Planned`] |
 //! | how far each of them is | [`State`], [`state`] |
 //! | running | [`run_one`], [`run_all`] |
-//! | results | [`Results`], [`Row`], [`Spread`], [`difference`] |
+//! | results, of a sweep or of files alone | [`Results`], [`Row`], [`Selection`], [`Spread`], [`difference`] |
+//! | tables and figures for pages | [`PageProgram`] |
 //! | the verb | [`SweepArgs`], [`sweep`] |
 
+mod alone;
 mod board;
 mod command;
 mod execute;
+mod line;
 mod plan;
 mod program;
 mod results;
@@ -33,10 +36,13 @@ mod transfer;
 #[cfg(test)]
 mod tests;
 
+pub use alone::Selection;
 pub use command::{PlanRequest, SweepArgs, SweepReport, run_and_collect, sweep};
 pub use execute::{Ended, Failed, Resources, run_all, run_one};
 pub use plan::{Planned, Sweep};
-pub use program::{AxisValue, Collected, NamedAxis, NoKeys, SweepKeys, SweepProgram};
+pub use program::{
+    AxisValue, Collected, NamedAxis, NoKeys, PageProgram, SweepKeys, SweepProgram, not_of_these,
+};
 pub use results::{Results, Row, Unusable};
 pub use section::{Axis, SweepConfig, SweepSection};
 pub use state::{State, state};

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::results::Results;
-use crate::Faults;
 use crate::driver::Program;
+use crate::{Faults, UserError};
 
 /// A program whose runs can be swept.
 ///
@@ -23,6 +23,10 @@ pub trait SweepProgram: Program<Config: Debug + Sync, Summary: Clone + Debug> + 
     const EARLY_FILES: &'static [&'static str];
     /// The keys of `summary.json`, at any depth, that depend on the clock. The summary must be readable without them.
     const CLOCKS: &'static [&'static str];
+
+    /// The keys of the settings, each a section or a key of one, that change no number of a run: results that differ
+    /// in them alone are of the same run.
+    const NEUTRAL: &'static [&'static str] = &["checkpoint"];
 
     /// The steps of a whole run, in the unit of its progress bar.
     fn steps(&self, config: &Self::Config) -> u64;
@@ -44,6 +48,31 @@ pub trait SweepProgram: Program<Config: Debug + Sync, Summary: Clone + Debug> + 
     /// # Errors
     /// Fails where a file cannot be written.
     fn collect(&self, results: &Results<Self>, keys: &Self::Keys, folder: &Path) -> Result<Collected>;
+}
+
+/// A program whose results can stand in pages: named tables and figures, each made of results alone.
+pub trait PageProgram: SweepProgram {
+    /// The names of its tables.
+    const TABLES: &'static [&'static str];
+    /// The names of its figures.
+    const FIGURES: &'static [&'static str];
+
+    /// A table as Markdown.
+    ///
+    /// # Errors
+    /// Fails where there is no table of that name, or the results do not make one.
+    fn table(&self, results: &Results<Self>, keys: &Self::Keys, name: &str) -> Result<String>;
+
+    /// Draws a figure as a PNG.
+    ///
+    /// # Errors
+    /// As [`PageProgram::table`], and where the file cannot be written.
+    fn figure(&self, results: &Results<Self>, keys: &Self::Keys, name: &str, file: &Path) -> Result<()>;
+}
+
+/// What a table or figure answers that cannot be made of the results that there are.
+pub fn not_of_these(name: &str, needed: &str) -> anyhow::Error {
+    UserError::failed(format!("the results do not make `{name}`, which needs {needed}")).into()
 }
 
 /// Reads a summary and has it checked.

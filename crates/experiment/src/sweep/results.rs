@@ -6,11 +6,12 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::execute::hint;
+use super::line::ResultLine;
 use super::plan::{Planned, Sweep};
 use super::program::{SweepProgram, read_summary};
 use super::state::{State, state};
-use super::transfer::{Imported, ResultLine, without};
-use crate::{Manifest, RunFolder, UserError, read_metrics};
+use super::transfer::Imported;
+use crate::{RunFolder, UserError};
 
 /// A finished run.
 #[derive(Clone, Debug)]
@@ -99,11 +100,8 @@ fn row<P: SweepProgram>(
         UserError::failed(format!("its imported result cannot be used: {fault}"))
             .with_hint("remove its line in imported.jsonl")
     })?;
-    let curves = line.curves.iter().map(|(name, points)| {
-        let points = points.iter().map(|(step, value)| (*step, value.unwrap_or(f64::NAN)));
-        (name.clone(), points.collect())
-    });
-    Ok(Some(Row { planned: planned.clone(), summary, curves: curves.collect(), line }))
+    let line = ResultLine { name: planned.name.clone(), axes: planned.axes.clone(), ..line };
+    Ok(Some(Row { planned: planned.clone(), summary, curves: line.numbers(), line }))
 }
 
 /// The summary and the result that stand in a run's folder; nothing where it is not finished.
@@ -114,21 +112,6 @@ pub(super) fn own_result<P: SweepProgram>(
 ) -> Result<Option<(Value, ResultLine)>> {
     let State::Finished(json) = state(program, sweep, planned)? else { return Ok(None) };
     let folder = RunFolder::view(&sweep.run_folder(planned))?;
-    let mut summary = json.clone();
-    without(&mut summary, P::CLOCKS);
-    let mut curves: BTreeMap<String, Vec<(u64, Option<f64>)>> = BTreeMap::new();
-    for record in read_metrics(&folder.metrics_path())? {
-        for (name, value) in record.values.into_iter().filter(|(name, _)| program.in_curves(name)) {
-            curves.entry(name).or_default().push((record.step, value.is_finite().then_some(value)));
-        }
-    }
-    let line = ResultLine {
-        program: P::NAME.to_owned(),
-        version: Manifest::read(&folder.manifest_path())?.version,
-        seed: planned.seed,
-        config: serde_json::to_value(&planned.config)?,
-        summary,
-        curves,
-    };
+    let line = ResultLine::of_run(program, &folder, &planned.config, &json)?;
     Ok(Some((json, line)))
 }

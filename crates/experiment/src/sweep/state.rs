@@ -66,7 +66,7 @@ pub(super) fn refuse_another_run<P: SweepProgram>(
 ) -> Result<()> {
     let path = sweep.run_folder(planned);
     let (config, manifest) = (path.join("config.toml"), path.join("manifest.json"));
-    let other_config = is_there(&config)? && crate::load::<P::Config>(Some(&config), &[])? != planned.config;
+    let other_config = is_there(&config)? && crate::load_run::<P::Config>(&config, &[])? != planned.config;
     let seed = if is_there(&manifest)? { Some(Manifest::read(&manifest)?.seed) } else { None };
     let what = match seed {
         _ if other_config => "settings".to_owned(),

@@ -1,85 +1,21 @@
-//! Results as one file: a line a run, with what defines the run and what it came to, without any clock.
+//! Results that travel between sweeps and machines as files.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::plan::{Planned, Sweep};
-use super::program::SweepProgram;
+use super::line::{ResultLine, identity, read_lines};
+use super::plan::{PLAN, Planned, Sweep};
+use super::program::{SweepProgram, read_summary};
 use super::results::{Results, own_result};
-use crate::UserError;
+use crate::{RunFolder, UserError};
 
 /// The file in a sweep's folder with the results that came from elsewhere.
 const FILE: &str = "imported.jsonl";
 
-/// No line is longer.
-const LONGEST_LINE: u64 = 64 << 20;
-
-/// The result of a run, as it stands in a line of a file of results.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct ResultLine {
-    /// The binary.
-    pub program: String,
-    /// Its version.
-    pub version: String,
-    /// The seed.
-    pub seed: u64,
-    /// The resolved settings.
-    pub config: Value,
-    /// `summary.json` without its clocks.
-    pub summary: Value,
-    /// Step and value of the metrics that count; nothing for a value that is not a number.
-    pub curves: BTreeMap<String, Vec<(u64, Option<f64>)>>,
-}
-
-impl ResultLine {
-    /// The first number in which two results of one run differ; nothing where they agree.
-    pub(crate) fn contradicts(&self, other: &Self) -> Option<String> {
-        if let Some(path) = difference(&self.summary, &other.summary) {
-            return Some(format!("summary{path}"));
-        }
-        let names = self.curves.keys().chain(other.curves.keys());
-        let mut differing = names.filter(|name| self.curves.get(*name) != other.curves.get(*name));
-        differing.next().map(|name| format!("the curve {name}"))
-    }
-}
-
-/// The path to the first value in which two differ.
-fn difference(a: &Value, b: &Value) -> Option<String> {
-    match (a, b) {
-        (Value::Object(a), Value::Object(b)) => {
-            let mut keys = a.keys().chain(b.keys());
-            keys.find_map(|key| {
-                let null = &Value::Null;
-                let (a, b) = (a.get(key).unwrap_or(null), b.get(key).unwrap_or(null));
-                difference(a, b).map(|path| format!(".{key}{path}"))
-            })
-        }
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-            let mut pairs = a.iter().zip(b).enumerate();
-            pairs.find_map(|(i, (a, b))| difference(a, b).map(|path| format!("[{i}]{path}")))
-        }
-        _ => (a != b).then(String::new),
-    }
-}
-
-/// Takes the keys that depend on the clock out of a summary, at any depth.
-pub(super) fn without(value: &mut Value, clocks: &[&str]) {
-    match value {
-        Value::Object(map) => {
-            map.retain(|key, _| !clocks.contains(&key.as_str()));
-            map.values_mut().for_each(|value| without(value, clocks));
-        }
-        Value::Array(list) => list.iter_mut().for_each(|value| without(value, clocks)),
-        _ => {}
-    }
-}
+/// No summary is longer.
+const LONGEST_SUMMARY: u64 = 16 << 20;
 
 /// The results in a sweep's folder that came from elsewhere.
 #[derive(Debug)]
@@ -131,18 +67,15 @@ impl Imported {
         against: Against,
     ) -> Result<(usize, usize)> {
         let (mut taken, mut others) = (0, 0);
-        for (number, line) in read_lines(path)?.into_iter().enumerate() {
-            let place = format!("{} line {}", path.display(), number + 1);
-            if line.program != P::NAME {
-                let message = format!("{place}: a result of {}, not of {}", line.program, P::NAME);
-                return Err(UserError::usage(message)
-                    .with_hint("give files that `sweep export` of the same program wrote")
-                    .into());
-            }
+        let planned: Result<Vec<_>> =
+            sweep.runs.iter().map(|run| Ok((run, identity::<P>(&run.config)?))).collect();
+        let planned = planned?;
+        for (place, line) in read_lines::<P>(path)? {
             let config: P::Config = crate::resolve(&line.config)
                 .map_err(|error| UserError::usage(format!("{place}: {error}")))?;
+            let config = identity::<P>(&config)?;
             let mut found = false;
-            for planned in sweep.runs.iter().filter(|run| run.seed == line.seed && run.config == config) {
+            for (planned, _) in planned.iter().filter(|(run, id)| run.seed == line.seed && *id == config) {
                 found = true;
                 let known = match &self.lines[planned.index] {
                     Some(known) => Some(known.clone()),
@@ -150,12 +83,8 @@ impl Imported {
                     None if against == Against::Imported => None,
                     None => own_result(program, sweep, planned).unwrap_or_default().map(|(_, own)| own),
                 };
-                if let Some(what) = known.and_then(|known| known.contradicts(&line)) {
-                    let message =
-                        format!("{place}: {} has other numbers than there are already: {what}", planned.name);
-                    return Err(UserError::failed(message)
-                        .with_hint("the same settings and seed give the same numbers: find out which of them are wrong")
-                        .into());
+                if let Some(known) = known {
+                    line.agree_with(&known, &place, &planned.name)?;
                 }
                 self.lines[planned.index] = Some(line.clone());
             }
@@ -169,22 +98,43 @@ impl Imported {
     }
 }
 
-/// Writes the results of a sweep into `file`; returns a line for the user.
+/// Writes the results in `folders`, sweeps and finished runs alone, into `file`; returns a line for the user.
 ///
 /// # Errors
-/// Fails where there is none, or the file cannot be written.
-pub(super) fn export<P: SweepProgram>(program: &P, sweep: &Sweep<P>, file: &Path) -> Result<String> {
-    let results = Results::gather(program, sweep)?;
-    if results.rows.is_empty() {
+/// Fails where there is none, a folder holds neither sweep nor finished run, or the file cannot be written.
+pub(super) fn export<P: SweepProgram>(program: &P, folders: &[PathBuf], file: &Path) -> Result<String> {
+    let (mut lines, mut total) = (Vec::new(), 0);
+    for folder in folders {
+        if folder.join(PLAN).exists() || !folder.join("config.toml").exists() {
+            let sweep = Sweep::open(folder)?;
+            total += sweep.runs.len();
+            lines.extend(Results::gather(program, &sweep)?.rows.into_iter().map(|row| row.line));
+        } else {
+            total += 1;
+            lines.push(finished_run(program, folder)?);
+        }
+    }
+    if lines.is_empty() {
         return Err(UserError::failed("no run is finished, so there is nothing to export").into());
     }
-    let mut text = String::new();
-    for row in &results.rows {
-        text += &serde_json::to_string(&row.line)?;
-        text.push('\n');
-    }
-    crate::write_atomic(file, text.as_bytes())?;
-    Ok(format!("{} of {} runs in {}\n", results.rows.len(), sweep.runs.len(), file.display()))
+    write_lines(file, &lines)?;
+    Ok(format!("{} of {total} runs in {}\n", lines.len(), file.display()))
+}
+
+/// The result of a run that is in no sweep.
+fn finished_run<P: SweepProgram>(program: &P, path: &Path) -> Result<ResultLine> {
+    let folder = RunFolder::view(path)?;
+    let config: P::Config = crate::load_run(&folder.config_path(), &[])?;
+    let summary = path.join("summary.json");
+    let unusable = |fault: String| {
+        UserError::failed(format!("cannot use {}: {fault}", summary.display()))
+            .with_hint("only a finished run has a result; `resume` goes on with one that was cut off")
+    };
+    let bytes =
+        crate::read_at_most(&summary, LONGEST_SUMMARY).map_err(|error| unusable(error.to_string()))?;
+    let json = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
+    read_summary(program, &config, &json).map_err(unusable)?;
+    ResultLine::of_run(program, &folder, &config, &json)
 }
 
 /// Adds the results in `files` to those of a sweep; returns what was done, for the user. Nothing is changed where
@@ -203,30 +153,16 @@ pub(super) fn import<P: SweepProgram>(program: &P, sweep: &Sweep<P>, files: &[Pa
         };
         writeln!(said, "{}: {taken} results{left_out}", file.display())?;
     }
-    let mut text = String::new();
-    for line in imported.lines.iter().flatten() {
-        text += &serde_json::to_string(line)?;
-        text.push('\n');
-    }
-    crate::write_atomic(&sweep.folder.join(FILE), text.as_bytes())?;
+    let lines: Vec<ResultLine> = imported.lines.into_iter().flatten().collect();
+    write_lines(&sweep.folder.join(FILE), &lines)?;
     Ok(said)
 }
 
-fn read_lines(path: &Path) -> Result<Vec<ResultLine>> {
-    let refused = |message: String| {
-        UserError::usage(message).with_hint("give files that `sweep export` wrote, whole as they are")
-    };
-    let unreadable = |error| refused(format!("cannot read {}: {error}", path.display()));
-    let mut reader = BufReader::new(File::open(path).map_err(unreadable)?);
-    let mut lines = Vec::new();
-    loop {
-        let mut bytes = Vec::new();
-        if (&mut reader).take(LONGEST_LINE).read_until(b'\n', &mut bytes).map_err(unreadable)? == 0 {
-            return Ok(lines);
-        }
-        let line = serde_json::from_slice(&bytes).map_err(|error| {
-            refused(format!("{} line {}: not a result: {error}", path.display(), lines.len() + 1))
-        })?;
-        lines.push(line);
+fn write_lines(file: &Path, lines: &[ResultLine]) -> Result<()> {
+    let mut text = String::new();
+    for line in lines {
+        text += &serde_json::to_string(line)?;
+        text.push('\n');
     }
+    Ok(crate::write_atomic(file, text.as_bytes())?)
 }

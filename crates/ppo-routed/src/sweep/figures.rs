@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use ::plots::{Band, BarChart, BarPanel, BarSeries, Colour, Figure, Panel, ReferenceLine, Scale, Series};
+use ::plots::{
+    Band, BarChart, BarPanel, BarSeries, Colour, Figure, Panel, PlotError, ReferenceLine, Scale, Series,
+};
 use anyhow::Result;
 use experiment::sweep::Spread;
 
@@ -39,6 +41,45 @@ enum Shown {
     Quantiles,
 }
 
+/// A picture that is not drawn yet.
+pub(super) enum Picture {
+    Curves(Figure),
+    Bars(BarChart),
+}
+
+impl Picture {
+    /// Draws it as a PNG.
+    pub(super) fn write_png(&self, path: &Path) -> Result<(), PlotError> {
+        match self {
+            Self::Curves(figure) => figure.write_png(path),
+            Self::Bars(chart) => chart.write_png(path),
+        }
+    }
+}
+
+/// The names of all figures of results.
+pub(super) const NAMES: [&str; 5] =
+    ["return_vs_oversight", "final_and_best", "learning_curves", "steps_to_threshold", "ablation"];
+
+/// The figures of a name, each with its file's; none where the results do not make it. Learning curves have one a
+/// level.
+pub(super) fn figures(results: &Results, threshold: f64, name: &str) -> Vec<(String, Picture)> {
+    let one = |picture: Option<Picture>| picture.map(|picture| (format!("{name}.png"), picture));
+    let curves = |level: &f64| {
+        (format!("learning_curves_p{level}.png"), Picture::Curves(learning_curves(results, *level)))
+    };
+    match name {
+        "return_vs_oversight" => one(Some(Picture::Curves(return_vs_oversight(results)))),
+        "final_and_best" => one(Some(Picture::Curves(final_and_best(results)))),
+        "steps_to_threshold" => one(steps_to_threshold(results, threshold).map(Picture::Curves)),
+        "ablation" => one(ablation(results).map(Picture::Bars)),
+        "learning_curves" => return results.levels.iter().map(curves).collect(),
+        _ => None,
+    }
+    .into_iter()
+    .collect()
+}
+
 /// Draws the figures of a sweep into `folder` and returns their paths. There must be a finished run.
 ///
 /// # Errors
@@ -46,23 +87,9 @@ enum Shown {
 pub(crate) fn draw(results: &Results, threshold: f64, folder: &Path) -> Result<Vec<PathBuf>> {
     experiment::create_folder(folder)?;
     let mut paths = Vec::new();
-    let mut save = |figure: Figure, name: &str| -> Result<()> {
-        let path = folder.join(name);
-        figure.write_png(&path)?;
-        paths.push(path);
-        Ok(())
-    };
-    save(return_vs_oversight(results), "return_vs_oversight.png")?;
-    save(final_and_best(results), "final_and_best.png")?;
-    for level in &results.levels {
-        save(learning_curves(results, *level), &format!("learning_curves_p{level}.png"))?;
-    }
-    if let Some(figure) = steps_to_threshold(results, threshold) {
-        save(figure, "steps_to_threshold.png")?;
-    }
-    if let Some(chart) = ablation(results) {
-        let path = folder.join("ablation.png");
-        chart.write_png(&path)?;
+    for (file, picture) in NAMES.iter().flat_map(|name| figures(results, threshold, name)) {
+        let path = folder.join(file);
+        picture.write_png(&path)?;
         paths.push(path);
     }
     Ok(paths)

@@ -3,6 +3,7 @@
 
 mod figures;
 mod keys;
+mod pages;
 mod program;
 mod results;
 mod tables;

@@ -233,7 +233,8 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{}%", (share * 1e8).round() / 1e6)
 }
 
-fn signed(value: f64) -> String {
+/// With a minus sign that is one.
+pub(super) fn signed(value: f64) -> String {
     format!("{value:.3}").replace('-', "−")
 }
 
@@ -245,22 +246,27 @@ fn with_interval(mean: f64, interval: Option<(f64, f64)>) -> String {
 }
 
 fn markdown(results: &Results, threshold: f64) -> Result<String> {
+    let mut out = "Stepwise ground-truth return of the kept policy: mean over seeds and its 95% interval. *Stopped early* \
+                   is the evaluation at which the overseen episodes of training paid most; *best* is that of the \
+                   ground truth, a bound on any stopping.\n\n"
+        .to_owned();
+    out += &cells_table(results, threshold)?;
+    if let Some(versus) = differences_table(results)? {
+        let what = "Routing minus each other method: final return, difference of means and its 95% interval.";
+        write!(out, "\n{what}\n\n{versus}\n{}.\n", leaders(results))?;
+    }
+    Ok(out)
+}
+
+/// A line a method and level, as Markdown.
+pub(super) fn cells_table(results: &Results, threshold: f64) -> Result<String> {
     let mut out = String::new();
-    writeln!(
-        out,
-        "Stepwise ground-truth return of the kept policy: mean over seeds and its 95% interval. *Stopped early* is the \
-         evaluation at which the overseen episodes of training paid most; *best* is that of the ground truth, a bound \
-         on any stopping.\n"
-    )?;
     writeln!(
         out,
         "| method | oversight | seeds | final | stopped early | best | reached {threshold} | steps until then |"
     )?;
     writeln!(out, "|---|---|---|---|---|---|---|---|")?;
     for cell in results.cells() {
-        let spread = |values: Vec<f64>| {
-            Spread::of(&values).map_or_else(String::new, |s| with_interval(s.mean, s.interval()))
-        };
         let (reached, median) = steps(&cell, threshold);
         let median = median.map_or_else(|| "–".to_owned(), |median| format!("{:.2}M", median / 1e6));
         writeln!(
@@ -269,40 +275,45 @@ fn markdown(results: &Results, threshold: f64) -> Result<String> {
             cell.arm.label(),
             percent(cell.oversight_prob),
             cell.rows.len(),
-            spread(cell.last()),
-            spread(cell.stopped()),
-            spread(cell.best()),
+            mean_and_interval(&cell.last()),
+            mean_and_interval(&cell.stopped()),
+            mean_and_interval(&cell.best()),
             cell.rows.len(),
         )?;
     }
-    let versus = routing_minus(results);
-    if !versus.is_empty() {
-        let mut others: Vec<&String> = Vec::new();
-        for (_, other, _) in &versus {
-            if !others.contains(&other) {
-                others.push(other);
-            }
-        }
-        writeln!(
-            out,
-            "\nRouting minus each other method: final return, difference of means and its 95% interval.\n"
-        )?;
-        let names: Vec<&str> = others.iter().map(|name| name.as_str()).collect();
-        writeln!(out, "| oversight | {} |", names.join(" | "))?;
-        writeln!(out, "|---|{}", "---|".repeat(others.len()))?;
-        for level in &results.levels {
-            let entry = |name: &String| {
-                let found = versus.iter().find(|(at, other, _)| at.total_cmp(level).is_eq() && other == name);
-                found.map_or_else(String::new, |(_, _, (distance, interval))| {
-                    with_interval(*distance, *interval)
-                })
-            };
-            let entries: Vec<String> = others.iter().map(|name| entry(name)).collect();
-            writeln!(out, "| {} | {} |", percent(*level), entries.join(" | "))?;
-        }
-        writeln!(out, "\n{}.", leaders(results))?;
-    }
     Ok(out)
+}
+
+/// Routing against each other method, a line a level, as Markdown; nothing where there is no other method.
+pub(super) fn differences_table(results: &Results) -> Result<Option<String>> {
+    let versus = routing_minus(results);
+    if versus.is_empty() {
+        return Ok(None);
+    }
+    let mut others: Vec<&String> = Vec::new();
+    for (_, other, _) in &versus {
+        if !others.contains(&other) {
+            others.push(other);
+        }
+    }
+    let mut out = String::new();
+    let names: Vec<&str> = others.iter().map(|name| name.as_str()).collect();
+    writeln!(out, "| oversight | {} |", names.join(" | "))?;
+    writeln!(out, "|---|{}", "---|".repeat(others.len()))?;
+    for level in &results.levels {
+        let entry = |name: &String| {
+            let found = versus.iter().find(|(at, other, _)| at.total_cmp(level).is_eq() && other == name);
+            found.map_or_else(String::new, |(_, _, (distance, interval))| with_interval(*distance, *interval))
+        };
+        let entries: Vec<String> = others.iter().map(|name| entry(name)).collect();
+        writeln!(out, "| {} | {} |", percent(*level), entries.join(" | "))?;
+    }
+    Ok(Some(out))
+}
+
+/// The mean of finite values and its 95% interval; empty without any.
+pub(super) fn mean_and_interval(values: &[f64]) -> String {
+    Spread::of(values).map_or_else(String::new, |spread| with_interval(spread.mean, spread.interval()))
 }
 
 /// Which method leads at which levels, such as `Highest mean: routing at 0.1%, 0.3%; naive at 1%`.

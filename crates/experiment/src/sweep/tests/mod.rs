@@ -1,5 +1,6 @@
 //! Sweeps of a toy program.
 
+mod alone;
 mod plans;
 mod running;
 mod slurm;

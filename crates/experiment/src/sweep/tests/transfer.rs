@@ -12,7 +12,7 @@ fn exported(folder: &Path) -> (Sweep<Toy>, String) {
     let sweep = planned(&folder.join("here"));
     run_all(&TOY, &sweep, 1, resources(), true).unwrap();
     let file = folder.join("results.jsonl");
-    let said = export(&TOY, &sweep, &file).unwrap();
+    let said = export(&TOY, std::slice::from_ref(&sweep.folder), &file).unwrap();
     assert_eq!(said, format!("4 of 4 runs in {}\n", file.display()));
     (sweep, fs::read_to_string(&file).unwrap())
 }
@@ -40,7 +40,7 @@ fn results_travel_and_count_as_finished_runs() {
     assert_eq!(collected(&elsewhere), collected(&folder.path().join("here")));
     assert!(!elsewhere.join("sign1-seed3").exists());
     // exported again, they are the same
-    export(&TOY, &sweep, &folder.path().join("again.jsonl")).unwrap();
+    export(&TOY, &[sweep.folder], &folder.path().join("again.jsonl")).unwrap();
     assert_eq!(fs::read_to_string(folder.path().join("again.jsonl")).unwrap(), text);
 }
 
@@ -132,6 +132,7 @@ fn what_is_no_result_of_the_program_is_refused() {
         let error = import(&TOY, &here, &[file]).unwrap_err().to_string();
         assert!(error.contains(wanted), "{error}");
     }
-    let error = export(&TOY, &planned(&folder.path().join("empty")), &folder.path().join("x")).unwrap_err();
+    let error =
+        export(&TOY, &[planned(&folder.path().join("empty")).folder], &folder.path().join("x")).unwrap_err();
     assert_eq!(error.to_string(), "no run is finished, so there is nothing to export");
 }

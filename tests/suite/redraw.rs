@@ -1,0 +1,225 @@
+//! Pages that are made of result files, and what is said where they are not.
+use std::path::Path;
+use std::sync::LazyLock;
+
+use crate::workspace::{Ended, Tree, Workspace};
+
+const CONFIG: &str = "
+[sweep]
+methods = [\"routing\", \"naive\"]
+oversight_probs = [0.1, 0.5]
+seeds = [4, 5]
+threshold = 0.01
+[env]
+num_envs = 4
+[train]
+updates = 6
+num_steps = 8
+[ppo]
+update_epochs = 1
+num_minibatches = 1
+[eval]
+every = 2
+num_envs = 2
+";
+
+const BLOCKS: &str = "
+[cells]
+program = \"ppo-routed\"
+files = [\"a.jsonl\", \"b.jsonl\"]
+table = \"cells\"
+set = [\"sweep.threshold=0.01\"]
+
+[differences]
+program = \"ppo-routed\"
+files = [\"a.jsonl\", \"b.jsonl\"]
+table = \"differences\"
+
+[returns]
+program = \"ppo-routed\"
+files = [\"a.jsonl\", \"b.jsonl\"]
+figure = \"return_vs_oversight\"
+alt = \"Return against oversight\"
+
+[seeds]
+program = \"ppo-routed\"
+files = [\"a.jsonl\"]
+where = { \"train.method\" = \"routing\", \"env.oversight_prob\" = [0.5], seed = 5 }
+table = \"seeds\"
+
+[later]
+program = \"ppo-routed\"
+files = [\"not_here_yet.jsonl\"]
+table = \"cells\"
+";
+
+const PAGE: &str = "# Words\n<!-- results: cells -->\n<!-- end -->\nmore\n<!-- results: differences -->\nold\n\
+    <!-- end -->\n<!-- results: seeds -->\n<!-- end -->\n";
+
+/// A sweep with what was gathered of it, its results in two files that overlap, and pages that were redrawn.
+static REDRAWN: LazyLock<Tree> = LazyLock::new(|| {
+    let ws = Workspace::new();
+    ws.write("small.toml", CONFIG);
+    ws.done("sweep --config small.toml --out swept --jobs 2");
+    ws.done("sweep export swept all.jsonl");
+    let all = ws.read("all.jsonl");
+    let lines: Vec<&str> = all.lines().collect();
+    assert_eq!(lines.len(), 8);
+    for folder in ["root", "root/docs", "root/docs/results"] {
+        std::fs::create_dir(ws.path(folder)).unwrap();
+    }
+    ws.write("root/docs/results/a.jsonl", lines[..7].join("\n"));
+    ws.write("root/docs/results/b.jsonl", lines[5..].join("\n"));
+    ws.write("root/docs/results/blocks.toml", BLOCKS);
+    ws.write("root/docs/page.md", PAGE);
+    ws.write("root/README.md", "<!-- results: returns -->\n<!-- end -->\n");
+    assert_eq!(redraw(&ws, "--check").code, Some(1));
+    let ended = redraw(&ws, "");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    let changed: Vec<&str> = ended.stdout.lines().collect();
+    assert_eq!(changed, ["root/docs/images/returns.png", "root/README.md", "root/docs/page.md"]);
+    ws.tree("")
+});
+
+fn redraw(ws: &Workspace, arguments: &str) -> Ended {
+    ws.run_other(assert_cmd::cargo::cargo_bin!("redraw-under-test"), &format!("--root root {arguments}"))
+}
+
+fn redrawn() -> Workspace {
+    let ws = Workspace::new();
+    ws.lay("", &REDRAWN);
+    ws
+}
+
+#[test]
+fn pages_show_what_the_sweep_itself_gathers() {
+    let ws = redrawn();
+    let (page, table) = (ws.read("root/docs/page.md"), ws.read("swept/table.md"));
+    let block = |name: &str| {
+        let (_, rest) = page.split_once(&format!("<!-- results: {name} -->\n\n")).unwrap();
+        rest.split_once("\n<!-- end -->").unwrap().0.to_owned()
+    };
+    let (cells, differences) = (block("cells"), block("differences"));
+    assert_eq!(cells.lines().count(), 6, "{cells}");
+    assert!(table.contains(&cells) && table.contains(&differences), "{table}\n{page}");
+    assert!(page.starts_with("# Words\n<!--") && page.contains("<!-- end -->\nmore\n<!--"), "{page}");
+    assert!(!page.contains("old"), "{page}");
+    // the chosen run alone
+    let seeds = block("seeds");
+    let summary = ws.tree("swept/routing-p0.5-seed5");
+    let policies = crate::files::object(&summary, "summary.json")["policies"].clone();
+    let shown = |name: &str| format!("{:.3}", policies[name]["final"].as_f64().unwrap()).replace('-', "−");
+    let wanted =
+        format!("| routing | 50% | 5 | {} | {} | {} |", shown("diamond"), shown("ghost"), shown("full"));
+    assert_eq!(seeds.lines().skip(2).collect::<Vec<_>>(), [wanted.as_str()]);
+    let picture = |name: &str| REDRAWN[Path::new(name)].clone();
+    assert!(picture("root/docs/images/returns.png") == picture("swept/plots/return_vs_oversight.png"));
+    let readme =
+        "<!-- results: returns -->\n\n![Return against oversight](docs/images/returns.png)\n\n<!-- end -->\n";
+    assert_eq!(ws.read("root/README.md"), readme);
+}
+
+#[test]
+fn results_alone_give_the_files_that_the_sweep_gives() {
+    let ws = redrawn();
+    let set = "--set sweep.threshold=0.01";
+    ws.done(&format!("sweep collect root/docs/results/a.jsonl root/docs/results/b.jsonl --out alone {set}"));
+    for (path, bytes) in ws.tree("alone") {
+        assert!(REDRAWN[&Path::new("swept").join(&path)] == bytes, "{}", path.display());
+    }
+    assert!(ws.tree("alone").len() > 8);
+}
+
+#[test]
+fn redrawing_again_changes_nothing() {
+    let ws = redrawn();
+    let checked = redraw(&ws, "--check");
+    assert_eq!(
+        (checked.code, checked.stdout.as_str()),
+        (Some(0), "4 blocks are what their result files say\n")
+    );
+    assert_eq!(redraw(&ws, "").stdout, "");
+    assert!(ws.tree("") == *REDRAWN);
+}
+
+/// What `--check` says on stderr after a change, which it leaves as it is.
+fn found_after(change: impl FnOnce(&Workspace)) -> String {
+    let ws = redrawn();
+    change(&ws);
+    let before = ws.tree("");
+    let ended = redraw(&ws, "--check");
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{ended:?}");
+    assert!(ws.tree("") == before, "a check has changed something");
+    ended.stderr
+}
+
+#[test]
+fn a_changed_number_or_picture_is_found_and_mended() {
+    let (page, image) = ("root/docs/page.md", "root/docs/images/returns.png");
+    let other_number = |ws: &Workspace| {
+        let text = ws.read(page);
+        let changed = text.replacen("| 2 | 0.", "| 2 | 1.", 1).replacen("| 2 | −0.", "| 2 | −1.", 1);
+        assert!(changed != text, "{text}");
+        ws.write(page, changed);
+    };
+    let said = found_after(other_number);
+    let wanted = "error: not what the result files say: block cells of docs/page.md\nhint: `redraw` writes them anew\n";
+    assert_eq!(said, wanted);
+    let other_picture = |ws: &Workspace| {
+        let mut bytes = std::fs::read(ws.path(image)).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        ws.write(image, bytes);
+    };
+    let wanted = "error: not what the result files say: docs/images/returns.png\n";
+    assert!(found_after(other_picture).starts_with(wanted));
+    assert!(found_after(|ws| std::fs::remove_file(ws.path(image)).unwrap()).starts_with(wanted));
+    let ws = redrawn();
+    other_number(&ws);
+    other_picture(&ws);
+    assert_eq!(redraw(&ws, "").code, Some(0));
+    assert!(ws.tree("") == *REDRAWN);
+}
+
+#[test]
+fn a_page_cannot_say_what_no_file_holds() {
+    let append =
+        |name: &'static str, text: &'static str| move |ws: &Workspace| ws.write(name, ws.read(name) + text);
+    for (name, text, wanted) in [
+        (
+            "root/docs/page.md",
+            "<!-- results: later -->\n<!-- end -->\n",
+            "error: block later of docs/page.md: cannot read root/docs/results/not_here_yet.jsonl: ",
+        ),
+        (
+            "root/docs/page.md",
+            "<!-- results: nowhere -->\n<!-- end -->\n",
+            "error: block nowhere of docs/page.md: docs/results/blocks.toml has no such block\n",
+        ),
+        (
+            "root/README.md",
+            "<!-- results: cells -->\n",
+            "error: README.md line 6: the block cells has no `<!-- end -->`\n",
+        ),
+        (
+            "root/docs/results/blocks.toml",
+            "[bad]\nprogram = \"ppo-routed\"\nfiles = [\"a.jsonl\"]\ntable = \"sells\"\n",
+            "error: root/docs/results/blocks.toml: block bad: no table is called `sells`; there are cells, ",
+        ),
+    ] {
+        let said = found_after(append(name, text));
+        assert!(said.starts_with(wanted), "{said}");
+    }
+    // numbers that contradict each other
+    let said = found_after(|ws| {
+        let line = ws.read("root/docs/results/b.jsonl").lines().last().unwrap().to_owned();
+        ws.write("root/docs/results/a.jsonl", line.replacen("\"best\":", "\"best\":1", 1));
+    });
+    let wanted = "naive-p0.5-seed5 has other numbers than there are already: summary.policies.full.best\n";
+    assert!(said.starts_with("error: block returns of README.md: ") && said.contains(wanted), "{said}");
+}
+
+#[test]
+fn the_pages_of_this_repository_say_what_their_files_hold() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    redraw::check(root).unwrap_or_else(|error| panic!("{error:#}"));
+}
