@@ -93,8 +93,10 @@ fn the_manifest_says_what_ran() {
         keys(&manifest),
         [
             "command_line",
+            "commit",
             "device",
             "finished",
+            "machine",
             "name",
             "platform",
             "resumed",
