@@ -1,4 +1,5 @@
 //! Pages that are made of result files, and what is said where they are not.
+use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -47,6 +48,12 @@ files = [\"a.jsonl\"]
 where = { \"train.method\" = \"routing\", \"env.oversight_prob\" = [0.5], seed = 5 }
 table = \"seeds\"
 
+[number]
+program = \"ppo-routed\"
+files = [\"a.jsonl\"]
+where = { \"train.method\" = \"routing\", \"env.oversight_prob\" = 0.5 }
+value = \"diamond\"
+
 [later]
 program = \"ppo-routed\"
 files = [\"not_here_yet.jsonl\"]
@@ -54,7 +61,7 @@ table = \"cells\"
 ";
 
 const PAGE: &str = "# Words\n<!-- results: cells -->\n<!-- end -->\nmore\n<!-- results: differences -->\nold\n\
-    <!-- end -->\n<!-- results: seeds -->\n<!-- end -->\n";
+    <!-- end -->\n<!-- results: seeds -->\n<!-- end -->\nin words <!-- results: number -->9<!-- end -->.\n";
 
 /// A sweep with what was gathered of it, its results in two files that overlap, and pages that were redrawn.
 static REDRAWN: LazyLock<Tree> = LazyLock::new(|| {
@@ -112,6 +119,11 @@ fn pages_show_what_the_sweep_itself_gathers() {
     let wanted =
         format!("| routing | 50% | 5 | {} | {} | {} |", shown("diamond"), shown("ghost"), shown("full"));
     assert_eq!(seeds.lines().skip(2).collect::<Vec<_>>(), [wanted.as_str()]);
+    // two seeds, as the sweep's own table has them
+    let number = page.split_once("in words <!-- results: number -->").unwrap().1;
+    let number = number.split_once("<!-- end -->.\n").unwrap().0;
+    let line = table.lines().find(|line| line.starts_with("| routing | 50% | 2 | ")).unwrap();
+    assert_eq!(line.split(" | ").nth(3), Some(number));
     let picture = |name: &str| REDRAWN[Path::new(name)].clone();
     assert!(picture("root/docs/images/returns.png") == picture("swept/plots/return_vs_oversight.png"));
     let readme =
@@ -136,7 +148,7 @@ fn redrawing_again_changes_nothing() {
     let checked = redraw(&ws, "--check");
     assert_eq!(
         (checked.code, checked.stdout.as_str()),
-        (Some(0), "4 blocks are what their result files say\n")
+        (Some(0), "5 blocks are what their result files say\n")
     );
     assert_eq!(redraw(&ws, "").stdout, "");
     assert!(ws.tree("") == *REDRAWN);
@@ -222,4 +234,103 @@ fn a_page_cannot_say_what_no_file_holds() {
 fn the_pages_of_this_repository_say_what_their_files_hold() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     redraw::check(root).unwrap_or_else(|error| panic!("{error:#}"));
+}
+
+/// A workspace's results, exported from `folder`, in a page with these blocks; returns the page and the pictures.
+fn page_of(ws: &Workspace, program: &str, folder: &str, blocks: &[(&str, &str)]) -> (String, Tree) {
+    for folder in ["root", "root/docs", "root/docs/results"] {
+        std::fs::create_dir(ws.path(folder)).unwrap();
+    }
+    ws.done(&format!("sweep export {folder} root/docs/results/all.jsonl"));
+    let (mut registry, mut page) = (String::new(), String::new());
+    for (name, shows) in blocks {
+        let files = "files = [\"all.jsonl\"]\nalt = \"words\"";
+        writeln!(registry, "[{name}]\nprogram = \"{program}\"\n{files}\n{shows}").unwrap();
+        writeln!(page, "<!-- results: {name} --><!-- end -->").unwrap();
+    }
+    ws.write("root/docs/results/blocks.toml", registry);
+    ws.write("root/docs/page.md", page);
+    let ended = redraw(ws, "");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert_eq!(redraw(ws, "--check").code, Some(0));
+    (ws.read("root/docs/page.md"), ws.tree("root/docs/images"))
+}
+
+/// The cells of the lines of a table in a page, without its head.
+fn cells(page: &str, block: &str) -> Vec<Vec<String>> {
+    let (_, rest) = page.split_once(&format!("<!-- results: {block} -->\n\n")).unwrap();
+    let lines = rest.lines().skip(2).take_while(|line| line.starts_with('|'));
+    lines.map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+#[test]
+fn settings_of_mnist_stand_in_a_page() {
+    let ws = Workspace::for_mnist();
+    let small = "--threads 1 --quiet --set data.dataset=sample --set model.hidden=[16,8] --set model.latent=8 \
+        --set train.epochs=2 --set train.batch_size=50";
+    ws.done(&format!("table --settings 1,10 --seeds 2 --out table {small}"));
+    let blocks = [
+        ("rows", "table = \"settings\""),
+        ("picture", "figure = \"settings\""),
+        ("own", "where = { \"train.setting\" = \"plain\" }\nvalue = \"own\""),
+    ];
+    let (page, images) = page_of(&ws, "mnist-routed", "table", &blocks);
+    let tree = ws.tree("table");
+    assert!(images[Path::new("picture.png")] == tree[Path::new("table.png")]);
+    let csv: Vec<&str> = crate::files::text(&tree, "table.csv").lines().skip(1).collect();
+    let rows = cells(&page, "rows");
+    assert_eq!(rows.len(), 2);
+    for (row, csv) in rows.iter().zip(&csv) {
+        let csv: Vec<&str> = csv.split(',').collect();
+        let number = |cell: &str| cell.split(" ± ").next().unwrap().parse::<f64>().unwrap();
+        assert_eq!((row[0].as_str(), row[2].as_str()), (csv[0], csv[2]));
+        for (shown, exact) in [(&row[3], csv[3]), (&row[4], csv[5])] {
+            assert!((number(shown) - exact.parse::<f64>().unwrap()).abs() <= 5e-4, "{row:?} {csv:?}");
+        }
+    }
+    assert!(page.contains(&format!("<!-- results: own -->{}<!-- end -->", rows[1][4])), "{page}");
+    // table and picture from the file alone
+    ws.done("sweep collect root/docs/results/all.jsonl --out alone");
+    for (path, bytes) in ws.tree("alone") {
+        assert!(tree[&path] == bytes, "{}", path.display());
+    }
+}
+
+#[test]
+fn methods_of_a_language_model_stand_in_a_page() {
+    let ws = crate::language::ws();
+    ws.done("era --seed 3 --out run --set experiment.methods=[\"base\",\"era\"]");
+    let blocks = [
+        ("stages", "table = \"stages\""),
+        ("methods", "table = \"methods\""),
+        ("losses", "figure = \"losses\""),
+        ("relearning", "figure = \"relearning\""),
+        ("relearned", "figure = \"relearned\""),
+    ];
+    let (page, images) = page_of(&ws, "lm-routed", "run", &blocks);
+    // of a single run they are the pictures that it drew itself
+    for name in ["losses", "relearning", "relearned"] {
+        let path = format!("run/plots/{name}.png");
+        assert!(
+            images[Path::new(&format!("{name}.png"))] == std::fs::read(ws.path(&path)).unwrap(),
+            "{name}"
+        );
+    }
+    let summary = crate::files::object(&ws.tree("run"), "summary.json");
+    let loss = |part: usize, stage: &str, kind: &str| summary["parts"][part][stage][kind].as_f64().unwrap();
+    let cell = |stage: &str, kind: &str| {
+        let above = format!("{:+.3}", loss(1, stage, kind) - loss(0, stage, kind)).replace('-', "−");
+        format!("{:.3} ({above})", loss(1, stage, kind))
+    };
+    let rows = cells(&page, "stages");
+    assert_eq!(rows.len(), 5, "{page}");
+    for (row, stage) in rows.iter().zip(["trained", "ablated", "coherent"]) {
+        let base = |kind: &str| format!("{:.3}", loss(0, stage, kind));
+        let wanted =
+            [stage.to_owned(), base("forget"), base("retain"), cell(stage, "forget"), cell(stage, "retain")];
+        assert_eq!(*row, wanted);
+    }
+    let methods = cells(&page, "methods");
+    assert_eq!((methods.len(), methods[1][1].as_str()), (2, "1"));
+    assert_eq!(methods[1][2], cell("coherent", "forget"));
 }

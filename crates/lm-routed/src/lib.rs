@@ -22,6 +22,7 @@ mod evaluate;
 mod finetune;
 pub mod localise;
 pub mod methods;
+mod pages;
 mod parts;
 mod per_story;
 mod pipeline;

@@ -23,6 +23,7 @@ impl SweepProgram for Language {
 
     const EARLY_FILES: &'static [&'static str] = &["tokens.txt"];
     const CLOCKS: &'static [&'static str] = &["seconds"];
+    const NEUTRAL: &'static [&'static str] = &["checkpoint", "data.cache"];
 
     fn steps(&self, config: &Config) -> u64 {
         let updates: u64 = Part::all(config).iter().map(|part| part.steps(config)).sum();

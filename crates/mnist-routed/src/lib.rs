@@ -45,6 +45,7 @@ mod evaluate;
 pub mod fused;
 mod model;
 mod objective;
+mod pages;
 pub mod plots;
 mod program;
 pub mod reference;

@@ -25,7 +25,7 @@ pub(crate) fn write(results: &Results<Autoencoder>, folder: &Path) -> Result<Col
 }
 
 /// A row for each setting and each choice of further axes, in the order of the plan.
-fn rows(results: &Results<Autoencoder>) -> Vec<Row> {
+pub(crate) fn rows(results: &Results<Autoencoder>) -> Vec<Row> {
     let key = |run: &Run| (run.planned.config.train.setting, run.planned.variant());
     let mut groups: Vec<Vec<&Run>> = Vec::new();
     for run in &results.rows {
@@ -41,16 +41,18 @@ fn rows(results: &Results<Autoencoder>) -> Vec<Row> {
 type Run = experiment::sweep::Row<Autoencoder>;
 
 /// What became of a setting: the last certificate on the other parts' digits and on its own.
-struct Row {
-    setting: Setting,
+pub(crate) struct Row {
+    pub setting: Setting,
     /// The values of further axes in words.
-    variant: String,
-    seeds: usize,
-    others: Spread,
-    own: Spread,
-    others_mae: Spread,
-    own_mae: Spread,
-    decoder: Spread,
+    pub variant: String,
+    pub seeds: usize,
+    pub others: Spread,
+    pub own: Spread,
+    pub others_mae: Spread,
+    pub own_mae: Spread,
+    pub decoder: Spread,
+    /// The decoder's on the digits that it was trained on.
+    pub decoder_trained: Spread,
 }
 
 impl Row {
@@ -76,11 +78,14 @@ impl Row {
             others_mae: over(&|s| others(&certificate(s).part_mae))?,
             own_mae: over(&|s| certificate(s).part_mae[last])?,
             decoder: over(&decoder)?,
+            decoder_trained: over(&|s| {
+                if planned.config.route.last_only { s.networks[0].errors.part_mse[last] } else { decoder(s) }
+            })?,
         })
     }
 
     /// Its name in the table.
-    fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         match self.variant.as_str() {
             "" => self.setting.title().to_owned(),
             variant => format!("{}, {variant}", self.setting.title()),
@@ -94,7 +99,7 @@ impl Row {
 }
 
 /// The names of the columns: the others' digits, and the last part's own.
-fn columns(split: &Split) -> (String, String) {
+pub(crate) fn columns(split: &Split) -> (String, String) {
     let last = split.parts() - 1;
     let others = if last == 1 { split.digits_label(0) } else { "others".to_owned() };
     (others, split.digits_label(last))
@@ -142,7 +147,7 @@ fn seeds(count: usize) -> String {
     if count == 1 { "one seed".to_owned() } else { format!("{count} seeds: mean ± half the 95% interval") }
 }
 
-fn is_papers(config: &Config) -> bool {
+pub(crate) fn is_papers(config: &Config) -> bool {
     config.train.split == Split::default() && config.data.dataset == DatasetName::Mnist
 }
 
@@ -183,7 +188,7 @@ fn csv(rows: &[Row]) -> Result<String> {
     Ok(out)
 }
 
-fn chart(rows: &[Row], config: &Config) -> BarChart {
+pub(crate) fn chart(rows: &[Row], config: &Config) -> BarChart {
     let (others, own) = columns(&config.train.split);
     let count = most_seeds(rows);
     let bars = |label: String, colour: Colour, pick: &dyn Fn(&Row) -> Spread| BarSeries {

@@ -110,7 +110,8 @@ pub fn return_label(what: &str, kinds: &[Kind]) -> String {
     format!("{what} ({})", worth.join(", "))
 }
 
-fn reward_curve(config: &Config, runs: &[Vec<Record>]) -> Result<Figure, Error> {
+/// The return of each policy while training, of seeds of one experiment.
+pub(crate) fn reward_curve(config: &Config, runs: &[Vec<Record>]) -> Result<Figure, Error> {
     let supervision = Supervision::new(config.train.method, &config.env.kinds)?;
     let drawn = supervision.policies().into_iter();
     let drawn = drawn.filter(|(_, steering)| !matches!(steering, Steering::Subset(_)));

@@ -24,12 +24,15 @@ pub struct Block {
     pub program: ProgramName,
     /// The result files, below `docs/results`.
     pub files: Vec<String>,
-    /// The table that it shows, or else a figure.
+    /// The table that it shows, or else a figure or a number.
     #[serde(default)]
     pub table: Option<String>,
-    /// The figure that it shows, or else a table.
+    /// The figure that it shows.
     #[serde(default)]
     pub figure: Option<String>,
+    /// The number that it shows, in the middle of a sentence.
+    #[serde(default)]
+    pub value: Option<String>,
     /// What a figure shows, in words.
     #[serde(default)]
     pub alt: String,
@@ -50,6 +53,12 @@ pub enum ProgramName {
     /// Oversight in a gridworld.
     #[serde(rename = "ppo-routed")]
     Ppo,
+    /// Splitting an encoding.
+    #[serde(rename = "mnist-routed")]
+    Mnist,
+    /// Cutting a concept out of a language model.
+    #[serde(rename = "lm-routed")]
+    Lm,
 }
 
 /// A value, or a list of them.
@@ -79,6 +88,8 @@ pub enum Shows<'a> {
     Table(&'a str),
     /// The figure of that name.
     Figure(&'a str),
+    /// The number of that name.
+    Value(&'a str),
 }
 
 impl Blocks {
@@ -112,20 +123,22 @@ impl Block {
     /// What it shows.
     ///
     /// # Errors
-    /// What is wrong, where it shows nothing or two things.
+    /// What is wrong, where it shows nothing or several things.
     pub fn shows(&self) -> Result<Shows<'_>, String> {
-        match (&self.table, &self.figure) {
-            (Some(table), None) => Ok(Shows::Table(table)),
-            (None, Some(figure)) => Ok(Shows::Figure(figure)),
-            _ => Err("it needs either `table` or `figure`".to_owned()),
+        match (&self.table, &self.figure, &self.value) {
+            (Some(table), None, None) => Ok(Shows::Table(table)),
+            (None, Some(figure), None) => Ok(Shows::Figure(figure)),
+            (None, None, Some(value)) => Ok(Shows::Value(value)),
+            _ => Err("it needs one of `table`, `figure` and `value`".to_owned()),
         }
     }
 
     fn refuse_nonsense(&self) -> Result<(), String> {
         let (kind, name, known) = match self.shows()? {
-            Shows::Table(name) => ("table", name, self.program.tables()),
+            Shows::Table(name) => ("table", name, self.program.shown().0),
             Shows::Figure(_) if self.alt.is_empty() => return Err("a figure needs `alt`".to_owned()),
-            Shows::Figure(name) => ("figure", name, self.program.figures()),
+            Shows::Figure(name) => ("figure", name, self.program.shown().1),
+            Shows::Value(name) => ("value", name, self.program.shown().2),
         };
         if !known.contains(&name) {
             return Err(format!("no {kind} is called `{name}`; there are {}", known.join(", ")));

@@ -8,14 +8,14 @@ use clap::Parser;
 
 use crate::{check, redraw};
 
-/// Redraw every measured table and figure of README.md and docs/ from the files in docs/results.
+/// Make every block of the pages that shows results anew, tables, figures and numbers, from the files in docs/results.
 #[derive(Parser, Debug)]
 #[command(name = "redraw", bin_name = "redraw", version)]
 struct Cli {
     /// Change nothing; fail where a page or a picture is not what its result files say.
     #[arg(long)]
     check: bool,
-    /// The folder with README.md and docs/.
+    /// The folder of the pages, with docs/ in it.
     #[arg(long, value_name = "DIR", default_value = ".")]
     root: PathBuf,
 }

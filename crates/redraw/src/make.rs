@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use experiment::sweep::{PageProgram, Results, Selection, SweepConfig};
+use lm_routed::Language;
+use mnist_routed::Autoencoder;
 use ppo_routed::Ppo;
 
 use crate::blocks::{Block, ProgramName, Shows};
@@ -14,6 +16,8 @@ use crate::blocks::{Block, ProgramName, Shows};
 pub enum Made {
     /// Markdown.
     Table(String),
+    /// A number, with its interval.
+    Value(String),
     /// A PNG, and what it shows in words.
     Figure {
         /// The bytes of the file.
@@ -23,18 +27,20 @@ pub enum Made {
     },
 }
 
-impl ProgramName {
-    /// The tables of its results.
-    pub(crate) fn tables(self) -> &'static [&'static str] {
-        match self {
-            Self::Ppo => Ppo::TABLES,
-        }
-    }
+/// The names of a program's tables, figures and values.
+pub(crate) type Names = (&'static [&'static str], &'static [&'static str], &'static [&'static str]);
 
-    /// The figures of its results.
-    pub(crate) fn figures(self) -> &'static [&'static str] {
+fn names_of<P: PageProgram>() -> Names {
+    (P::TABLES, P::FIGURES, P::VALUES)
+}
+
+impl ProgramName {
+    /// The tables, figures and values of its results.
+    pub(crate) fn shown(self) -> Names {
         match self {
-            Self::Ppo => Ppo::FIGURES,
+            Self::Ppo => names_of::<Ppo>(),
+            Self::Mnist => names_of::<Autoencoder>(),
+            Self::Lm => names_of::<Language>(),
         }
     }
 }
@@ -47,6 +53,9 @@ impl Block {
     pub fn make(&self, results: &Path) -> Result<Made> {
         match self.program {
             ProgramName::Ppo => self.made_by(&Ppo, results),
+            // results need neither images nor texts
+            ProgramName::Mnist => self.made_by(&Autoencoder::new(None, true), results),
+            ProgramName::Lm => self.made_by(&Language::default(), results),
         }
     }
 
@@ -59,6 +68,7 @@ impl Block {
         let keys = &settings.sweep.own;
         match self.shows().map_err(anyhow::Error::msg)? {
             Shows::Table(name) => Ok(Made::Table(program.table(&results, keys, name)?)),
+            Shows::Value(name) => Ok(Made::Value(program.value(&results, name)?)),
             Shows::Figure(name) => {
                 let scratch = tempfile::tempdir().context("a temporary folder")?;
                 let file = scratch.path().join("figure.png");

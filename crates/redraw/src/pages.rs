@@ -91,6 +91,12 @@ fn unreadable(path: &Path, fault: &str) -> UserError {
     UserError::failed(format!("{} {fault}", path.display()))
 }
 
+/// Whatever a block cannot be made for, the command was right: it failed.
+fn unmade(place: &str, error: &anyhow::Error) -> UserError {
+    let hint = error.downcast_ref::<UserError>().and_then(|error| error.hint.clone());
+    UserError { hint, ..UserError::failed(format!("{place}: {error:#}")) }
+}
+
 impl Fresh {
     fn make(root: &Path) -> Result<Self> {
         let (blocks, pages) = (Blocks::read(root)?, pages(root)?);
@@ -103,7 +109,8 @@ impl Fresh {
                     return Err(UserError::failed(message).into());
                 };
                 if !made.contains_key(name) {
-                    made.insert(name.to_owned(), block.make(&root.join("docs/results")).with_context(place)?);
+                    let of_files = block.make(&root.join("docs/results"));
+                    made.insert(name.to_owned(), of_files.map_err(|error| unmade(&place(), &error))?);
                 }
             }
         }
@@ -113,30 +120,31 @@ impl Fresh {
     /// What stands in a page between the comments of a block.
     fn content(&self, page: &Path, name: &str) -> String {
         match self.made.get(name) {
-            Some(Made::Table(table)) => format!("\n{table}\n"),
+            Some(Made::Value(value)) => value.clone(),
+            Some(Made::Table(table)) => format!("\n\n{table}\n"),
             Some(Made::Figure { alt, .. }) => {
                 // pages stand in docs/ or above it
                 let image = image(name);
                 let below =
                     page.parent().and_then(|folder| image.strip_prefix(folder).ok()).unwrap_or(&image);
                 let slashes: Vec<_> = below.iter().map(|part| part.to_string_lossy()).collect();
-                format!("\n![{alt}]({})\n\n", slashes.join("/"))
+                format!("\n\n![{alt}]({})\n\n", slashes.join("/"))
             }
             None => String::new(),
         }
     }
 }
 
-/// README.md and the pages of docs/.
+/// The Markdown files of the root and of docs/, by their paths below the root.
 fn pages(root: &Path) -> Result<Vec<Found>> {
-    let docs = root.join("docs");
-    let listed = fs::read_dir(&docs).with_context(|| format!("cannot list {}", docs.display()))?;
-    let mut paths = vec![PathBuf::from("README.md")];
-    for entry in listed {
-        let name =
-            PathBuf::from(entry.with_context(|| format!("cannot list {}", docs.display()))?.file_name());
-        if name.extension().is_some_and(|extension| extension == "md") {
-            paths.push(Path::new("docs").join(name));
+    let mut paths = Vec::new();
+    for folder in ["", "docs"] {
+        let listed = || format!("cannot list {}", root.join(folder).display());
+        for entry in fs::read_dir(root.join(folder)).with_context(listed)? {
+            let path = Path::new(folder).join(entry.with_context(listed)?.file_name());
+            if path.extension().is_some_and(|extension| extension == "md") {
+                paths.push(path);
+            }
         }
     }
     paths.sort();

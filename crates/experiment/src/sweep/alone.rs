@@ -85,7 +85,9 @@ impl<P: SweepProgram> Results<P> {
                 continue;
             }
             let summary = read_summary(program, &config, &line.summary).map_err(refused)?;
-            let (index, name, seed) = (rows.len(), line.name.clone(), line.seed);
+            // earlier versions wrote no name
+            let name = if line.name.is_empty() { place } else { line.name.clone() };
+            let (index, seed) = (rows.len(), line.seed);
             let axes = selection.axes(line.axes.clone(), &full)?;
             let planned = Planned { index, name, seed, axes, config };
             rows.push(Row { planned, summary, curves: line.numbers(), line });

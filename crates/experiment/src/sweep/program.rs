@@ -50,18 +50,26 @@ pub trait SweepProgram: Program<Config: Debug + Sync, Summary: Clone + Debug> + 
     fn collect(&self, results: &Results<Self>, keys: &Self::Keys, folder: &Path) -> Result<Collected>;
 }
 
-/// A program whose results can stand in pages: named tables and figures, each made of results alone.
+/// A program whose results can stand in pages: named tables, figures and numbers, each made of results alone.
 pub trait PageProgram: SweepProgram {
     /// The names of its tables.
     const TABLES: &'static [&'static str];
     /// The names of its figures.
     const FIGURES: &'static [&'static str];
+    /// The names of its numbers, for the middle of a sentence.
+    const VALUES: &'static [&'static str];
 
     /// A table as Markdown.
     ///
     /// # Errors
     /// Fails where there is no table of that name, or the results do not make one.
     fn table(&self, results: &Results<Self>, keys: &Self::Keys, name: &str) -> Result<String>;
+
+    /// A number of runs that differ in their seeds alone, with its 95% interval where there are several.
+    ///
+    /// # Errors
+    /// As [`PageProgram::table`].
+    fn value(&self, results: &Results<Self>, name: &str) -> Result<String>;
 
     /// Draws a figure as a PNG.
     ///

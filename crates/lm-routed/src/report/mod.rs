@@ -1,9 +1,9 @@
 //! What a run leaves for its reader: tables on stdout, as CSV and Markdown, and pictures.
 
 mod above_base;
-mod plots;
+pub(crate) mod plots;
 mod table;
-mod tables;
+pub(crate) mod tables;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

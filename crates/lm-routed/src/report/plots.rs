@@ -12,7 +12,7 @@ use crate::methods::{Method, percent};
 use crate::results::PartResult;
 use crate::steer::SteerResult;
 
-fn label(result: &PartResult) -> String {
+pub(crate) fn label(result: &PartResult) -> String {
     let title = result.method.title;
     if result.labelled < 1.0 && result.method.needs_labels {
         return format!("{title}, {}% labelled", percent(result.labelled));
@@ -28,7 +28,7 @@ fn fully_labelled(results: &[PartResult]) -> Vec<&PartResult> {
 }
 
 /// Forget and retain loss of the methods at every stage, as bars.
-pub(super) fn losses(results: &[PartResult], stories: &[usize]) -> BarChart {
+pub(crate) fn losses(results: &[PartResult], stories: &[usize]) -> BarChart {
     let results = fully_labelled(results);
     let panel = |title: &str, of: fn(&Losses) -> f64| {
         let series = results.iter().map(|result| {
@@ -75,7 +75,7 @@ fn panel(title: String, series: Vec<Series>) -> Panel {
 }
 
 /// The forget loss while the concept is taught back, one panel for each number of stories.
-pub(super) fn relearning(results: &[PartResult], stories: &[usize]) -> Option<Figure> {
+pub(crate) fn relearning(results: &[PartResult], stories: &[usize]) -> Option<Figure> {
     let results = fully_labelled(results);
     let panels: Vec<Panel> = stories
         .iter()
@@ -100,7 +100,7 @@ pub(super) fn relearning(results: &[PartResult], stories: &[usize]) -> Option<Fi
 }
 
 /// The lowest forget loss against the number of stories.
-pub(super) fn relearned(results: &[PartResult]) -> Option<Figure> {
+pub(crate) fn relearned(results: &[PartResult]) -> Option<Figure> {
     let results = fully_labelled(results);
     let series: Vec<Series> = results
         .iter()
@@ -121,7 +121,7 @@ pub(super) fn relearned(results: &[PartResult]) -> Option<Figure> {
 }
 
 /// The losses against the labelled share, where there are several.
-pub(super) fn labelled(results: &[PartResult]) -> Option<Figure> {
+pub(crate) fn labelled(results: &[PartResult]) -> Option<Figure> {
     let mut by_method: BTreeMap<Method, Vec<&PartResult>> = BTreeMap::new();
     for result in results {
         by_method.entry(result.method).or_default().push(result);

@@ -9,14 +9,14 @@ use crate::results::PartResult;
 use crate::steer::SteerResult;
 
 /// The stages of a part that all have a loss, with their names.
-pub(super) fn stages(result: &PartResult, stories: &[usize]) -> Vec<Option<Losses>> {
+pub(crate) fn stages(result: &PartResult, stories: &[usize]) -> Vec<Option<Losses>> {
     let mut stages = vec![Some(result.trained), Some(result.ablated), Some(result.coherent)];
     stages.extend(stories.iter().map(|count| result.relearned_from(*count).map(|relearned| relearned.best)));
     stages
 }
 
 /// Names of [`stages`].
-pub(super) fn stage_names(stories: &[usize]) -> Vec<String> {
+pub(crate) fn stage_names(stories: &[usize]) -> Vec<String> {
     let first = ["trained", "ablated", "coherent"].map(str::to_owned);
     first.into_iter().chain(stories.iter().map(|count| format!("relearned {count}"))).collect()
 }

@@ -2,7 +2,7 @@
 
 use experiment::sweep::{self, Planned, Spread};
 
-use crate::{Config, Method, PolicySummary, Ppo, Summary};
+use crate::{Config, Method, PolicySummary, Ppo, Summary, Supervision};
 
 /// A finished run.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,6 +112,17 @@ impl Cell<'_> {
     }
 }
 
+/// A summary with its policies in the order of the method, the one that it is judged by first: JSON that went through
+/// a value has them by the alphabet.
+fn in_order(config: &Config, mut summary: Summary) -> Summary {
+    if let Ok(supervision) = Supervision::new(config.train.method, &config.env.kinds) {
+        let order = supervision.policies();
+        let place = |name: &str| order.iter().position(|(other, _)| other == name).unwrap_or(order.len());
+        summary.policies.sort_by_key(|(name, _)| place(name));
+    }
+    summary
+}
+
 /// All finished runs of a sweep.
 #[derive(Clone, Debug)]
 pub struct Results {
@@ -127,9 +138,10 @@ impl Results {
     /// Sorts what was gathered; every summary has a policy, which was checked when it was gathered.
     pub fn new(gathered: &sweep::Results<Ppo>) -> Self {
         let row = |row: &sweep::Row<Ppo>| {
-            let kept = row.summary.policies.first().map_or("", |(name, _)| name.as_str());
+            let summary = in_order(&row.planned.config, row.summary.clone());
+            let kept = summary.policies.first().map_or("", |(name, _)| name.as_str());
             let curve = row.curves.get(&format!("eval/{kept}/return")).cloned().unwrap_or_default();
-            Row { planned: row.planned.clone(), summary: row.summary.clone(), curve }
+            Row { planned: row.planned.clone(), summary, curve }
         };
         let rows: Vec<Row> = gathered.rows.iter().map(row).collect();
         let mut arms: Vec<Arm> = Vec::new();
@@ -204,5 +216,41 @@ impl Results {
     /// `words` where the oracle is among the methods, else nothing.
     pub fn about_oracle<'a>(&self, words: &'a str) -> &'a str {
         if self.arms.iter().any(|arm| arm.method.sees_everything()) { words } else { "" }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use envs::Kind;
+    use experiment::sweep::Selection;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_policy_that_the_method_is_judged_by_comes_first_whatever_its_name() {
+        let mut config = Config::default();
+        config.env.kinds = vec![Kind::new("wanted", 1.0), Kind::new("bad", -1.0)];
+        let policy = |last: f64| json!({ "final": last, "best": last });
+        let policies =
+            BTreeMap::from([("wanted", policy(0.7)), ("bad", policy(-0.6)), ("full", policy(0.1))]);
+        let line = json!({
+            "program": "ppo-routed", "version": "0.1.0", "seed": 3, "config": config,
+            "summary": {
+                "method": "routing", "algo": "ppo", "oversight_prob": 0.1, "seed": 3, "updates": 1, "env_steps": 1,
+                "policies": policies,
+            },
+            "curves": { "eval/wanted/return": [[8, 0.5]], "eval/bad/return": [[8, 0.25]] },
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("results.jsonl");
+        std::fs::write(&file, line.to_string()).unwrap();
+        let results = Results::new(&sweep::Results::read(&Ppo, &[file], &Selection::default()).unwrap());
+        let row = &results.rows[0];
+        assert_eq!((row.kept().last, row.curve.as_slice()), (0.7, &[(8, 0.5)][..]));
+        let names: Vec<&str> = row.summary.policies.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["wanted", "bad", "full"]);
     }
 }

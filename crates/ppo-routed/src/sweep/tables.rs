@@ -235,7 +235,10 @@ pub(crate) fn percent(share: f64) -> String {
 
 /// With a minus sign that is one.
 pub(super) fn signed(value: f64) -> String {
-    format!("{value:.3}").replace('-', "−")
+    match format!("{value:.3}").as_str() {
+        "-0.000" => "0.000".to_owned(),
+        text => text.replace('-', "−"),
+    }
 }
 
 fn with_interval(mean: f64, interval: Option<(f64, f64)>) -> String {

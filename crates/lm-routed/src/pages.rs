@@ -1,0 +1,202 @@
+//! The tables and figures of results of several methods that stand in pages.
+
+use std::path::Path;
+
+use anyhow::Result;
+use experiment::sweep::{NoKeys, PageProgram, Results, Row, Spread, not_of_these};
+
+use crate::Language;
+use crate::config::Experiment;
+use crate::evaluate::Losses;
+use crate::finetune::Relearned;
+use crate::methods::Part;
+use crate::report::{Table, plots, tables};
+use crate::results::PartResult;
+
+/// A model, with its result of every seed.
+struct Arm {
+    /// The values of further axes in words.
+    variant: String,
+    part: Part,
+    /// In the order of the runs.
+    seeds: Vec<(u64, PartResult)>,
+}
+
+impl PageProgram for Language {
+    const TABLES: &'static [&'static str] = &["methods", "stages"];
+    const FIGURES: &'static [&'static str] = &["losses", "relearning", "relearned", "labelled"];
+    const VALUES: &'static [&'static str] = &[];
+
+    fn table(&self, results: &Results<Self>, _: &NoKeys, name: &str) -> Result<String> {
+        let (arms, stories) = (arms(results, name)?, stories(results, name)?);
+        match name {
+            "methods" => Ok(methods(&arms, &stories).markdown()),
+            "stages" => Ok(stages(&arms, &stories).markdown()),
+            _ => Err(not_of_these(name, &format!("one of the names {}", Self::TABLES.join(", ")))),
+        }
+    }
+
+    fn value(&self, _: &Results<Self>, name: &str) -> Result<String> {
+        Err(not_of_these(name, "a program that has numbers for sentences"))
+    }
+
+    /// The figures that a run draws of itself, of the means over seeds.
+    fn figure(&self, results: &Results<Self>, _: &NoKeys, name: &str, file: &Path) -> Result<()> {
+        let (arms, stories) = (arms(results, name)?, stories(results, name)?);
+        if arms.iter().any(|arm| arm.variant != arms[0].variant) {
+            return Err(not_of_these(name, "runs without further axes"));
+        }
+        let means: Option<Vec<PartResult>> = arms.iter().map(|arm| mean_of(&arm.seeds)).collect();
+        let means = means.ok_or_else(|| not_of_these(name, "runs with the same stages"))?;
+        let figure = match name {
+            "losses" => return Ok(plots::losses(&means, &stories).write_png(file)?),
+            "relearning" => plots::relearning(&means, &stories),
+            "relearned" => plots::relearned(&means),
+            "labelled" => plots::labelled(&means),
+            _ => None,
+        };
+        let figure = figure.ok_or_else(|| not_of_these(name, "runs that the figure can show"))?;
+        Ok(figure.write_png(file)?)
+    }
+}
+
+/// Runs that compare methods, arm by arm.
+fn arms(results: &Results<Language>, name: &str) -> Result<Vec<Arm>> {
+    let mut arms: Vec<Arm> = Vec::new();
+    for row in &results.rows {
+        if row.planned.config.experiment.kind != Experiment::Era {
+            return Err(not_of_these(name, "runs that compare methods"));
+        }
+        let (variant, seed) = (row.planned.variant(), row.planned.seed);
+        for result in parts(row)? {
+            let part = result.part();
+            match arms.iter_mut().find(|arm| arm.variant == variant && arm.part == part) {
+                Some(arm) => arm.seeds.push((seed, result)),
+                None => arms.push(Arm { variant: variant.clone(), part, seeds: vec![(seed, result)] }),
+            }
+        }
+    }
+    Ok(arms)
+}
+
+fn parts(row: &Row<Language>) -> Result<Vec<PartResult>> {
+    let parts = row.summary.get("parts").cloned().unwrap_or_default();
+    Ok(serde_json::from_value(parts)?)
+}
+
+/// The numbers of stories that all runs teach the concept back from.
+fn stories(results: &Results<Language>, name: &str) -> Result<Vec<usize>> {
+    let of = |row: &Row<Language>| row.planned.config.retrain.stories.clone();
+    let first = results.rows.first().map(of).unwrap_or_default();
+    if results.rows.iter().any(|row| of(row) != first) {
+        return Err(not_of_these(name, "runs with the same retrain.stories"));
+    }
+    Ok(first)
+}
+
+/// The mean of a model's results over seeds; nothing where they have different stages.
+fn mean_of(seeds: &[(u64, PartResult)]) -> Option<PartResult> {
+    let results: Vec<&PartResult> = seeds.iter().map(|(_, result)| result).collect();
+    let count = results.len() as f64;
+    let number =
+        |of: &dyn Fn(&PartResult) -> f64| results.iter().map(|result| of(result)).sum::<f64>() / count;
+    let losses = |of: &dyn Fn(&PartResult) -> Losses| Losses {
+        forget: number(&|result| of(result).forget),
+        retain: number(&|result| of(result).retain),
+    };
+    let first = *results.first()?;
+    let same = |other: &&PartResult| {
+        let shape = |result: &PartResult| -> Vec<(usize, Vec<u64>, usize)> {
+            let of = |r: &Relearned| (r.stories, r.steps.clone(), r.curve.len());
+            result.relearned.iter().map(of).collect()
+        };
+        shape(other) == shape(first)
+    };
+    if !results.iter().all(same) {
+        return None;
+    }
+    let relearned = first.relearned.iter().enumerate().map(|(i, of_first)| Relearned {
+        best: losses(&|result| result.relearned[i].best),
+        repeats: results.iter().flat_map(|result| result.relearned[i].repeats.clone()).collect(),
+        curve: (0..of_first.curve.len()).map(|at| number(&|result| result.relearned[i].curve[at])).collect(),
+        ..of_first.clone()
+    });
+    Some(PartResult {
+        trained: losses(&|result| result.trained),
+        ablated: losses(&|result| result.ablated),
+        coherent: losses(&|result| result.coherent),
+        relearned: relearned.collect(),
+        ..first.clone()
+    })
+}
+
+/// A loss, and how far it lies above the base model's of the same seed and variant: `mean (+above ± half the 95%
+/// interval)`; empty where there is none.
+fn cell(arms: &[Arm], arm: &Arm, of: &dyn Fn(&PartResult) -> Option<f64>) -> String {
+    let values: Vec<f64> = arm.seeds.iter().filter_map(|(_, result)| of(result)).collect();
+    let Some(spread) = Spread::of(&values) else { return String::new() };
+    let base = arms.iter().find(|other| other.part.method.is_base() && other.variant == arm.variant);
+    let Some(base) = base.filter(|_| !arm.part.method.is_base()) else {
+        return format!("{:.3}", spread.mean);
+    };
+    let above = arm.seeds.iter().filter_map(|(seed, result)| {
+        let (_, base) = base.seeds.iter().find(|(other, _)| other == seed)?;
+        Some(of(result)? - of(base)?)
+    });
+    let above: Vec<f64> = above.collect();
+    let above = Spread::of(&above).map_or_else(String::new, |above| {
+        let half = above.half.map(|half| format!(" ± {half:.3}")).unwrap_or_default();
+        format!(" ({:+.3}{half})", above.mean).replace('-', "−")
+    });
+    format!("{:.3}{above}", spread.mean)
+}
+
+fn title(arm: &Arm) -> String {
+    let title = arm.seeds.first().map(|(_, result)| plots::label(result)).unwrap_or_default();
+    match arm.variant.as_str() {
+        "" => title,
+        variant => format!("{title}, {variant}"),
+    }
+}
+
+/// A line a model: its losses made coherent, and taught back from the most stories.
+fn methods(arms: &[Arm], stories: &[usize]) -> Table {
+    let last = stories.last().copied();
+    let mut table = Table::new(&["method", "seeds", "coherent: forget", "retain"]);
+    if let Some(count) = last {
+        table.head.extend([format!("relearned {count}: forget"), "retain".to_owned()]);
+    }
+    for arm in arms {
+        let relearned = |result: &PartResult| Some(result.relearned_from(last?)?.best);
+        let mut row = vec![
+            title(arm),
+            arm.seeds.len().to_string(),
+            cell(arms, arm, &|result| Some(result.coherent.forget)),
+            cell(arms, arm, &|result| Some(result.coherent.retain)),
+        ];
+        if last.is_some() {
+            row.push(cell(arms, arm, &|result| relearned(result).map(|losses| losses.forget)));
+            row.push(cell(arms, arm, &|result| relearned(result).map(|losses| losses.retain)));
+        }
+        table.rows.push(row);
+    }
+    table
+}
+
+/// A line a stage, with two columns a model.
+fn stages(arms: &[Arm], stories: &[usize]) -> Table {
+    let mut table = Table::new(&["stage"]);
+    for arm in arms {
+        table.head.extend([format!("{}: forget", title(arm)), "retain".to_owned()]);
+    }
+    for (index, stage) in tables::stage_names(stories).into_iter().enumerate() {
+        let mut row = vec![stage];
+        for arm in arms {
+            let losses = |result: &PartResult| tables::stages(result, stories)[index];
+            row.push(cell(arms, arm, &|result| losses(result).map(|losses| losses.forget)));
+            row.push(cell(arms, arm, &|result| losses(result).map(|losses| losses.retain)));
+        }
+        table.rows.push(row);
+    }
+    table
+}
