@@ -37,7 +37,7 @@ outputs[ppo]='--csv --tensorboard'
 settings[mnist]='data.dataset=sample model.hidden=[16,8] model.latent=20 train.epochs=3 train.batch_size=200
   checkpoint.every=1'
 outputs[mnist]='--csv --tensorboard'
-settings[lm]="data.cache=$work/cache data.max_documents=60 data.validation_documents=60 data.vocab_size=300
+settings[lm]="data.cache=$work/cache data.max_documents=60 data.validation_documents=400 data.vocab_size=300
   model.n_layer=3 model.n_head=2 model.n_embd=16 model.d_mlp=32 model.block_size=24 train.steps=8 train.batch_size=4
   train.warmup_steps=2 coherence.stories=4 coherence.steps=2 coherence.validation_stories=4 retrain.stories=[1,2]
   retrain.steps=2 retrain.every=1 retrain.repeats=1 retrain.validation_stories=4 routing.layers=[0]
