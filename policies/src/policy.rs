@@ -132,13 +132,7 @@ impl Policy {
     /// Fails where `observations` is not (n, planes × cells).
     pub fn value(&self, observations: &Tensor) -> Result<Tensor, PolicyError> {
         self.check_observations(observations)?;
-        let (weight, bias) = fold_conv(
-            self.tensor("value.conv.weight")?,
-            self.tensor("value.conv.bias")?,
-            self.tensor("value.0.weight")?,
-            self.tensor("value.0.bias")?,
-        )?;
-        let mut x = linear(observations, &weight, &bias)?;
+        let mut x = self.layer_behind_conv(observations, "value")?;
         for layer in 1..=self.config.value_hidden.len() {
             x = self.layer(&x, "value", layer)?;
         }
@@ -191,13 +185,7 @@ impl Policy {
 
     fn gate_logits(&self, observations: &Tensor) -> Result<Tensor, PolicyError> {
         let first = if self.config.has_gate_conv() {
-            let (weight, bias) = fold_conv(
-                self.tensor("gate.conv.weight")?,
-                self.tensor("gate.conv.bias")?,
-                self.tensor("gate.0.weight")?,
-                self.tensor("gate.0.bias")?,
-            )?;
-            linear(observations, &weight, &bias)?
+            self.layer_behind_conv(observations, "gate")?
         } else {
             self.layer(observations, "gate", 0)?
         };
@@ -206,6 +194,13 @@ impl Policy {
             hidden = relu(&self.layer(&hidden, "gate", layer)?)?;
         }
         self.layer(&hidden, "gate", self.config.hidden.len())
+    }
+
+    /// The first layer of a net on its 1×1 convolution of `x`, as one linear layer.
+    fn layer_behind_conv(&self, x: &Tensor, prefix: &str) -> Result<Tensor, PolicyError> {
+        let of = |part: &str| self.tensor(&format!("{prefix}.{part}"));
+        let (weight, bias) = fold_conv(of("conv.weight")?, of("conv.bias")?, of("0.weight")?, of("0.bias")?)?;
+        linear(x, &weight, &bias)
     }
 
     fn layer(&self, x: &Tensor, prefix: &str, layer: usize) -> Result<Tensor, PolicyError> {

@@ -1,7 +1,7 @@
 //! The options that every binary has, and its answer to a wrong command line.
-mod completions;
 mod config_verb;
 mod list_verb;
+mod lookup;
 mod options;
 mod program;
 
@@ -15,10 +15,9 @@ use crate::device::DeviceArg;
 use crate::report::{UserError, report};
 use crate::terminal::unless_left;
 
-pub use clap_complete::Shell;
-pub use completions::completions;
 pub use config_verb::ConfigArgs;
 pub use list_verb::{ListArgs, Score};
+pub use lookup::LookupVerb;
 pub use options::{GivenOptions, OutputArgs};
 pub use program::program_main;
 

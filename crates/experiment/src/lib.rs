@@ -59,7 +59,7 @@ pub use bounded::read_at_most;
 pub use checkpoint::Checkpoint;
 pub use checkpoint_store::CheckpointStore;
 pub use cli::{
-    CommonArgs, ConfigArgs, GivenOptions, ListArgs, MOST_THREADS, OutputArgs, Score, Shell, completions,
+    CommonArgs, ConfigArgs, GivenOptions, ListArgs, LookupVerb, MOST_THREADS, OutputArgs, Score,
     program_main, usage,
 };
 pub use config::{

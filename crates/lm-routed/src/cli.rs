@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use experiment::driver::{Bar, Outputs, Program as _, Run, RunRequest};
 use experiment::sweep::{SweepArgs, SweepReport, sweep};
-use experiment::{CommonArgs, ConfigArgs, GivenOptions, ListArgs, OutputArgs, Shell, UserError, completions};
+use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, UserError};
 
 use crate::Error;
 use crate::bench::{Shape, bench};
@@ -92,15 +92,8 @@ enum Verb {
         #[command(flatten)]
         args: SweepArgs,
     },
-    /// Print every setting with its meaning, type and value, as a file that can be saved and run.
-    Config(ConfigArgs),
-    /// List the runs of a folder: their state, age, and the settings that differ.
-    List(ListArgs),
-    /// Print a completion script for a shell.
-    Completions {
-        /// The shell.
-        shell: Shell,
-    },
+    #[command(flatten)]
+    Lookup(LookupVerb),
     /// Time a training step and print one JSON line.
     Bench {
         /// What is timed.
@@ -182,18 +175,7 @@ fn dispatch(cli: Cli) -> Result<()> {
             given.refuse(args.name(), args.takes(), advice)?;
             return run_sweep(tokens, args, common)?.print();
         }
-        Some(Verb::Config(args)) => {
-            given.refuse("config", &["--config", "--set"], "it prints the settings on stdout")?;
-            args.show::<Config>(&common)?
-        }
-        Some(Verb::List(args)) => {
-            given.refuse("list", &[], "it prints the runs of a folder on stdout")?;
-            args.list(&[])?
-        }
-        Some(Verb::Completions { shell }) => {
-            given.refuse("completions", &[], "it prints a script on stdout")?;
-            completions::<Cli>(shell)
-        }
+        Some(Verb::Lookup(verb)) => verb.answer::<Config, Cli>(&common, &given, &[])?,
         Some(Verb::Bench { shape, repetitions }) => {
             let takes = &["--config", "--set", "--device"];
             given.refuse("bench", takes, "it writes nothing, and needs no seed")?;

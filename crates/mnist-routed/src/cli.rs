@@ -8,9 +8,7 @@ use candle_core::Device;
 use clap::{Args, Parser, Subcommand};
 use experiment::driver::{Bar, BuildContext, Program as _, ResumePoint, Run, RunRequest};
 use experiment::sweep::{PlanRequest, Resources, SweepArgs, run_and_collect, sweep};
-use experiment::{
-    CommonArgs, ConfigArgs, GivenOptions, ListArgs, OutputArgs, Score, Shell, UserError, completions,
-};
+use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, Score, UserError};
 
 use crate::{Autoencoder, Config, DatasetName, PAPER, Setting, Split, bench, eval, plots};
 
@@ -97,15 +95,8 @@ enum Verb {
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
         jobs: u16,
     },
-    /// Print every setting with its meaning, type and value, as a file that can be saved and run.
-    Config(ConfigArgs),
-    /// List the runs of a folder: their state, score, age, and the settings that differ.
-    List(ListArgs),
-    /// Print a completion script for a shell.
-    Completions {
-        /// The shell.
-        shell: Shell,
-    },
+    #[command(flatten)]
+    Lookup(LookupVerb),
     /// Time the training step and print one JSON line.
     Bench {
         /// Timed repetitions.
@@ -199,18 +190,7 @@ fn dispatch(cli: Cli) -> Result<()> {
             let resources = Resources { threads: common.thread_count(), device: common.device, outputs };
             return run_and_collect(&program, &request, Some(jobs.into()), resources, quiet)?.print();
         }
-        Verb::Config(args) => {
-            given.refuse("config", &["--config", "--set"], "it prints the settings on stdout")?;
-            args.show::<Config>(&common)?
-        }
-        Verb::List(args) => {
-            given.refuse("list", &[], "it prints the runs of a folder on stdout")?;
-            args.list(SCORES)?
-        }
-        Verb::Completions { shell } => {
-            given.refuse("completions", &[], "it prints a script on stdout")?;
-            completions::<Cli>(shell)
-        }
+        Verb::Lookup(verb) => verb.answer::<Config, Cli>(&common, &given, SCORES)?,
         Verb::Bench { repetitions, updates } => {
             let takes = ["--config", "--set", "--setting", "--split", "--device"];
             given.refuse("bench", &takes, "it writes nothing, and needs neither seed nor images")?;

@@ -7,10 +7,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use experiment::driver::{Bar, Program as _, Run, RunRequest};
 use experiment::sweep::{SweepArgs, sweep};
-use experiment::{
-    CommonArgs, ConfigArgs, ConfigError, GivenOptions, ListArgs, OutputArgs, Score, Shell, UserError,
-    completions,
-};
+use experiment::{CommonArgs, ConfigError, GivenOptions, LookupVerb, OutputArgs, Score, UserError};
 
 use crate::config::{Algo, Config};
 use crate::run::Ppo;
@@ -65,15 +62,8 @@ enum Verb {
     },
     /// Compare methods, levels of oversight, seeds and settings: many runs, tables and figures.
     Sweep(SweepArgs),
-    /// Print every setting with its meaning, type and value, as a file that can be saved and run.
-    Config(ConfigArgs),
-    /// List the runs of a folder: their state, score, age, and the settings that differ.
-    List(ListArgs),
-    /// Print a completion script for a shell.
-    Completions {
-        /// The shell.
-        shell: Shell,
-    },
+    #[command(flatten)]
+    Lookup(LookupVerb),
     /// Time the training step and print one JSON line.
     Bench {
         /// The algorithm; that of the config if not given.
@@ -154,18 +144,7 @@ fn dispatch(cli: Cli) -> Result<()> {
             given.refuse(args.name(), args.takes(), advice)?;
             return sweep(&Ppo, args, &common)?.print();
         }
-        Verb::Config(args) => {
-            given.refuse("config", &["--config", "--set"], "it prints the settings on stdout")?;
-            args.show::<Config>(&common)?
-        }
-        Verb::List(args) => {
-            given.refuse("list", &[], "it prints the runs of a folder on stdout")?;
-            args.list(SCORES)?
-        }
-        Verb::Completions { shell } => {
-            given.refuse("completions", &[], "it prints a script on stdout")?;
-            completions::<Cli>(shell)
-        }
+        Verb::Lookup(verb) => verb.answer::<Config, Cli>(&common, &given, SCORES)?,
         Verb::Bench { algo, repetitions, updates } => {
             given.refuse(
                 "bench",

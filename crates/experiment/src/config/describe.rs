@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde_json::Value as Json;
 use toml::{Table, Value};
 
-use super::check::{allowed, kind};
+use super::check::{Known, allowed, kind, lookup};
 use super::{ConfigError, Settings, table_of, to_toml};
 
 /// The widest line of a comment.
@@ -103,11 +103,10 @@ fn values<S: Settings>(known: &Table, path: &[String]) -> String {
     if !names.is_empty() {
         return format!("one of: {}", names.join(", "));
     }
-    let value = path.iter().try_fold(None, |at: Option<&Value>, name| {
-        let table = at.map_or(Some(known), Value::as_table);
-        table.and_then(|table| table.get(name)).map(Some)
-    });
-    value.flatten().map(kind).unwrap_or_default().to_owned()
+    match lookup(known, path) {
+        Known::Value(value) => kind(value).to_owned(),
+        Known::Section(_) | Known::Nothing => String::new(),
+    }
 }
 
 fn comment(out: &mut String, text: &str) {
