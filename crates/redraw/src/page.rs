@@ -127,10 +127,10 @@ mod tests {
     #[test]
     fn a_page_is_the_sum_of_its_pieces() {
         let page = Page::parse(TEXT).unwrap();
-        assert_eq!(page.blocks().collect::<Vec<_>>(), [("a_1", "\n\n| x |\n\n"), ("b", "")]);
+        assert_eq!(page.blocks().collect::<Vec<_>>(), [("a_1", "\n\n| x |\n\n"), ("b", "\n")]);
         let contents: std::collections::BTreeMap<&str, &str> = page.blocks().collect();
         assert_eq!(page.with(|name| contents[name].to_owned()), TEXT);
-        let other = page.with(|name| format!("{name}!\n"));
+        let other = page.with(|name| format!("\n{name}!\n"));
         let wanted =
             "one\n<!-- results: a_1 -->\na_1!\n<!-- end -->\ntwo\n<!-- results: b -->\nb!\n<!-- end -->\n";
         assert_eq!(other, wanted);
