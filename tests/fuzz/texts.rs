@@ -125,10 +125,7 @@ pub(crate) fn read_tokenizer(path: &Path) -> Result<(), String> {
 
 pub(crate) fn token_files(_: &Path) -> Vec<Vec<u8>> {
     let documents = vec![vec![1, 65535, 3], vec![], vec![9; 40], vec![256]];
-    vec![
-        TokenFile::encode(&documents, &[true, false, true, false]).unwrap(),
-        TokenFile::encode(&[], &[]).unwrap(),
-    ]
+    vec![TokenFile::encode(&documents, &[1, 0, 3, 0]).unwrap(), TokenFile::encode(&[], &[]).unwrap()]
 }
 
 /// As it is, and with the checksum made right, past which damage seldom gets.
@@ -144,7 +141,7 @@ pub(crate) fn read_tokens(path: &Path) -> Result<(), String> {
         let largest = file.largest();
         for index in 0..file.len() {
             assert!(file.document(index).into_iter().max() <= largest, "a token above the largest");
-            file.is_marked(index);
+            file.concepts(index);
         }
         Ok(())
     };

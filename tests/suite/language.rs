@@ -247,9 +247,42 @@ fn what_cannot_be_is_refused_in_one_line_and_a_hint() {
         (
             "--set experiment.methods=[\"eraa\"]",
             2,
-            "must be `base`, `pure`, `control`, `era`, `rmu` or `demix`",
+            "must be `base`, `pure`, `control`, `era`, `rmu`, `maxent`, `ascent`, `demix` or `sgtm`",
         ),
         ("--set experiment.methods=[]", 2, "must name at least one method"),
+        (
+            "--set experiment.kind=modules --set experiment.methods=[\"base\"]",
+            2,
+            "must be `baseline`, `gram` or `filtered`",
+        ),
+        (
+            "--set concept=[{name=\"a\",words=[\"x\"]},{name=\"a\",words=[\"y\"]}]",
+            2,
+            "each name once, got \"a\" twice",
+        ),
+        (
+            "--set concept=[{name=\"a/b\",words=[\"x\"]}]",
+            2,
+            "must have names of letters, digits and `_`, got \"a/b\"",
+        ),
+        (
+            "--set concept=[{name=\"all\",words=[\"x\"]}]",
+            2,
+            "must have other names than `all`, `core` or `general`",
+        ),
+        ("--set concept=[{name=\"a\",words=[]}]", 2, "must have at least one word for \"a\""),
+        ("--set concept=[{name=\"a\",words=[\"zebra\"]}]", 2, "has a word of the concept a (zebra)"),
+        ("--set gram.p_as=2", 2, "must lie between 0 and 1, got 2"),
+        (
+            "--set experiment.methods=[\"sgtm\"] --set sgtm.heads=2",
+            2,
+            "must be below model.n_head (2), got 2",
+        ),
+        (
+            "--set experiment.methods=[\"sgtm\"] --set sgtm.neurons=32",
+            2,
+            "must be below model.d_mlp (32), got 32",
+        ),
         ("--set experiment.labelled=[1.5]", 2, "must lie between 0 and 1, got 1.5"),
         ("--set routing.layers=[7]", 2, "must be below model.n_layer (2), got 7"),
         ("--set model.n_embd=17", 2, "must be an even multiple of model.n_head (2), got 17"),
@@ -321,6 +354,92 @@ fn a_sweep_over_seeds_has_a_table_of_losses() {
     ws.done("sweep import elsewhere results.jsonl");
     ws.done("sweep collect elsewhere");
     assert_eq!(text(&ws.tree("elsewhere"), "table.csv"), text(&tree, "table.csv"));
+}
+
+#[test]
+fn an_attack_measures_every_model_and_goes_on_where_it_was_stopped() {
+    let ws = ws();
+    ws.done("--out run --set experiment.methods=[\"base\",\"pure\",\"era\",\"sgtm\",\"maxent\",\"ascent\"]");
+    let line = "attack run --set attack.stories=[1,2] --set attack.steps=4 --set attack.validation_stories=4";
+    let said = ws.done(line);
+    for word in
+        ["base ", "pure ", "sgtm ", "maxent ", "ascent ", "relearned 2", "4 bits", "50% pruned", "probe 2"]
+    {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert!(ws.path("run/attacks/attack.png").exists());
+    // what is there is not made again, and what is lacking is
+    let before = ws.tree("run/attacks");
+    let mark = ws.read("run/attacks/era.json").replace("\"model\":\"era\"", "\"model\":\"era, as it was\"");
+    ws.write("run/attacks/era.json", mark);
+    std::fs::remove_file(ws.path("run/attacks/sgtm.json")).unwrap();
+    assert!(ws.done(line).contains("era, as it was"));
+    assert!(
+        ws.tree("run/attacks")[std::path::Path::new("sgtm.json")]
+            == before[std::path::Path::new("sgtm.json")]
+    );
+    let refused = ws.run(&format!("{line} --seed 1"));
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.contains("other settings or another seed"), "{}", refused.stderr);
+}
+
+/// Two concepts of the stories.
+const CONCEPTS: &str =
+    "--set concept=[{name=\"forest\",words=[\"forest\",\"tree\"]},{name=\"book\",words=[\"book\"]}]";
+
+#[test]
+fn a_run_with_modules_is_measured_with_every_set_of_them_and_goes_on_exactly() {
+    let line = |out: &str, steps: u32| {
+        format!(
+            "--set experiment.kind=modules --set experiment.methods=[\"baseline\",\"gram\",\"filtered\"] {CONCEPTS} \
+             --set train.steps={steps} --out {out}"
+        )
+    };
+    let ws = ws();
+    let said = ws.done(&line("run", 12));
+    for row in [
+        "GRAM: core ",
+        "GRAM: core + forest + book ",
+        "filtered: all ",
+        "module off − filtered",
+        "core − baseline",
+    ] {
+        assert!(said.contains(row), "{row}: {said}");
+    }
+    let run = ws.tree("run");
+    let summary = object(&run, "summary.json");
+    let parts: Vec<&str> =
+        summary["parts"].as_array().unwrap().iter().map(|part| part["method"].as_str().unwrap()).collect();
+    assert_eq!(parts, ["baseline", "gram", "filtered", "filtered", "filtered"]);
+    let profiles = summary["parts"][1]["profiles"].as_array().unwrap();
+    let sets: Vec<String> = profiles.iter().map(|profile| profile["modules"].to_string()).collect();
+    assert_eq!(sets, ["[]", "[\"forest\"]", "[\"book\"]", "[\"forest\",\"book\"]"]);
+    for name in ["baseline", "gram", "filtered-forest", "filtered-book", "filtered-all"] {
+        assert!(ws.path(&format!("run/models/{name}.safetensors")).exists(), "{name}");
+    }
+    assert!(ws.path("run/plots/profiles.png").exists());
+    // what is left without a module is the smaller network
+    let kept = ws.done("profile run --keep book --out kept");
+    assert!(kept.contains("parameters are left") && kept.contains("kept/model.safetensors"), "{kept}");
+    assert!(ws.path("kept/tokenizer.json").exists());
+    let refused = ws.run("profile run --keep sea --out other");
+    assert_eq!(refused.code, Some(2));
+    assert!(
+        refused.stderr.contains("has no module `sea`")
+            && refused.stderr.contains("its modules are forest, book")
+    );
+    // killed as soon as GRAM has a checkpoint
+    let mut running = ws.start(&line("cut", 400));
+    running.wait_until(|| {
+        std::fs::read_dir(ws.path("cut/checkpoints"))
+            .is_ok_and(|files| files.flatten().any(|file| *file.file_name() > *"update-000480"))
+    });
+    running.kill();
+    ws.done("resume cut");
+    ws.done(&line("whole", 400));
+    let (cut, whole) = (ws.tree("cut"), ws.tree("whole"));
+    assert!(timeless_metrics(&cut) == timeless_metrics(&whole), "the metrics differ");
+    assert_eq!(part(&cut, "gram"), part(&whole, "gram"));
 }
 
 #[test]

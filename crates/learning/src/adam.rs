@@ -9,7 +9,11 @@ use rayon::prelude::*;
 use crate::kernels::AdamStep;
 use crate::{LearningError, Parameters, require_shape};
 
+mod parts;
 mod slices;
+
+use parts::Parts;
+pub use parts::{Moves, Partition};
 
 /// How the weights decay.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -43,7 +47,8 @@ impl Default for AdamConfig {
 }
 
 struct Moments {
-    steps: u64,
+    /// Steps of each part.
+    steps: Vec<u64>,
     first: Tensor,
     second: Tensor,
 }
@@ -58,11 +63,10 @@ impl Moments {
                 let (expected, found) = (weight.dims().to_vec(), grad.dims().to_vec());
                 return Err(LearningError::Shape { origin, name, expected, found });
             }
-            self.steps += 1;
-            let step = AdamStep::new(&config, self.steps, lr);
+            let step = AdamStep::new(&config, self.count(), lr);
             return Ok(slices::step_tensor([weight, &self.first, &self.second], &grad, step)?);
         }
-        self.steps += 1;
+        let steps = self.count();
         let AdamConfig { beta1, beta2, eps, weight_decay } = config;
         let (mut weight, mut grad) = (weight.detach(), grad);
         match weight_decay {
@@ -70,14 +74,20 @@ impl Moments {
             WeightDecay::Coupled(lambda) => grad = (grad + (&weight * lambda)?)?,
             WeightDecay::Decoupled(lambda) => weight = (weight * (1.0 - lr * lambda))?,
         }
-        let correction1 = 1.0 - beta1.powf(self.steps as f64);
-        let correction2 = 1.0 - beta2.powf(self.steps as f64);
+        let correction1 = 1.0 - beta1.powf(steps as f64);
+        let correction2 = 1.0 - beta2.powf(steps as f64);
         self.first = ((&self.first * beta1)? + (&grad * (1.0 - beta1))?)?;
         self.second = ((&self.second * beta2)? + (grad.sqr()? * (1.0 - beta2))?)?;
         let denominator = ((self.second.sqrt()? / correction2.sqrt())? + eps)?;
         let change = ((&self.first / denominator)? * (lr / correction1))?;
         var.set(&(weight - change)?)?;
         Ok(())
+    }
+
+    /// Counts a step of the only part.
+    fn count(&mut self) -> u64 {
+        self.steps[0] += 1;
+        self.steps[0]
     }
 }
 
@@ -93,12 +103,17 @@ impl Moments {
 /// A parameter *without* a gradient is left alone, moments and step count included; one whose gradient is
 /// *zero* still moves by its moments and its decay. Gradient routing at parameters depends on the difference.
 ///
+/// A parameter can be divided into parts ([`Adam::with_partitions`]), which [`Adam::step_parts`] moves or leaves alone
+/// one by one, each with a step count t of its own.
+///
 /// # Source
 /// Kingma and Ba 2015, in the order of operations of `torch.optim.Adam`.
 pub struct Adam {
     parameters: Parameters,
     config: AdamConfig,
     moments: BTreeMap<String, Moments>,
+    /// Of each parameter, in the order of their names.
+    parts: Vec<Parts>,
 }
 
 impl Adam {
@@ -107,20 +122,45 @@ impl Adam {
     /// # Errors
     /// Fails where the moments cannot be placed on the parameters' device.
     pub fn new(parameters: &Parameters, config: AdamConfig) -> Result<Self, LearningError> {
-        let mut moments = BTreeMap::new();
-        for (name, var) in parameters.iter() {
-            let zeros = || var.as_tensor().zeros_like();
-            moments.insert(name.to_owned(), Moments { steps: 0, first: zeros()?, second: zeros()? });
+        Self::with_partitions(parameters, config, &BTreeMap::new())
+    }
+
+    /// As [`Adam::new`], with parameters in parts.
+    ///
+    /// # Errors
+    /// As there, and where a partition is of no parameter or does not fit it.
+    pub fn with_partitions(
+        parameters: &Parameters,
+        config: AdamConfig,
+        partitions: &BTreeMap<String, Partition>,
+    ) -> Result<Self, LearningError> {
+        for name in partitions.keys() {
+            parameters.get(name)?;
         }
-        Ok(Self { parameters: parameters.clone(), config, moments })
+        let (mut moments, mut parts) = (BTreeMap::new(), Vec::new());
+        for (name, var) in parameters.iter() {
+            let of = match partitions.get(name) {
+                Some(partition) => Parts::new(partition, var.dims(), name)?,
+                None => Parts::whole(var.elem_count()),
+            };
+            let zeros = || var.as_tensor().zeros_like();
+            let steps = vec![0; of.count];
+            moments.insert(name.to_owned(), Moments { steps, first: zeros()?, second: zeros()? });
+            parts.push(of);
+        }
+        Ok(Self { parameters: parameters.clone(), config, moments, parts })
     }
 
     /// One step with learning rate `lr` on every parameter that has an entry in `grads`. Parameters are shared
     /// out on the current thread pool; no result depends on how.
     ///
     /// # Errors
-    /// Fails where a gradient's shape or type is not its parameter's.
+    /// Fails where a gradient's shape or type is not its parameter's, and for parameters in parts, which
+    /// [`Adam::step_parts`] is for.
     pub fn step(&mut self, grads: &GradStore, lr: f64) -> Result<(), LearningError> {
+        if let Some((name, moments)) = self.moments.iter().find(|(_, moments)| moments.steps.len() != 1) {
+            return Err(LearningError::InParts { name: name.clone(), parts: moments.steps.len() });
+        }
         let config = self.config;
         let moments = self.moments.values_mut();
         let work: Vec<_> = self
@@ -132,7 +172,7 @@ impl Adam {
         work.into_par_iter().try_for_each(|(var, moments, grad)| moments.step(var, grad, config, lr))
     }
 
-    /// All moments as tensors `first.NAME`, `second.NAME` and step counts `steps.NAME` (shape `[1]`, i64), to be
+    /// All moments as tensors `first.NAME`, `second.NAME` and step counts `steps.NAME` (one of each part, i64), to be
     /// saved in a checkpoint. Copies: later steps do not change them.
     ///
     /// # Errors
@@ -142,7 +182,8 @@ impl Adam {
         for (name, moments) in &self.moments {
             state.insert(format!("first.{name}"), moments.first.copy()?);
             state.insert(format!("second.{name}"), moments.second.copy()?);
-            let steps = Tensor::new(&[moments.steps as i64], &candle_core::Device::Cpu)?;
+            let steps: Vec<i64> = moments.steps.iter().map(|steps| *steps as i64).collect();
+            let steps = Tensor::new(steps, &candle_core::Device::Cpu)?;
             state.insert(format!("steps.{name}"), steps);
         }
         Ok(state)
@@ -158,7 +199,7 @@ impl Adam {
         origin: &str,
     ) -> Result<(), LearningError> {
         let mut loaded = BTreeMap::new();
-        for (name, var) in self.parameters.iter() {
+        for ((name, var), parts) in self.parameters.iter().zip(&self.parts) {
             let entry = |kind: &str, shape: &[usize], dtype: DType| -> Result<Tensor, LearningError> {
                 let key = format!("{kind}.{name}");
                 let Some(tensor) = state.get(&key) else {
@@ -170,11 +211,12 @@ impl Adam {
             let place = |t: Tensor| -> Result<Tensor, LearningError> {
                 Ok(t.to_device(var.device())?.contiguous()?.copy()?)
             };
-            let steps = entry("steps", &[1], DType::I64)?.to_vec1::<i64>()?[0];
-            let Ok(steps) = u64::try_from(steps) else {
+            let steps = entry("steps", &[parts.count], DType::I64)?.to_vec1::<i64>()?;
+            if let Some(steps) = steps.iter().find(|steps| **steps < 0) {
                 let (origin, name) = (origin.to_owned(), format!("steps.{name}"));
-                return Err(LearningError::Steps { origin, name, steps });
-            };
+                return Err(LearningError::Steps { origin, name, steps: *steps });
+            }
+            let steps = steps.into_iter().map(i64::cast_unsigned).collect();
             let first = place(entry("first", var.dims(), var.dtype())?)?;
             let second = place(entry("second", var.dims(), var.dtype())?)?;
             loaded.insert(name.to_owned(), Moments { steps, first, second });

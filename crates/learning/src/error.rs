@@ -68,6 +68,26 @@ pub enum LearningError {
         /// What was found.
         steps: i64,
     },
+    /// A partition does not fit its parameter.
+    #[error(
+        "the partition of {name} is of dimension {}, with {} channels; the parameter has the shape {expected:?}", found[0], found[1]
+    )]
+    Partition {
+        /// The parameter's name.
+        name: String,
+        /// Its shape.
+        expected: Vec<usize>,
+        /// The partition's dimension, and the channels for which it has a part.
+        found: Vec<usize>,
+    },
+    /// A parameter in parts was to move as a whole.
+    #[error("{name} has {parts} parts: it moves by step_parts")]
+    InParts {
+        /// The parameter's name.
+        name: String,
+        /// Its parts.
+        parts: usize,
+    },
     /// A file could not be read as safetensors.
     #[error("cannot read {path}: {reason}; the file is cut short or no safetensors file")]
     Unreadable {

@@ -43,7 +43,7 @@ pub mod lanes;
 pub mod ops;
 mod parameters;
 
-pub use adam::{Adam, AdamConfig, WeightDecay};
+pub use adam::{Adam, AdamConfig, Moves, Partition, WeightDecay};
 pub use backend::Backend;
 pub use clip::{clip_grad_norm, global_norm};
 pub use error::LearningError;

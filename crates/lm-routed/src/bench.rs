@@ -1,16 +1,19 @@
 //! The verb `bench`: the speed of exactly the training step that `era` runs, on random tokens.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use candle_core::Device;
 use experiment::driver::{BenchFields, BenchPlan, peak_gflops};
 use experiment::{DeviceArg, SeedStreams};
+use learning::Adam;
 use learning::kernels::{Matrix, Write, matmul};
 use rand::RngExt;
 use serde_json::{Value, json};
 use transformer::{Architecture, Batch, Hooks, Model, Norm, Position, initial};
 
-use crate::config::Config;
-use crate::train::optimiser;
+use crate::config::{ConceptSection, Config, TrainSection};
+use crate::methods;
+use crate::routing::StepLabels;
+use crate::train::{LabelledSteps, optimiser, optimiser_of_parts};
 
 /// What is timed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -21,15 +24,30 @@ pub enum Shape {
     Config,
 }
 
+/// What a timed step does beside the plain one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Method {
+    /// Nothing.
+    Baseline,
+    /// As GRAM with the concepts of the config, or with four: every second step on documents of one concept, in turn, and
+    /// the others on general ones, with the probabilities of `[gram]`.
+    Gram,
+}
+
+/// The concepts of a config without any.
+const CONCEPTS: usize = 4;
+
 /// Steps before the first timed one.
 const WARM_UP: u64 = 2;
 
 impl Shape {
     /// What the line says of it.
-    fn work(self) -> &'static str {
-        match self {
-            Self::Tinystories => "training step of TinyStories-28M",
-            Self::Config => "training step of the config's model",
+    fn work(self, method: Method) -> &'static str {
+        match (self, method) {
+            (Self::Tinystories, Method::Baseline) => "training step of TinyStories-28M",
+            (Self::Config, Method::Baseline) => "training step of the config's model",
+            (Self::Tinystories, Method::Gram) => "training step of GRAM on TinyStories-28M",
+            (Self::Config, Method::Gram) => "training step of GRAM on the config's model",
         }
     }
 
@@ -61,13 +79,13 @@ impl Shape {
 
 /// Times `repetitions` training steps (forward, backward, clipping, `AdamW`) after `WARM_UP` of them and returns one
 /// line of JSON: the median, the smallest and the largest number of tokens a second, and the speed of a large matrix
-/// product on the same threads as the ceiling to compare with.
+/// product on the same threads as the ceiling to compare with. A method whose steps differ is timed over a round of them.
 ///
 /// # Errors
 /// Fails where training does.
 pub fn bench(
     config: &Config,
-    shape: Shape,
+    (shape, method): (Shape, Method),
     threads: usize,
     device_name: DeviceArg,
     device: &Device,
@@ -81,17 +99,14 @@ pub fn bench(
         .map(|_| (0..=tokens).map(|_| rng.random_range(0..architecture.vocab_size) as u32).collect())
         .collect();
     let batch = Batch::new(documents.iter().map(Vec::as_slice), tokens, 0);
-    let parameters = initial(&architecture, &mut streams.stream("init"), device)?;
-    let count = parameters.num_elements();
     pool.install(|| {
-        let mut adam = optimiser(&parameters, &config.train)?;
-        let mut model = Model::new(&architecture, parameters, tokens, threads, config.train.backend)?;
-        let plan = BenchPlan { warm_up: WARM_UP, repetitions, updates: Some(1), seconds: 0.0 };
+        let mut steps = Steps::new(config, method, &architecture, (tokens, threads), device)?;
+        let count = steps.model.parameters().num_elements();
+        let plan = BenchPlan { warm_up: WARM_UP, repetitions, updates: Some(steps.round), seconds: 0.0 };
         let rates = plan.time(|| {
-            let loss = model.gradient(&batch, &Hooks::default())?;
-            let norm = model.step(&mut adam, config.train.learning_rate, config.train.grad_clip)?;
+            let (loss, norm) = steps.step(&batch, &config.train)?;
             // reading both waits for a GPU
-            anyhow::ensure!(loss.loss.is_finite() && norm.is_finite(), "the loss is not a number");
+            anyhow::ensure!(loss.is_finite() && norm.is_finite(), "the loss is not a number");
             Ok((sequences * tokens) as u64)
         })?;
         let others = [
@@ -101,9 +116,74 @@ pub fn bench(
         ];
         let others =
             others.into_iter().map(|(name, value): (&str, Value)| (name.to_owned(), value)).collect();
-        let fields = BenchFields { work: shape.work(), device: device_name, threads, others };
+        let fields = BenchFields { work: shape.work(method), device: device_name, threads, others };
         Ok(rates.line(["tokens_per_second", "tokens_per_second_min", "tokens_per_second_max"], fields))
     })
+}
+
+/// A model in training, and which steps it makes.
+struct Steps {
+    model: Model,
+    adam: Adam,
+    /// Of GRAM: its steps, and the classes that each label can take.
+    labelled: Option<(LabelledSteps, StepLabels, usize)>,
+    /// Steps after which they are alike again.
+    round: u64,
+    made: u64,
+}
+
+impl Steps {
+    fn new(
+        config: &Config,
+        method: Method,
+        base: &Architecture,
+        (tokens, threads): (usize, usize),
+        device: &Device,
+    ) -> Result<Self> {
+        let init = |architecture: &Architecture| {
+            initial(architecture, &mut SeedStreams::new(0).stream("init"), device)
+        };
+        let backend = config.train.backend;
+        if method == Method::Baseline {
+            let parameters = init(base)?;
+            let adam = optimiser(&parameters, &config.train)?;
+            let model = Model::new(base, parameters, tokens, threads, backend)?;
+            return Ok(Self { model, adam, labelled: None, round: 1, made: 0 });
+        }
+        let mut config = config.clone();
+        (config.model.n_layer, config.model.d_mlp) = (base.n_layer, base.mlp_widths[0]);
+        if config.concept.is_empty() {
+            let concept =
+                |i: usize| ConceptSection { name: format!("concept{i}"), words: vec![i.to_string()] };
+            config.concept = (0..CONCEPTS).map(concept).collect();
+        }
+        let concepts = config.concept.len();
+        let gram = methods::Method::named("gram").context("there is a method gram")?;
+        let routes = (gram.routes)(&config)?;
+        let wide = base.expanded(&routes.layers, routes.added);
+        let parameters = init(&wide)?;
+        let steps = LabelledSteps::new(&routes, &wide, threads, backend)?;
+        let adam = optimiser_of_parts(&parameters, &config.train, steps.partitions())?;
+        let labels = StepLabels { of: Vec::new(), choices: methods::choices(&config) };
+        let model = Model::new(&wide, parameters, tokens, threads, backend)?;
+        let round = 2 * concepts as u64;
+        Ok(Self { model, adam, labelled: Some((steps, labels, concepts)), round, made: 0 })
+    }
+
+    /// A step, and its loss and the norm of its gradient.
+    fn step(&mut self, batch: &Batch, train: &TrainSection) -> Result<(f64, f64)> {
+        let (rate, clip) = (train.learning_rate, train.grad_clip);
+        let Some((steps, labels, concepts)) = &mut self.labelled else {
+            let loss = self.model.gradient(batch, &Hooks::default())?.loss;
+            return Ok((loss, self.model.step(&mut self.adam, rate, clip)?));
+        };
+        let label = if self.made.is_multiple_of(2) { 0 } else { 1 << (self.made / 2 % *concepts as u64) };
+        let class = labels.class_of(label, self.made, SeedStreams::new(0));
+        self.made += 1;
+        let (loss, mask) = steps.gradient(&mut self.model, batch, class)?;
+        let norm = self.model.step_parts(&mut self.adam, rate, clip, mask.trained, mask.semantics)?;
+        Ok((loss.loss, norm))
+    }
 }
 
 /// GFLOP/s of a 1024×512 by 512×2048 product on each of `threads` threads at once.

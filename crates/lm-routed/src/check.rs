@@ -3,7 +3,7 @@
 use experiment::{Faults, Settings, either};
 
 use crate::config::{Config, Experiment};
-use crate::methods::Method;
+use crate::methods::{MOST_CONCEPTS, Method};
 use crate::routing::{RULES, Rule};
 
 impl Settings for Config {
@@ -13,18 +13,110 @@ impl Settings for Config {
         layers(self, faults);
         names(self, faults);
         data_and_shapes(self, faults);
+        concepts(self, faults);
+        modules(self, faults);
+        attack(self, faults);
     }
 }
 
 /// The names of methods and rules.
 fn names(config: &Config, faults: &mut Faults) {
-    let known: Vec<&str> = Method::of(Experiment::Era).map(|method| method.name).collect();
+    // the other experiments have one method, whatever is named
+    let kind = match config.experiment.kind {
+        Experiment::Modules => Experiment::Modules,
+        _ => Experiment::Era,
+    };
+    let known: Vec<&str> = Method::of(kind).map(|method| method.name).collect();
     for name in config.experiment.methods.iter().filter(|name| !known.contains(&name.as_str())) {
         faults.add("experiment.methods", format!("must be {}, got \"{name}\"", either(&known)));
     }
     if Rule::named(&config.routing.rule).is_none() {
         let known = either(&RULES.map(|rule| rule.name));
         faults.add("routing.rule", format!("must be {known}, got \"{}\"", config.routing.rule));
+    }
+}
+
+/// Names that the tables and models of `modules` have of their own.
+const TAKEN: [&str; 3] = ["all", "core", "general"];
+
+fn concepts(config: &Config, faults: &mut Faults) {
+    let mut fault = |message: String| faults.add("concept", message);
+    if config.concept.len() > MOST_CONCEPTS {
+        fault(format!("must be at most {MOST_CONCEPTS} concepts, got {}", config.concept.len()));
+    }
+    let mut seen: Vec<&str> = Vec::new();
+    for concept in &config.concept {
+        let name = concept.name.as_str();
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if name.is_empty() || !name.chars().all(plain) {
+            fault(format!("must have names of letters, digits and `_`, got \"{name}\""));
+        } else if TAKEN.contains(&name) {
+            fault(format!("must have other names than {}, which the tables have", either(&TAKEN)));
+        } else if seen.contains(&name) {
+            fault(format!("must have each name once, got \"{name}\" twice"));
+        }
+        if concept.words.is_empty() || concept.words.iter().any(|word| word.trim().is_empty()) {
+            fault(format!("must have at least one word for \"{name}\", and no empty one"));
+        }
+        seen.push(name);
+    }
+}
+
+fn modules(config: &Config, faults: &mut Faults) {
+    let Config { model, sgtm, gram, .. } = config;
+    for (key, share) in
+        [("sgtm.retain_labelled", sgtm.retain_labelled), ("gram.p_as", gram.p_as), ("gram.p_cr", gram.p_cr)]
+    {
+        if !(0.0..=1.0).contains(&share) {
+            faults.add(key, format!("must lie between 0 and 1, got {share}"));
+        }
+    }
+    // as little a fault as any other of a method that takes no part: its defaults are for the default's size
+    if config.experiment.methods.iter().any(|name| name == "sgtm") {
+        for (key, value, whole, of) in [
+            ("sgtm.neurons", sgtm.neurons, model.d_mlp, "model.d_mlp"),
+            ("sgtm.heads", sgtm.heads, model.n_head, "model.n_head"),
+        ] {
+            if value > 0 && value >= whole {
+                faults.add(key, format!("must be below {of} ({whole}), got {value}"));
+            }
+        }
+        if sgtm.neurons == 0 {
+            faults.add("sgtm.neurons", "must be at least 1, got 0");
+        }
+    }
+    if gram.neurons == 0 || gram.neurons > 1 << 16 {
+        faults.add("gram.neurons", format!("must lie between 1 and 65536, got {}", gram.neurons));
+    }
+}
+
+fn attack(config: &Config, faults: &mut Faults) {
+    let attack = &config.attack;
+    for (key, none) in [
+        ("attack.stories", attack.stories.is_empty() || attack.stories.contains(&0)),
+        ("attack.learning_rates", attack.learning_rates.is_empty()),
+    ] {
+        if none {
+            faults.add(key, "must have at least one number, and no 0");
+        }
+    }
+    if let Some(rate) = attack.learning_rates.iter().find(|rate| !(**rate > 0.0 && rate.is_finite())) {
+        faults.add("attack.learning_rates", format!("must be above 0, got {rate}"));
+    }
+    if let Some(bits) = attack.bits.iter().find(|bits| !(2..=16).contains(*bits)) {
+        faults.add("attack.bits", format!("must lie between 2 and 16, got {bits}"));
+    }
+    if let Some(share) = attack.pruned.iter().find(|share| !(0.0..1.0).contains(*share)) {
+        faults.add("attack.pruned", format!("must lie between 0 and 1, got {share}"));
+    }
+    for (key, value) in [
+        ("attack.every", attack.every),
+        ("attack.validation_stories", attack.validation_stories as u64),
+        ("attack.probe_stories", attack.probe_stories as u64),
+    ] {
+        if value == 0 {
+            faults.add(key, "must be at least 1, got 0");
+        }
     }
 }
 
@@ -60,7 +152,7 @@ fn data_and_shapes(config: &Config, faults: &mut Faults) {
 }
 
 fn sizes(config: &Config, faults: &mut Faults) {
-    let Config { model, train, coherence, retrain, rmu, steer, eval, checkpoint, .. } = config;
+    let Config { model, train, coherence, retrain, rmu, unlearn, steer, eval, checkpoint, .. } = config;
     for (key, value, most) in [
         ("model.n_layer", model.n_layer, 256),
         ("model.n_head", model.n_head, 256),
@@ -73,6 +165,7 @@ fn sizes(config: &Config, faults: &mut Faults) {
         ("coherence.validation_stories", coherence.validation_stories, 1 << 20),
         ("retrain.validation_stories", retrain.validation_stories, 1 << 20),
         ("rmu.batch_size", rmu.batch_size, 1 << 16),
+        ("unlearn.batch_size", unlearn.batch_size, 1 << 16),
         ("steer.samples", steer.samples, 1 << 16),
         ("steer.sample_tokens", steer.sample_tokens, 1 << 14),
         ("steer.nearest", steer.nearest, 1 << 16),
@@ -104,12 +197,14 @@ fn sizes(config: &Config, faults: &mut Faults) {
 }
 
 fn rates(config: &Config, faults: &mut Faults) {
-    let Config { train, routing, coherence, retrain, rmu, steer, localise, .. } = config;
+    let Config { train, routing, coherence, retrain, rmu, unlearn, steer, localise, .. } = config;
     for (key, value) in [
         ("train.learning_rate", train.learning_rate),
         ("coherence.learning_rate", coherence.learning_rate),
         ("retrain.learning_rate", retrain.learning_rate),
         ("rmu.learning_rate", rmu.learning_rate),
+        ("unlearn.learning_rate", unlearn.learning_rate),
+        ("unlearn.ascent_limit", unlearn.ascent_limit),
         ("steer.temperature", steer.temperature),
     ] {
         if !(value > 0.0 && value.is_finite()) {

@@ -34,7 +34,7 @@ pub(crate) fn network_of(
 }
 
 /// In what a saved network differs from what a run needs, if in anything, as the rest of a sentence. It can have
-/// learned more positions than are needed; rotary ones have no end.
+/// learned more positions than are needed; rotary ones have no end. A method may have added neurons, or cut some out.
 fn difference(saved: &Architecture, needed: &Architecture) -> Option<String> {
     if saved.vocab_size != needed.vocab_size {
         let (found, needed) = (saved.vocab_size, needed.vocab_size);
@@ -42,6 +42,9 @@ fn difference(saved: &Architecture, needed: &Architecture) -> Option<String> {
         return Some(format!("has {found} tokens, the data {needed}: {remedy}"));
     }
     let mut saved = saved.clone();
+    if saved.mlp_widths.len() == needed.mlp_widths.len() {
+        saved.mlp_widths.clone_from(&needed.mlp_widths);
+    }
     if needed.position == Position::Rotary || needed.block_size <= saved.block_size {
         saved.block_size = needed.block_size;
     }

@@ -10,9 +10,9 @@ use experiment::sweep::{SweepArgs, SweepReport, sweep};
 use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, UserError};
 
 use crate::Error;
-use crate::bench::{Shape, bench};
+use crate::bench::{Method, Shape, bench};
 use crate::config::{Config, Experiment};
-use crate::{Language, commands, localise};
+use crate::{Language, attack, commands, localise};
 use transformer::generate::Sampling;
 
 /// Localising and removing a concept in a small language model by gradient routing.
@@ -84,6 +84,19 @@ enum Verb {
         #[arg(long, value_name = "BLOCK:DIMENSION:STRENGTH", allow_hyphen_values = true)]
         push: Option<PushArg>,
     },
+    /// Attack the models of a run: is the concept gone, or only hidden? The same command goes on where it was stopped.
+    Attack {
+        /// The run folder.
+        run: PathBuf,
+    },
+    /// Write the smaller network of a run with modules in which all but some modules are gone.
+    Profile {
+        /// The run folder.
+        run: PathBuf,
+        /// The modules that stay, with commas between them; none for the core.
+        #[arg(long, value_name = "LIST", value_delimiter = ',')]
+        keep: Vec<String>,
+    },
     /// The experiment of the config with several seeds and settings: many runs, and a table of their losses.
     Sweep {
         /// The tokens of `virology`, one a line.
@@ -99,7 +112,10 @@ enum Verb {
         /// What is timed.
         #[arg(long, value_enum, default_value_t = Shape::Tinystories)]
         shape: Shape,
-        /// Timed steps.
+        /// Whose steps they are.
+        #[arg(long, value_enum, default_value_t = Method::Baseline)]
+        method: Method,
+        /// Timed steps, or rounds of them.
         #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(5..=1000))]
         repetitions: u32,
     },
@@ -170,18 +186,31 @@ fn dispatch(cli: Cli) -> Result<()> {
             let device = common.device.open()?;
             commands::generate(&run, &request, common.thread_count(), &device)?
         }
+        Some(Verb::Attack { run }) => {
+            let advice = "it writes into the run's folder, with the settings of the run";
+            given.refuse("attack", &["--set", "--seed", "--device"], advice)?;
+            let (seed, device) = (common.seed.unwrap_or(0), common.device.open()?);
+            attack::attack(&run, &common.set, seed, common.thread_count(), &device)?
+        }
+        Some(Verb::Profile { run, keep }) => {
+            given.refuse("profile", &["--out"], "it has the settings of the run")?;
+            let missing = UserError::usage("`profile` needs a folder to write into");
+            let out = common.out.as_deref().ok_or_else(|| missing.with_hint("give one with --out"))?;
+            commands::profile(&run, &keep, out)?
+        }
         Some(Verb::Sweep { tokens, args }) => {
             let advice = "seeds stand in sweep.seeds; each run has a folder in the sweep's";
             given.refuse(args.name(), args.takes(), advice)?;
             return run_sweep(tokens, args, common)?.print();
         }
         Some(Verb::Lookup(verb)) => verb.answer::<Config, Cli>(&common, &given, &[])?,
-        Some(Verb::Bench { shape, repetitions }) => {
+        Some(Verb::Bench { shape, method, repetitions }) => {
             let takes = &["--config", "--set", "--device"];
             given.refuse("bench", takes, "it writes nothing, and needs no seed")?;
             let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
             let device = common.device.open()?;
-            bench(&config, shape, common.thread_count(), common.device, &device, repetitions)? + "\n"
+            bench(&config, (shape, method), common.thread_count(), common.device, &device, repetitions)?
+                + "\n"
         }
     };
     Ok(experiment::print(&text)?)
@@ -205,6 +234,7 @@ fn train_as(kind: Experiment, common: &CommonArgs, outputs: Outputs, tokens: Vec
     config.experiment.kind = kind;
     if kind == Experiment::Virology {
         config.data.forget_words = localise::words_of(&tokens);
+        config.concept.clear();
     }
     train(config, common, outputs, tokens)
 }

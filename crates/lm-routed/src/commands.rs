@@ -7,18 +7,18 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use experiment::driver::ResumePoint;
-use experiment::{Checkpoint, RunFolder, SeedStreams, UserError};
+use experiment::{Checkpoint, RunFolder, SeedStreams, UserError, write_atomic};
 use serde_json::json;
 use transformer::generate::{self, Sampling};
 use transformer::{HookPoint, Hooks, Intervention, Network};
 
 use crate::Error;
-use crate::checkpoint::{load_network, network_of};
+use crate::checkpoint::{load_network, network_of, save_network};
 use crate::config::Config;
 use crate::data::Dataset;
 use crate::evaluate::Validation;
 use crate::finetune::model_of;
-use crate::methods::Recipe;
+use crate::methods::{Part, Recipe, module_names};
 use crate::parts::part_of;
 use crate::{Language, report};
 
@@ -53,7 +53,8 @@ pub fn eval(
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
-        let dataset = Dataset::load(&config.data, config.model.block_size).map_err(Error::for_user)?;
+        let dataset = Dataset::load(&config.data, &config.concepts(), config.model.block_size)
+            .map_err(Error::for_user)?;
         let validation = Validation::new(&dataset, config.eval.stories, config.model.block_size);
         let [forget_stories, retain_stories] = validation.stories();
         let mut out = String::new();
@@ -117,7 +118,8 @@ pub fn generate(run: &Path, request: &GenerateRequest, threads: usize, device: &
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
-        let dataset = Dataset::load(&config.data, config.model.block_size).map_err(Error::for_user)?;
+        let dataset = Dataset::load(&config.data, &config.concepts(), config.model.block_size)
+            .map_err(Error::for_user)?;
         let vocabulary = &dataset.vocabulary;
         let needed = config.architecture(vocabulary.size());
         let network = load_network(&model_path(&folder, &request.model), &needed, device)?;
@@ -134,8 +136,49 @@ pub fn generate(run: &Path, request: &GenerateRequest, threads: usize, device: &
     })
 }
 
+/// Writes the network of a run with modules in which only those of `keep` are left, as `model.safetensors` with the
+/// vocabulary beside it.
+///
+/// # Errors
+/// Fails where the run has no such model or module, or a file cannot be written.
+pub fn profile(run: &Path, keep: &[String], out: &Path) -> Result<String> {
+    let folder = RunFolder::view(run)?;
+    let config: Config = experiment::load_run(&folder.config_path(), &[])?;
+    let part = Part::all(&config)
+        .into_iter()
+        .find(|part| (part.method.routes)(&config).is_ok_and(|routes| routes.table.profiles().len() > 1));
+    let Some(part) = part else {
+        let error = UserError::usage(format!("{} has no model with modules", run.display()));
+        return Err(error
+            .with_hint("`profile` is for runs of the experiment `modules` with the method gram")
+            .into());
+    };
+    let names = module_names(&config);
+    let mut groups = vec![0];
+    for name in keep {
+        let Some(index) = names.iter().position(|other| other == name) else {
+            let error = UserError::usage(format!("{} has no module `{name}`", run.display()));
+            return Err(error.with_hint(format!("its modules are {}", names.join(", "))).into());
+        };
+        groups.push(1 + index);
+    }
+    let dataset =
+        Dataset::load(&config.data, &config.concepts(), config.model.block_size).map_err(Error::for_user)?;
+    let needed = config.architecture(dataset.vocabulary.size());
+    let whole = load_network(&model_path(&folder, &part.name()), &needed, &Device::Cpu)?;
+    let routes = (part.method.routes)(&config)?;
+    let kept = whole.keeping(&routes.groups(&whole.architecture), &groups)?;
+    experiment::create_folder(out)?;
+    let (model, vocabulary) = (out.join("model.safetensors"), out.join("tokenizer.json"));
+    save_network(&kept, &model)?;
+    write_atomic(&vocabulary, dataset.vocabulary.to_json()?.as_bytes())?;
+    let sizes = [&whole, &kept].map(|network| network.parameters.num_elements());
+    let lines = experiment::lines(&[model, vocabulary]);
+    Ok(format!("{} of {} parameters are left\n{lines}", sizes[1], sizes[0]))
+}
+
 /// The names of the models that a run has left.
-fn model_names(folder: &RunFolder) -> Result<Vec<String>> {
+pub(crate) fn model_names(folder: &RunFolder) -> Result<Vec<String>> {
     let mut names = Vec::new();
     if let Ok(entries) = std::fs::read_dir(folder.path().join("models")) {
         for entry in entries.flatten() {
@@ -153,7 +196,7 @@ fn model_names(folder: &RunFolder) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn model_path(folder: &RunFolder, name: &str) -> PathBuf {
+pub(crate) fn model_path(folder: &RunFolder, name: &str) -> PathBuf {
     folder.path().join("models").join(format!("{name}.safetensors"))
 }
 
@@ -172,7 +215,7 @@ fn saved_model(
     }
     let point = ResumePoint::new::<Language>(path.to_owned(), checkpoint)?;
     let part = part_of(&point, config)?;
-    let recipe = Recipe::new(config, part, dataset, SeedStreams::new(point.seed), &[])?;
+    let recipe = Recipe::new(config, &part, dataset, SeedStreams::new(point.seed), &[])?;
     let (tensors, origin) = (point.tensors_under("model."), point.origin());
     Ok((part.name(), Network::from_tensors(recipe.expanded, &tensors, &origin, device)?))
 }

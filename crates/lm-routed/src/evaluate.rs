@@ -139,7 +139,7 @@ pub(crate) fn batches(documents: &Documents, chosen: &[usize], tokens: usize, en
 }
 
 /// The mean over all targets of the batches, and over those of each document.
-fn mean(model: &mut Model, batches: &[Batch], hooks: &Hooks) -> Result<(f64, PerStory), Error> {
+pub(crate) fn mean(model: &mut Model, batches: &[Batch], hooks: &Hooks) -> Result<(f64, PerStory), Error> {
     let (mut sum, mut count) = (0.0, 0.0);
     let mut stories = PerStory::default();
     for batch in batches {

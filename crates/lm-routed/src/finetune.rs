@@ -1,9 +1,10 @@
 //! Short trainings on a handful of documents: to make an ablated model coherent, and to teach a concept back.
 
 use experiment::SeedStreams;
+use learning::Parameters;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
-use transformer::{Hooks, Model, Network, copied};
+use transformer::{Batch, Hooks, Model, Network, copied};
 
 use crate::Error;
 use crate::config::Config;
@@ -37,7 +38,7 @@ impl Context<'_> {
     }
 
     /// `count` of some documents, drawn from a stream.
-    fn drawn(&self, mut from: Vec<usize>, count: usize, stream: &str) -> Vec<usize> {
+    pub(crate) fn drawn(&self, mut from: Vec<usize>, count: usize, stream: &str) -> Vec<usize> {
         let (drawn, _) = from.partial_shuffle(&mut self.streams.stream(stream), count);
         drawn.to_vec()
     }
@@ -100,7 +101,14 @@ pub fn make_coherent(network: &Network, cx: Context<'_>) -> Result<Network, Erro
     for step in 1..=coherence.steps {
         let loss = model.gradient(&batch, &hooks)?;
         let step_context = StepContext { part: "making it coherent", step, section: "coherence" };
-        step_context.take(&mut model, &mut adam, loss, coherence.learning_rate, cx.config.train.grad_clip)?;
+        step_context.take(
+            &mut model,
+            &mut adam,
+            loss,
+            coherence.learning_rate,
+            cx.config.train.grad_clip,
+            None,
+        )?;
         if step.is_multiple_of(coherence.every) || step == coherence.steps {
             let loss = validation.retain_loss(&mut model, &hooks)?;
             if loss < best.0 {
@@ -109,6 +117,61 @@ pub fn make_coherent(network: &Network, cx: Context<'_>) -> Result<Network, Erro
         }
     }
     Ok(Network { architecture: network.architecture.clone(), parameters: best.1 })
+}
+
+/// How a network is taught.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Teaching {
+    /// `AdamW`'s learning rate.
+    pub learning_rate: f64,
+    /// Steps.
+    pub steps: u64,
+    /// Steps between two measurements.
+    pub every: u64,
+    /// What is being done, and the section of its settings, for messages.
+    pub part: &'static str,
+    pub section: &'static str,
+}
+
+/// What teaching came to.
+pub(crate) struct Taught {
+    /// Steps of the curve.
+    pub steps: Vec<u64>,
+    /// The loss on documents with the concept at each of them.
+    pub curve: Vec<f64>,
+    /// The lowest of them, with the parameters there.
+    pub lowest: (f64, Parameters),
+}
+
+/// Fine-tunes a copy of a network on a batch, step for step, and measures it on documents with the concept.
+pub(crate) fn teach(
+    network: &Network,
+    cx: Context<'_>,
+    batch: &Batch,
+    teaching: Teaching,
+    validation: &Validation,
+) -> Result<Taught, Error> {
+    let hooks = Hooks::default();
+    let Teaching { learning_rate, part, section, .. } = teaching;
+    let mut model = cx.model(network)?;
+    let mut adam = optimiser(model.parameters(), &cx.config.train)?;
+    let first = validation.forget_loss(&mut model, &hooks)?;
+    let (mut curve, mut at) = (vec![first], vec![0]);
+    let mut lowest = (first, copied(model.parameters())?);
+    for step in 1..=teaching.steps {
+        let loss = model.gradient(batch, &hooks)?;
+        let step_context = StepContext { part, step, section };
+        step_context.take(&mut model, &mut adam, loss, learning_rate, cx.config.train.grad_clip, None)?;
+        if step.is_multiple_of(teaching.every) || step == teaching.steps {
+            let loss = validation.forget_loss(&mut model, &hooks)?;
+            curve.push(loss);
+            at.push(step);
+            if loss < lowest.0 {
+                lowest = (loss, copied(model.parameters())?);
+            }
+        }
+    }
+    Ok(Taught { steps: at, curve, lowest })
 }
 
 /// How a concept came back from a number of documents.
@@ -160,30 +223,14 @@ pub fn relearn(
         stop()?;
         let chosen = cx.drawn(held_out.clone(), stories, &format!("retrain.{stories}.{repeat}"));
         let batch = batch_of(&cx.dataset.validation, &chosen, tokens, cx.dataset.vocabulary.end());
-        let mut model = cx.model(network)?;
-        let mut adam = optimiser(model.parameters(), &cx.config.train)?;
-        let first = validation.forget_loss(&mut model, &hooks)?;
-        let (mut curve, mut at) = (vec![first], vec![0]);
-        let mut lowest = (first, copied(model.parameters())?);
-        for step in 1..=retrain.steps {
-            let loss = model.gradient(&batch, &hooks)?;
-            let step_context = StepContext { part: "teaching the concept back", step, section: "retrain" };
-            step_context.take(
-                &mut model,
-                &mut adam,
-                loss,
-                retrain.learning_rate,
-                cx.config.train.grad_clip,
-            )?;
-            if step.is_multiple_of(retrain.every) || step == retrain.steps {
-                let loss = validation.forget_loss(&mut model, &hooks)?;
-                curve.push(loss);
-                at.push(step);
-                if loss < lowest.0 {
-                    lowest = (loss, copied(model.parameters())?);
-                }
-            }
-        }
+        let teaching = Teaching {
+            learning_rate: retrain.learning_rate,
+            steps: retrain.steps,
+            every: retrain.every,
+            part: "teaching the concept back",
+            section: "retrain",
+        };
+        let Taught { steps: at, curve, lowest } = teach(network, cx, &batch, teaching, &validation)?;
         let architecture = network.architecture.clone();
         let kept = Network { architecture, parameters: lowest.1 };
         let (losses, of_each) = validation.measured(&mut cx.model(&kept)?, &hooks, &hooks)?;

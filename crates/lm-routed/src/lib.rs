@@ -10,6 +10,7 @@
 //! | train and compare methods | [`methods`], [`Language`] |
 //! | measure and fine-tune what was trained | [`Validation`], [`make_coherent`], [`relearn`] |
 
+pub mod attack;
 pub mod bench;
 mod check;
 mod checkpoint;
@@ -22,6 +23,7 @@ mod evaluate;
 mod finetune;
 pub mod localise;
 pub mod methods;
+mod modules;
 mod pages;
 mod parts;
 mod per_story;
@@ -35,16 +37,17 @@ mod sweep;
 mod train;
 
 pub use config::{
-    CheckpointSection, CoherenceSection, Config, DataSection, EvalSection, Experiment, ExperimentSection,
-    LocaliseSection, ModelSection, Place, RetrainSection, RmuSection, RoutingSection, SteerSection,
-    TrainSection,
+    AttackSection, CheckpointSection, CoherenceSection, ConceptSection, Config, DataSection, EvalSection,
+    Experiment, ExperimentSection, GramSection, LocaliseSection, ModelSection, Place, RetrainSection,
+    RmuSection, RoutingSection, SgtmSection, SteerSection, StepSemantics, TrainSection, UnlearnSection,
 };
 pub use error::Error;
 pub use evaluate::{Losses, Validation};
 pub use finetune::{Context, Relearned, make_coherent, relearn};
+pub use modules::{KindLoss, ModuleResult, ProfileLosses};
 pub use parts::Parts;
 pub use per_story::{PerStory, StoryLosses};
 pub use pipeline::after_training;
 pub use program::Language;
 pub use results::{PartResult, RoutedToken, StageStories};
-pub use train::{Order, StepReport, Trainer, cosine};
+pub use train::{LabelledOrder, Order, StepReport, Trainer, cosine};

@@ -6,10 +6,12 @@ use anyhow::Result;
 use experiment::sweep::{NoKeys, PageProgram, Results, Row, Spread, not_of_these};
 
 use crate::Language;
-use crate::config::Experiment;
+use crate::config::{Config, Experiment};
 use crate::evaluate::Losses;
 use crate::finetune::Relearned;
-use crate::methods::Part;
+use crate::methods::{Part, percent};
+use crate::modules::ModuleResult;
+use crate::report::modules::{self, ModuleDifference};
 use crate::report::{Table, plots, tables};
 use crate::results::PartResult;
 
@@ -23,11 +25,16 @@ struct Arm {
 }
 
 impl PageProgram for Language {
-    const TABLES: &'static [&'static str] = &["methods", "stages"];
-    const FIGURES: &'static [&'static str] = &["losses", "relearning", "relearned", "labelled"];
+    const TABLES: &'static [&'static str] = &["methods", "stages", "profiles", "modules"];
+    const FIGURES: &'static [&'static str] = &["losses", "relearning", "relearned", "labelled", "matrix"];
     const VALUES: &'static [&'static str] = &[];
 
     fn table(&self, results: &Results<Self>, _: &NoKeys, name: &str) -> Result<String> {
+        match name {
+            "profiles" => return Ok(profiles(results, name)?.markdown()),
+            "modules" => return Ok(worth(results)?.markdown()),
+            _ => {}
+        }
         let (arms, stories) = (arms(results, name)?, stories(results, name)?);
         match name {
             "methods" => Ok(methods(&arms, &stories).markdown()),
@@ -42,6 +49,11 @@ impl PageProgram for Language {
 
     /// The figures that a run draws of itself, of the means over seeds.
     fn figure(&self, results: &Results<Self>, _: &NoKeys, name: &str, file: &Path) -> Result<()> {
+        if name == "matrix" {
+            let (means, config) = mean_modules(results, name)?;
+            let matrix = modules::matrix(&means, config);
+            return Ok(matrix.ok_or_else(|| not_of_these(name, "runs with a baseline"))?.write_png(file)?);
+        }
         let (arms, stories) = (arms(results, name)?, stories(results, name)?);
         if arms.iter().any(|arm| arm.variant != arms[0].variant) {
             return Err(not_of_these(name, "runs without further axes"));
@@ -199,4 +211,68 @@ fn stages(arms: &[Arm], stories: &[usize]) -> Table {
         table.rows.push(row);
     }
     table
+}
+
+/// The results of models with modules, each the mean over the seeds, and the settings of the first run.
+fn mean_modules<'a>(results: &'a Results<Language>, name: &str) -> Result<(Vec<ModuleResult>, &'a Config)> {
+    let Some(first) = results.rows.first() else { return Err(not_of_these(name, "runs")) };
+    let variant = first.planned.variant();
+    let same = |row: &Row<Language>| {
+        row.planned.config.experiment.kind == Experiment::Modules && row.planned.variant() == variant
+    };
+    if !results.rows.iter().all(same) {
+        return Err(not_of_these(name, "runs with modules that have the same settings"));
+    }
+    let of = |row: &Row<Language>| -> Result<Vec<ModuleResult>> {
+        Ok(serde_json::from_value(row.summary.get("parts").cloned().unwrap_or_default())?)
+    };
+    let mut means = of(first)?;
+    for (number, row) in results.rows.iter().enumerate().skip(1) {
+        let more = of(row)?;
+        for (mean, more) in means.iter_mut().zip(&more) {
+            let each = mean.profiles.iter_mut().zip(&more.profiles);
+            for (mean, more) in each.flat_map(|(mean, more)| mean.losses.iter_mut().zip(&more.losses)) {
+                mean.loss += (more.loss - mean.loss) / (number + 1) as f64;
+            }
+        }
+    }
+    Ok((means, &first.planned.config))
+}
+
+/// The loss of every model with every set of modules.
+fn profiles(results: &Results<Language>, name: &str) -> Result<Table> {
+    let (means, config) = mean_modules(results, name)?;
+    Ok(modules::losses(&means, config))
+}
+
+/// What the modules are worth: over seeds with the 95% interval, of one seed with the standard error over stories.
+fn worth(results: &Results<Language>) -> Result<Table> {
+    let mut found: Vec<(ModuleDifference, String, Vec<f64>)> = Vec::new();
+    for row in &results.rows {
+        let variant = row.planned.variant();
+        let differences = row.summary.get("modules").cloned().unwrap_or_default();
+        for one in serde_json::from_value::<Vec<ModuleDifference>>(differences)? {
+            let same = |(other, of, _): &&mut (ModuleDifference, String, Vec<f64>)| {
+                (&other.kind, &other.what, of) == (&one.kind, &one.what, &variant)
+                    && percent(other.labelled).to_bits() == percent(one.labelled).to_bits()
+            };
+            match found.iter_mut().find(same) {
+                Some((_, _, values)) => values.push(one.mean),
+                None => found.push((one.clone(), variant.clone(), vec![one.mean])),
+            }
+        }
+    }
+    let several = found.iter().any(|(_, variant, _)| *variant != found[0].1);
+    let mut table = Table::new(&["on documents of", "difference", "seeds", "nats"]);
+    for (first, variant, values) in found {
+        let Some(spread) = Spread::of(&values) else { continue };
+        let half = match spread.half {
+            Some(half) => format!(" ± {half:.3}"),
+            None => first.standard_error.map(|error| format!(" (s.e. {error:.3})")).unwrap_or_default(),
+        };
+        let kind = if several { format!("{}, {variant}", first.kind) } else { first.kind };
+        let nats = format!("{:+.3}{half}", spread.mean).replace('-', "−");
+        table.rows.push(vec![kind, first.what, values.len().to_string(), nats]);
+    }
+    Ok(table)
 }

@@ -21,7 +21,7 @@ use crate::evaluate::Validation;
 use crate::finetune::Context;
 use crate::methods::{Part, Recipe, Start};
 use crate::train::Trainer;
-use crate::{localise, pipeline, steer};
+use crate::{localise, modules, pipeline, steer};
 
 /// What all parts share.
 pub(crate) struct Shared {
@@ -86,8 +86,8 @@ impl Parts {
     /// Goes on with the part in training from a checkpoint, unless that is of another part, which is done.
     pub(crate) fn load(&mut self, checkpoint: &ResumePoint) -> Result<()> {
         let part = part_of(checkpoint, &self.config)?;
-        if self.part() == Some(part) {
-            let mut trainer = self.trainer_of(part)?;
+        if self.part().as_ref() == Some(&part) {
+            let mut trainer = self.trainer_of(&part)?;
             let TrainingHeader { step, .. } = checkpoint.header()?;
             trainer.load_state(&checkpoint.tensors, step, &checkpoint.origin())?;
             self.trainer = Some(trainer);
@@ -97,7 +97,7 @@ impl Parts {
 
     /// The part in hand; nothing where all are done.
     fn part(&self) -> Option<Part> {
-        self.all.get(self.done).copied()
+        self.all.get(self.done).cloned()
     }
 
     /// Steps of the part in hand.
@@ -118,15 +118,15 @@ impl Parts {
         Context { config, dataset: &shared.dataset, streams: *streams, threads: *threads }
     }
 
-    fn recipe_of(&self, part: Part) -> Result<Recipe, Error> {
+    fn recipe_of(&self, part: &Part) -> Result<Recipe, Error> {
         let Shared { dataset, listed, .. } = &self.shared;
         Recipe::new(&self.config, part, dataset, self.streams, listed)
     }
 
-    fn trainer_of(&self, part: Part) -> Result<Trainer> {
+    fn trainer_of(&self, part: &Part) -> Result<Trainer> {
         let recipe = self.recipe_of(part).map_err(Error::for_user)?;
         let (config, dataset) = (&self.config, &self.shared.dataset);
-        Ok(Trainer::new(config, dataset, part, recipe, self.streams, self.threads, &self.device)?)
+        Ok(Trainer::new(config, dataset, part.clone(), recipe, self.streams, self.threads, &self.device)?)
     }
 
     /// Finishes parts whose training is done and begins the next, up to one that has a step to make.
@@ -134,12 +134,12 @@ impl Parts {
         while let Some(part) = self.part() {
             let steps = part.steps(&self.config);
             if self.trainer.is_none() && steps > 0 {
-                self.trainer = Some(self.trainer_of(part)?);
+                self.trainer = Some(self.trainer_of(&part)?);
             }
             if self.step() < steps {
                 break;
             }
-            self.complete(part, stage)?;
+            self.complete(&part, stage)?;
             (self.trainer, self.began) = (None, Instant::now());
             self.done += 1;
         }
@@ -147,7 +147,7 @@ impl Parts {
     }
 
     /// Does what follows on the training of a part.
-    fn complete(&self, part: Part, stage: &mut Stage<'_>) -> Result<()> {
+    fn complete(&self, part: &Part, stage: &mut Stage<'_>) -> Result<()> {
         let (name, folder) = (part.name(), stage.folder());
         let at = self.updates_of(&self.all[..=self.done]) * self.tokens_per_step();
         let tell = |what: &str| {
@@ -164,7 +164,7 @@ impl Parts {
     /// Saves the model of a part and, last of all, its result: a part that has one is done.
     fn leave_result(
         &self,
-        part: Part,
+        part: &Part,
         folder: &RunFolder,
         mut tell: impl FnMut(&str) -> Result<(), Error>,
     ) -> Result<(), Error> {
@@ -187,6 +187,12 @@ impl Parts {
                 let found = localise::measure(&trained, self.cx(), &self.shared.listed, tell)?;
                 folder.write_json(&result, &found)?;
             }
+            Experiment::Modules => {
+                save_network(&trained, &model)?;
+                let mut found = modules::measure(part, &recipe, &trained, self.cx(), tell)?;
+                found.seconds = self.began.elapsed().as_secs_f64();
+                folder.write_json(&result, &found)?;
+            }
         }
         Ok(())
     }
@@ -194,7 +200,7 @@ impl Parts {
     /// The network that the steps of a part have made, or what its method makes of another one's.
     fn trained(
         &self,
-        part: Part,
+        part: &Part,
         folder: &RunFolder,
         tell: &mut impl FnMut(&str) -> Result<(), Error>,
     ) -> Result<(Network, Recipe), Error> {
@@ -256,7 +262,7 @@ fn find_part(parts: &[Part], config: &Config, update: u64, name: &str, step: u64
     let index = parts.iter().position(|part| part.name() == name)?;
     let before: u64 = parts[..index].iter().map(|part| part.steps(config)).sum();
     let there = step <= parts[index].steps(config) && update == before + step;
-    there.then_some(parts[index])
+    there.then(|| parts[index].clone())
 }
 
 fn model_path(folder: &RunFolder, name: &str) -> PathBuf {

@@ -1,6 +1,6 @@
 //! What is done with a trained model of `era`: ablate, make coherent, teach the concept back.
 
-use transformer::{Hooks, Network, ablated};
+use transformer::{Hooks, Network};
 
 use crate::Error;
 use crate::evaluate::Validation;
@@ -17,7 +17,7 @@ const LISTED: usize = 40;
 /// # Errors
 /// Fails where a model does, or `tell` says so; it is told what is being done.
 pub fn after_training(
-    part: Part,
+    part: &Part,
     recipe: &Recipe,
     trained: &Network,
     cx: Context<'_>,
@@ -39,9 +39,8 @@ pub fn after_training(
     let (mut kept, mut ablated_losses) = (trained.clone(), trained_losses);
     let mut coherent_losses = trained_losses;
     let (mut ablated_stories, mut coherent_stories) = (trained_stories.clone(), trained_stories.clone());
-    if routes.ablates() {
-        let parameters = ablated(&trained.parameters, &recipe.expanded, &recipe.base)?;
-        kept = Network { architecture: recipe.base.clone(), parameters };
+    if let Some(profile) = routes.table.profiles().first() {
+        kept = trained.keeping(&routes.groups(&trained.architecture), &profile.keep)?;
         (ablated_losses, ablated_stories) = losses(&kept)?;
         tell("making it coherent")?;
         kept = make_coherent(&kept, cx)?;

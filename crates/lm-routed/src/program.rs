@@ -11,7 +11,7 @@ use experiment::{RunFolder, UserError};
 use serde_json::{Value, json};
 
 use crate::Error;
-use crate::config::{Config, DataSection, Experiment};
+use crate::config::{ConceptSection, Config, DataSection, Experiment};
 use crate::data::Dataset;
 use crate::methods::Part;
 use crate::parts::{Parts, Shared};
@@ -24,8 +24,11 @@ pub struct Language {
     tokens: Vec<String>,
     /// The file that the list was read from, where each run of a sweep has to read it.
     list: Option<PathBuf>,
-    texts: Mutex<Option<(DataSection, usize, Arc<Dataset>)>>,
+    texts: Mutex<Option<Texts>>,
 }
+
+/// Texts with what was asked for: the documents, the concepts, the tokens that are seen.
+type Texts = ((DataSection, Vec<ConceptSection>, usize), Arc<Dataset>);
 
 /// The file with the token list in a run folder.
 const TOKENS: &str = "tokens.txt";
@@ -56,13 +59,14 @@ impl Language {
 
     /// The texts of a config. Computes on the current thread pool.
     fn texts(&self, config: &Config) -> Result<Arc<Dataset>> {
-        let (data, seen) = (&config.data, config.model.block_size);
+        let asked = (config.data.clone(), config.concepts(), config.model.block_size);
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, _, dataset)) = texts.as_ref().filter(|(of, by, _)| (of, *by) == (data, seen)) {
+        if let Some((_, dataset)) = texts.as_ref().filter(|(of, _)| *of == asked) {
             return Ok(Arc::clone(dataset));
         }
-        let dataset = Arc::new(Dataset::load(data, seen).map_err(Error::for_user)?);
-        *texts = Some((data.clone(), seen, Arc::clone(&dataset)));
+        let (data, concepts, seen) = &asked;
+        let dataset = Arc::new(Dataset::load(data, concepts, *seen).map_err(Error::for_user)?);
+        *texts = Some((asked, Arc::clone(&dataset)));
         Ok(dataset)
     }
 
@@ -108,7 +112,7 @@ fn require_held_out(config: &Config, dataset: &Dataset) -> Result<(), Error> {
     let taught = match config.experiment.kind {
         Experiment::Era => config.retrain.stories.iter().copied().max().unwrap_or(0),
         Experiment::Virology => config.localise.stories,
-        Experiment::Steer => return Ok(()),
+        Experiment::Steer | Experiment::Modules => return Ok(()),
     };
     finetune::require_relearning(dataset, taught)?;
     let ablates = |part: Part| (part.method.routes)(config).is_ok_and(|routes| routes.ablates());
@@ -182,6 +186,9 @@ impl Program for Language {
         });
         if !report.above_base.is_empty() {
             summary["above_base"] = serde_json::to_value(&report.above_base)?;
+        }
+        if !report.modules.is_empty() {
+            summary["modules"] = serde_json::to_value(&report.modules)?;
         }
         let mut text = report.text;
         writeln!(text, "\n{tokens} tokens of training in {:.0} s", run.seconds)?;

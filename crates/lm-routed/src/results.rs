@@ -63,7 +63,7 @@ pub struct RoutedToken {
 impl PartResult {
     /// The part.
     pub fn part(&self) -> Part {
-        Part { method: self.method, labelled: self.labelled }
+        Part { method: self.method, labelled: self.labelled, filtered: None }
     }
 
     /// The same without the losses of single stories.

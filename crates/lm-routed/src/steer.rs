@@ -87,7 +87,7 @@ pub fn measure(
     let sign = sign_of(&unembedding[token as usize], steer.dimension);
     let trained = validation.losses(&mut model, &Hooks::default())?;
     let prompt = vocabulary.encode(std::slice::from_ref(&steer.prompt))?.remove(0);
-    let concept = crate::routing::concept_tokens(vocabulary, &config.data.forget_words);
+    let concept = crate::routing::concept_tokens(vocabulary, &config.forget_words());
     let mut pushes = Vec::new();
     for strength in [0.0, steer.strength, -steer.strength] {
         tell(&format!("generating with {strength:+} along the axis"))?;

@@ -14,6 +14,7 @@ use crate::config::{Config, Experiment};
 use crate::evaluate::Losses;
 use crate::localise::LocaliseResult;
 use crate::methods::Part;
+use crate::modules::{KindLoss, ModuleResult};
 use crate::report::Table;
 use crate::results::PartResult;
 use crate::steer::SteerResult;
@@ -106,14 +107,13 @@ struct Measure {
 fn found(row: &Row<Language>) -> Result<Vec<(Measure, f64)>> {
     let variant = row.planned.variant();
     let found = measures(&row.planned.config, &row.summary).map_err(anyhow::Error::msg)?;
-    let with_variant = |(part, stage, what, value): Number| {
-        (Measure { variant: variant.clone(), part, stage, what: what.to_owned() }, value)
-    };
+    let with_variant =
+        |(part, stage, what, value): Number| (Measure { variant: variant.clone(), part, stage, what }, value);
     Ok(found.into_iter().map(with_variant).collect())
 }
 
 /// Part, stage, what is measured, and its value.
-type Number = (String, String, &'static str, f64);
+type Number = (String, String, String, f64);
 
 /// The numbers that a summary holds.
 fn measures(config: &Config, summary: &Value) -> Result<Vec<Number>, String> {
@@ -124,7 +124,7 @@ fn measures(config: &Config, summary: &Value) -> Result<Vec<Number>, String> {
     let mut numbers = Vec::new();
     let mut add = |part: &str, stage: &str, losses: Losses| {
         for (what, value) in [("forget", losses.forget), ("retain", losses.retain)] {
-            numbers.push((part.to_owned(), stage.to_owned(), what, value));
+            numbers.push((part.to_owned(), stage.to_owned(), what.to_owned(), value));
         }
     };
     match config.experiment.kind {
@@ -144,7 +144,7 @@ fn measures(config: &Config, summary: &Value) -> Result<Vec<Number>, String> {
             add("steer", "trained", result.trained);
             for push in &result.pushes {
                 let stage = format!("push {:+}", push.strength);
-                numbers.push(("steer".to_owned(), stage, "frequency", push.frequency));
+                numbers.push(("steer".to_owned(), stage, "frequency".to_owned(), push.frequency));
             }
         }
         Experiment::Virology => {
@@ -158,6 +158,20 @@ fn measures(config: &Config, summary: &Value) -> Result<Vec<Number>, String> {
             for (stage, losses) in stages {
                 add("all tokens", stage, losses.all);
                 add("unlisted tokens", stage, losses.unlisted);
+            }
+        }
+        Experiment::Modules => {
+            for result in parsed::<Vec<ModuleResult>>(summary)? {
+                let part = result.part_name();
+                for profile in &result.profiles {
+                    let stage = if profile.modules.is_empty() {
+                        "core".to_owned()
+                    } else {
+                        profile.modules.join("+")
+                    };
+                    let of = |kind: &KindLoss| (part.clone(), stage.clone(), kind.kind.clone(), kind.loss);
+                    numbers.extend(profile.losses.iter().map(of));
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ pub struct Batch {
     pub inputs: Vec<u32>,
     /// The token that follows each input; any where its weight is 0.
     pub targets: Vec<u32>,
-    /// The weight of each target in the loss: 0 after the end of a document, else 1.
+    /// The weight of each target in the loss: 0 after the end of a document, else 1; below 0 where its loss is to rise.
     pub weights: Vec<f32>,
 }
 
@@ -50,9 +50,9 @@ impl Batch {
         self.inputs.len() / self.tokens.max(1)
     }
 
-    /// The sum of the weights: the targets that count.
+    /// The sum of the weights, each without its sign: the targets that count.
     pub fn total_weight(&self) -> f64 {
-        self.weights.iter().map(|weight| f64::from(*weight)).sum()
+        self.weights.iter().map(|weight| f64::from(weight.abs())).sum()
     }
 }
 

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
+use gradient_routing::Semantics;
 use learning::ops::cross_entropy;
-use learning::{Adam, Backend, Parameters, clip_grad_norm};
+use learning::{Adam, Backend, Moves, Parameters, clip_grad_norm};
 use rayon::prelude::*;
 
 use crate::Error;
@@ -144,7 +145,9 @@ impl Model {
                 }
             }
         }
-        self.set_gradients(sums)?;
+        if !sums.is_empty() {
+            self.set_gradients(sums)?;
+        }
         Ok(StepLoss { loss, penalty: 0.0 })
     }
 
@@ -185,15 +188,7 @@ impl Model {
     /// Fails where `adam` is not one of this model's parameters.
     pub fn step(&mut self, adam: &mut Adam, lr: f64, max_norm: f64) -> Result<f64, Error> {
         match &mut self.passes {
-            Passes::Fused(fused) => {
-                let gradients = fused.gradients();
-                let norm = norm_of(gradients);
-                let scale = if max_norm > 0.0 { (max_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
-                if norm.is_finite() {
-                    adam.step_slices(gradients, scale, lr)?;
-                }
-                Ok(norm)
-            }
+            Passes::Fused(fused) => step_along(adam, fused.gradients(), lr, max_norm, &Moves::new()),
             Passes::Candle(grads) => {
                 let limit = if max_norm > 0.0 { max_norm } else { f64::INFINITY };
                 let norm = clip_grad_norm(&self.parameters, grads, limit)?;
@@ -203,6 +198,31 @@ impl Model {
                 Ok(norm)
             }
         }
+    }
+
+    /// As [`Model::step`], but along the gradient of the parts that `trained` says alone, which is masked here, once,
+    /// before its norm is taken. The other parts stay as they are with their moments, or move by moments and decay, as
+    /// `semantics` says.
+    ///
+    /// # Errors
+    /// As [`Model::step`].
+    pub fn step_parts(
+        &mut self,
+        adam: &mut Adam,
+        lr: f64,
+        max_norm: f64,
+        trained: &Moves,
+        semantics: Semantics,
+    ) -> Result<f64, Error> {
+        let whole = Moves::new();
+        let moves = if semantics == Semantics::Frozen { trained } else { &whole };
+        if let Passes::Fused(fused) = &mut self.passes {
+            adam.zero_unmoved(fused.gradients_mut(), trained);
+            return step_along(adam, fused.gradients(), lr, max_norm, moves);
+        }
+        let mut gradients: Vec<Vec<f32>> = self.gradients()?.into_iter().map(|(_, values)| values).collect();
+        adam.zero_unmoved(&mut gradients, trained);
+        step_along(adam, &gradients, lr, max_norm, moves)
     }
 
     /// The loss of every target of the batch, also of those with weight 0.
@@ -284,12 +304,10 @@ impl Model {
         }
     }
 
-    fn set_gradients(&mut self, gradients: Vec<Vec<f32>>) -> Result<(), Error> {
+    pub(crate) fn set_gradients(&mut self, gradients: Vec<Vec<f32>>) -> Result<(), Error> {
         match &mut self.passes {
             Passes::Fused(fused) => {
-                for (kept, gradient) in fused.gradients_mut().iter_mut().zip(gradients) {
-                    *kept = gradient;
-                }
+                fused.set_gradients(gradients);
             }
             Passes::Candle(grads) => {
                 for ((_, var), gradient) in self.parameters.iter().zip(gradients) {
@@ -299,6 +317,22 @@ impl Model {
         }
         Ok(())
     }
+}
+
+/// A step along gradients that are clipped to a norm, of the parts that `moves` says. Returns the norm before.
+fn step_along(
+    adam: &mut Adam,
+    gradients: &[Vec<f32>],
+    lr: f64,
+    max_norm: f64,
+    moves: &Moves,
+) -> Result<f64, Error> {
+    let norm = norm_of(gradients);
+    let scale = if max_norm > 0.0 { (max_norm / (norm + 1e-6)).min(1.0) } else { 1.0 };
+    if norm.is_finite() {
+        adam.step_parts(gradients, scale, lr, moves)?;
+    }
+    Ok(norm)
 }
 
 /// The norm of all gradients together, summed in a fixed order.

@@ -42,4 +42,16 @@ pub enum Error {
     /// candle refused an operation.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+    /// Groups of neurons or heads are not all of a block's.
+    #[error("the groups of block {layer} have {found} {what}, the block has {needed}")]
+    Groups {
+        /// Neurons or heads.
+        what: &'static str,
+        /// The block.
+        layer: usize,
+        /// How many the block has.
+        needed: usize,
+        /// How many the groups have.
+        found: usize,
+    },
 }

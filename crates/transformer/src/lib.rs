@@ -2,7 +2,7 @@
 //!
 //! | to | use |
 //! |---|---|
-//! | describe a network, start it, widen it, cut neurons out | [`Architecture`], [`initial`], [`expanded`], [`ablated`] |
+//! | describe a network, start it, widen it, cut neurons out | [`Architecture`], [`initial`], [`expanded`], [`Network::keeping`] |
 //! | run and train it, with routes, ablations and steering at its activations | [`Model`], [`Hooks`] |
 //! | save and load it | [`Network`] |
 //! | continue a text | [`generate`] |
@@ -45,6 +45,7 @@ mod fused;
 pub mod generate;
 mod model;
 mod network;
+mod submodels;
 
 pub use batch::{Batch, StepLoss};
 pub use engine::{ClassGradient, Model, ParameterWeights};
@@ -52,7 +53,8 @@ pub use error::Error;
 pub use fused::ResidualLoss;
 pub use learning::Backend;
 pub use model::{
-    Activation, Architecture, ChannelWeights, HookPoint, Hooks, Intervention, Norm, Position, ablated,
+    Activation, Architecture, ChannelGroups, ChannelWeights, HookPoint, Hooks, Intervention, Norm, Position,
     copied, expanded, from_map, initial,
 };
 pub use network::Network;
+pub use submodels::Submodels;

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
-use learning::{Backend, Parameters};
+use learning::{Backend, Parameters, Partition};
 use serde_json::Value;
 
 use crate::Error;
 use crate::engine::Model;
-use crate::model::{Architecture, copied, from_map};
+use crate::model::{Architecture, ChannelGroups, copied, from_map};
 
 /// The key of the shape in a saved network's header.
 const ARCHITECTURE: &str = "architecture";
@@ -29,6 +29,36 @@ impl Network {
     /// As [`Model::new`].
     pub fn model(&self, tokens: usize, threads: usize, backend: Backend) -> Result<Model, Error> {
         Model::new(&self.architecture, copied(&self.parameters)?, tokens, threads, backend)
+    }
+
+    /// What is left where only some groups are kept: the neurons of the others are cut out, and the numbers of their
+    /// heads are zero, so that these write nothing and no gradient reaches them. What is kept is copied bit for bit.
+    ///
+    /// # Errors
+    /// As [`ChannelGroups::partitions`], and where a tensor cannot be copied.
+    pub fn keeping(&self, groups: &ChannelGroups, keep: &[usize]) -> Result<Self, Error> {
+        let partitions = groups.partitions(&self.architecture)?;
+        let mut parameters = Parameters::default();
+        for (name, var) in self.parameters.iter() {
+            let whole = var.as_detached_tensor();
+            let left = match partitions.get(name) {
+                Some(partition) => kept_channels(&whole, partition, keep, name.contains(".mlp."))?,
+                None => whole,
+            };
+            parameters.insert(name, &left.contiguous()?)?;
+        }
+        let mut architecture = self.architecture.clone();
+        let cut: usize = groups
+            .neurons
+            .iter()
+            .enumerate()
+            .filter(|(group, _)| !keep.contains(group))
+            .map(|(_, n)| n)
+            .sum();
+        for layer in &groups.layers {
+            architecture.mlp_widths[*layer] -= cut;
+        }
+        Ok(Self { architecture, parameters })
     }
 
     /// What is saved beside the tensors: an object that holds the architecture.
@@ -69,4 +99,21 @@ impl Network {
         let parameters = from_map(tensors, &architecture, origin, device)?;
         Ok(Self { architecture, parameters })
     }
+}
+
+/// A parameter without the channels of groups that are not kept: cut out, or zero.
+fn kept_channels(
+    whole: &Tensor,
+    Partition { dim, parts }: &Partition,
+    keep: &[usize],
+    cut: bool,
+) -> Result<Tensor, Error> {
+    let lost: Vec<usize> = (0..parts.len()).filter(|channel| !keep.contains(&parts[*channel])).collect();
+    if lost.is_empty() {
+        return Ok(whole.clone());
+    }
+    if cut {
+        return Ok(gradient_routing::remove_channels(whole, *dim, &lost)?);
+    }
+    Ok(gradient_routing::ablate(whole, *dim, &lost)?)
 }

@@ -2,10 +2,11 @@
 
 use std::cell::RefCell;
 
-use candle_core::{CpuStorage, InplaceOp1, Layout, Storage, Tensor, bail};
+use candle_core::{CpuStorage, Device, InplaceOp1, Layout, Storage, Tensor, Var, bail};
 use rayon::prelude::*;
 
-use super::{Adam, Moments};
+use super::parts::moved;
+use super::{Adam, Moments, Moves};
 use crate::kernels::{AdamStep, adam_step};
 use crate::{LearningError, Parameters};
 
@@ -20,6 +21,21 @@ impl Adam {
     /// # Errors
     /// Fails where there is not one gradient of the right length for each parameter.
     pub fn step_slices(&mut self, gradients: &[Vec<f32>], scale: f64, lr: f64) -> Result<(), LearningError> {
+        self.step_parts(gradients, scale, lr, &Moves::new())
+    }
+
+    /// As [`Adam::step_slices`], but of each parameter only the parts that `moves` says: the others keep their
+    /// weights, moments and step counts, bit for bit, whatever their gradient. The parameters may lie on any device.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn step_parts(
+        &mut self,
+        gradients: &[Vec<f32>],
+        scale: f64,
+        lr: f64,
+        moves: &Moves,
+    ) -> Result<(), LearningError> {
         let lengths = |parameters: &Parameters| parameters.iter().map(|(_, var)| var.elem_count()).collect();
         let expected: Vec<usize> = lengths(&self.parameters);
         let found: Vec<usize> = gradients.iter().map(Vec::len).collect();
@@ -28,23 +44,66 @@ impl Adam {
             return Err(LearningError::Shape { origin, name, expected, found });
         }
         let config = self.config;
-        for (((_, var), moments), gradient) in
-            self.parameters.iter().zip(self.moments.values_mut()).zip(gradients)
-        {
-            moments.steps += 1;
-            let step = AdamStep::new(&config, moments.steps, lr).scaled(scale as f32);
+        let each = self.parameters.iter().zip(self.moments.values_mut()).zip(&self.parts).zip(gradients);
+        for ((((name, var), moments), parts), gradient) in each {
+            let mut steps: Vec<Option<AdamStep>> = Vec::with_capacity(parts.count);
+            for (part, count) in moments.steps.iter_mut().enumerate() {
+                let moves = moved(moves, name, part);
+                *count += u64::from(moves);
+                steps.push(moves.then(|| AdamStep::new(&config, *count, lr).scaled(scale as f32)));
+            }
+            if steps.iter().all(Option::is_none) {
+                continue;
+            }
             let Moments { first, second, .. } = moments;
-            with_slices([var.as_tensor(), first, second], &|weight, first, second| {
-                let pieces = weight
-                    .par_chunks_mut(CHUNK)
-                    .zip(first.par_chunks_mut(CHUNK))
-                    .zip(second.par_chunks_mut(CHUNK))
-                    .zip(gradient.par_chunks(CHUNK));
-                pieces.for_each(|(((w, m), v), g)| adam_step(w, m, v, g, step));
+            on_slices(var, [first, second], &|weight, first, second| {
+                for (run, part) in &parts.runs {
+                    let Some(step) = steps[*part] else { continue };
+                    let weight = &mut weight[run.clone()];
+                    let (first, second) = (&mut first[run.clone()], &mut second[run.clone()]);
+                    if run.len() <= CHUNK {
+                        // many short runs are not worth a task each
+                        adam_step(weight, first, second, &gradient[run.clone()], step);
+                        continue;
+                    }
+                    let pieces = weight
+                        .par_chunks_mut(CHUNK)
+                        .zip(first.par_chunks_mut(CHUNK))
+                        .zip(second.par_chunks_mut(CHUNK))
+                        .zip(gradient[run.clone()].par_chunks(CHUNK));
+                    pieces.for_each(|(((w, m), v), g)| adam_step(w, m, v, g, step));
+                }
             })?;
         }
         Ok(())
     }
+
+    /// Sets the gradient of every part that does not move to zero, so that it has no part in a norm; one gradient for
+    /// each parameter in the order of their names.
+    pub fn zero_unmoved(&self, gradients: &mut [Vec<f32>], moves: &Moves) {
+        let each = self.parameters.iter().zip(&self.parts).zip(gradients);
+        for (((name, _), parts), gradient) in each.filter(|(((name, _), _), _)| moves.contains_key(*name)) {
+            for (run, _) in parts.runs.iter().filter(|(_, part)| !moved(moves, name, *part)) {
+                gradient[run.clone()].fill(0.0);
+            }
+        }
+    }
+}
+
+/// Calls `work` with the numbers of a weight and its two moments, where they lie or, if that is on another device, on
+/// copies that are then put back.
+fn on_slices(weight: &Var, moments: [&mut Tensor; 2], work: &Work<'_>) -> candle_core::Result<()> {
+    let [first, second] = moments;
+    if weight.device().is_cpu() {
+        return with_slices([weight.as_tensor(), first, second], work);
+    }
+    let device = weight.device().clone();
+    let here = |tensor: &Tensor| tensor.to_device(&Device::Cpu);
+    let copies = [here(&weight.as_detached_tensor())?, here(first)?, here(second)?];
+    with_slices([&copies[0], &copies[1], &copies[2]], work)?;
+    weight.set(&copies[0].to_device(&device)?)?;
+    (*first, *second) = (copies[1].to_device(&device)?, copies[2].to_device(&device)?);
+    Ok(())
 }
 
 /// One step on a weight and its two moments along a gradient of the same shape, on the calling thread.

@@ -1,5 +1,6 @@
 //! The settings of a run: the sections and keys of a config file, their defaults and what makes sense.
 
+mod methods;
 mod sections;
 
 use learning::Backend;
@@ -7,15 +8,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use transformer::{Architecture, Norm, Position};
 
+pub use methods::{AttackSection, GramSection, SgtmSection, StepSemantics, UnlearnSection};
 pub use sections::{
-    CheckpointSection, CoherenceSection, DataSection, EvalSection, Experiment, ExperimentSection,
-    LocaliseSection, ModelSection, Place, RetrainSection, RmuSection, RoutingSection, SteerSection,
-    TrainSection,
+    CheckpointSection, CoherenceSection, ConceptSection, DataSection, EvalSection, Experiment,
+    ExperimentSection, LocaliseSection, ModelSection, Place, RetrainSection, RmuSection, RoutingSection,
+    SteerSection, TrainSection,
 };
 
 /// All settings of `lm-routed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Config {
+    /// The concepts, each with `name` and `words`, at most eight; without any there is one, of `data.forget_words`.
+    pub concept: Vec<ConceptSection>,
     /// What is compared.
     pub experiment: ExperimentSection,
     /// The documents.
@@ -32,6 +36,14 @@ pub struct Config {
     pub retrain: RetrainSection,
     /// The baseline RMU.
     pub rmu: RmuSection,
+    /// The baselines of maximum entropy and of gradient ascent.
+    pub unlearn: UnlearnSection,
+    /// The method SGTM.
+    pub sgtm: SgtmSection,
+    /// The method GRAM.
+    pub gram: GramSection,
+    /// The verb `attack`.
+    pub attack: AttackSection,
     /// The verb `steer`.
     pub steer: SteerSection,
     /// The verb `virology`.
@@ -43,6 +55,19 @@ pub struct Config {
 }
 
 impl Config {
+    /// The concepts in the order of their bits: those of `[[concept]]`, or the one of `data.forget_words`.
+    pub fn concepts(&self) -> Vec<ConceptSection> {
+        if self.concept.is_empty() {
+            return vec![ConceptSection { name: String::new(), words: self.data.forget_words.clone() }];
+        }
+        self.concept.clone()
+    }
+
+    /// The words of all concepts.
+    pub fn forget_words(&self) -> Vec<String> {
+        self.concepts().into_iter().flat_map(|concept| concept.words).collect()
+    }
+
     /// The network before it is expanded.
     pub fn architecture(&self, vocab_size: usize) -> Architecture {
         let ModelSection { n_layer, n_head, n_embd, d_mlp, block_size, position, norm, tied } = self.model;
@@ -64,6 +89,7 @@ impl Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            concept: Vec::new(),
             experiment: ExperimentSection {
                 kind: Experiment::Era,
                 methods: ["base", "era"].map(str::to_owned).to_vec(),
@@ -140,6 +166,10 @@ impl Default for Config {
                 batch_size: 16,
                 learning_rate: 5e-4,
             },
+            unlearn: UnlearnSection::default(),
+            sgtm: SgtmSection::default(),
+            gram: GramSection::default(),
+            attack: AttackSection::default(),
             steer: SteerSection {
                 token: "␣forest".to_owned(),
                 layers: vec![1, 2],

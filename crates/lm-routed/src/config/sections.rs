@@ -15,6 +15,8 @@ pub enum Experiment {
     Steer,
     /// The neurons of a list of tokens.
     Virology,
+    /// A module of neurons for each concept, any of which can be taken out.
+    Modules,
 }
 
 impl Experiment {
@@ -24,7 +26,29 @@ impl Experiment {
             Self::Era => "era",
             Self::Steer => "steer",
             Self::Virology => "virology",
+            Self::Modules => "modules",
         }
+    }
+}
+
+/// `[[concept]]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConceptSection {
+    /// Its name in tables, models and profiles.
+    pub name: String,
+    /// A document with one of these words, in any case, among its first `model.block_size` tokens is about it.
+    pub words: Vec<String>,
+}
+
+impl ConceptSection {
+    /// For messages: where its words come from, and which they are.
+    pub fn described(&self) -> String {
+        let words = self.words.join(", ");
+        if self.name.is_empty() {
+            return format!("data.forget_words ({words})");
+        }
+        format!("the concept {} ({words})", self.name)
     }
 }
 
@@ -51,7 +75,8 @@ pub struct DataSection {
     pub max_documents: usize,
     /// Validation documents to read at most; 0 for all.
     pub validation_documents: usize,
-    /// A document with one of these words, in any case, among its first `model.block_size` tokens is about the concept.
+    /// A document with one of these words, in any case, among its first `model.block_size` tokens is about the concept;
+    /// `[[concept]]` takes its place.
     pub forget_words: Vec<String>,
     /// A tokenizer file in the JSON format of the `tokenizers` library; empty to train one on the documents.
     pub tokenizer: String,

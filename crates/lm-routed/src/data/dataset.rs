@@ -13,7 +13,7 @@ use super::pool::Pool;
 use super::token_file::TokenFile;
 use super::vocabulary::Vocabulary;
 use crate::Error;
-use crate::config::DataSection;
+use crate::config::{ConceptSection, DataSection};
 
 /// Documents of one kind, training or validation.
 pub struct Documents {
@@ -41,9 +41,14 @@ impl Documents {
         tokens
     }
 
-    /// Whether a document is about the concept.
+    /// Whether a document is about the concept, or one of them where there are several.
     pub fn is_forget(&self, index: usize) -> bool {
-        self.file.is_marked(index)
+        self.concepts(index) != 0
+    }
+
+    /// The concepts that a document is about, of which concept i has bit i.
+    pub fn concepts(&self, index: usize) -> u8 {
+        self.file.concepts(index)
     }
 
     /// The first `most` documents of a pool that are about the concept, or that are not.
@@ -69,23 +74,24 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// The documents that `data` asks for, from the cache where they are there already. A document is about the concept
+    /// The documents that `data` asks for, from the cache where they are there already. A document is about a concept
     /// where a word of it is among its first `seen` tokens, the ones that a model is trained on. Computes on the current
     /// thread pool.
     ///
     /// # Errors
-    /// Fails where files cannot be read or written, a document has no vocabulary, or a side of the split is empty.
-    pub fn load(data: &DataSection, seen: usize) -> Result<Self, Error> {
+    /// Fails where files cannot be read or written, a document has no vocabulary, or a side of a concept's split is
+    /// empty.
+    pub fn load(data: &DataSection, concepts: &[ConceptSection], seen: usize) -> Result<Self, Error> {
         let train = source(&data.train)?;
         let validation = if data.validation.is_empty() { None } else { Some(source(&data.validation)?) };
-        let key = cache_key(data, seen, &train, validation.as_deref())?;
+        let key = cache_key(data, concepts, seen, &train, validation.as_deref())?;
         let cached = (!data.cache.is_empty()).then(|| Path::new(&data.cache).join(key));
         if let Some(folder) = &cached
             // the file that is written last
             && folder.join(VOCABULARY).exists()
         {
             match Self::from_cache(folder) {
-                Ok(dataset) => return dataset.checked(data),
+                Ok(dataset) => return dataset.checked(concepts),
                 Err(error) => tracing::warn!("{error}; made anew from {}", train.display()),
             }
         }
@@ -107,14 +113,14 @@ impl Dataset {
         } else {
             Vocabulary::read(&find(&data.tokenizer))?
         };
-        let pattern = concept(&data.forget_words)?;
+        let patterns: Vec<Regex> = concepts.iter().map(pattern).collect::<Result<_, Error>>()?;
         let pack = |texts: &[String]| -> Result<Vec<u8>, Error> {
             let tokens = vocabulary.encode(texts)?;
             let marks = texts
                 .iter()
                 .zip(&tokens)
-                .map(|(text, tokens)| is_seen(&pattern, text, tokens, seen, &vocabulary));
-            let marks = marks.collect::<Result<Vec<bool>, Error>>()?;
+                .map(|(text, tokens)| seen_in(&patterns, text, tokens, seen, &vocabulary));
+            let marks = marks.collect::<Result<Vec<u8>, Error>>()?;
             TokenFile::encode(&tokens, &marks)
         };
         let (packed, validation) = (pack(&texts)?, pack(&held_out)?);
@@ -126,11 +132,11 @@ impl Dataset {
             write_atomic(&folder.join(VOCABULARY), vocabulary.to_json()?.as_bytes())?;
             // a file system that maps no files keeps none from working
             match Self::from_cache(folder) {
-                Ok(dataset) => return dataset.checked(data),
+                Ok(dataset) => return dataset.checked(concepts),
                 Err(error) => tracing::warn!("{error}; the texts are kept in memory"),
             }
         }
-        Self::of(vocabulary, TokenFile::held(packed)?, TokenFile::held(validation)?).checked(data)
+        Self::of(vocabulary, TokenFile::held(packed)?, TokenFile::held(validation)?).checked(concepts)
     }
 
     fn from_cache(folder: &Path) -> Result<Self, Error> {
@@ -155,22 +161,30 @@ impl Dataset {
         Self { train: documents(train), validation: documents(validation), vocabulary }
     }
 
-    fn checked(self, data: &DataSection) -> Result<Self, Error> {
+    fn checked(self, concepts: &[ConceptSection]) -> Result<Self, Error> {
         for (name, documents) in [("train", &self.train), ("validation", &self.validation)] {
-            let forget = (0..documents.len()).filter(|index| documents.is_forget(*index)).count();
-            for (side, count) in [("has", forget), ("lacks", documents.len() - forget)] {
-                if count == 0 {
-                    return Err(Error::Setting(format!(
-                        "no document of data.{name} {side} a word of data.forget_words ({}): nothing to compare",
-                        data.forget_words.join(", ")
-                    )));
+            for (index, concept) in concepts.iter().enumerate() {
+                let about =
+                    (0..documents.len()).filter(|at| documents.concepts(*at) >> index & 1 == 1).count();
+                for (side, count) in [("has", about), ("lacks", documents.len() - about)] {
+                    if count == 0 {
+                        return Err(Error::Setting(format!(
+                            "no document of data.{name} {side} a word of {}: nothing to compare",
+                            concept.described()
+                        )));
+                    }
                 }
+            }
+            if (0..documents.len()).all(|index| documents.is_forget(index)) {
+                return Err(Error::Setting(format!(
+                    "every document of data.{name} is about a concept: nothing general is left to train on"
+                )));
             }
         }
         Ok(self)
     }
 
-    /// Which training documents are labelled as being about the concept: of those that are, a share of `fraction`,
+    /// Which training documents are labelled as being about a concept: of those that are, a share of `fraction`,
     /// drawn from the stream `labels`. A larger fraction labels the same ones and more.
     pub fn labels(&self, fraction: f64, streams: SeedStreams) -> Vec<bool> {
         let mut forget: Vec<usize> = (0..self.train.len()).filter(|i| self.train.is_forget(*i)).collect();
@@ -189,25 +203,32 @@ const VALIDATION: &str = "validation.tokens";
 const VOCABULARY: &str = "tokenizer.json";
 
 /// `\b(tree|trees|…)\b` without regard to case.
-fn concept(words: &[String]) -> Result<Regex, Error> {
-    let words: Vec<String> = words.iter().map(|word| regex::escape(word)).collect();
+fn pattern(concept: &ConceptSection) -> Result<Regex, Error> {
+    let words: Vec<String> = concept.words.iter().map(|word| regex::escape(word)).collect();
     Regex::new(&format!(r"(?i)\b(?:{})\b", words.join("|")))
-        .map_err(|error| Error::Setting(format!("data.forget_words makes no pattern: {error}")))
+        .map_err(|error| Error::Setting(format!("{} makes no pattern: {error}", concept.described())))
 }
 
-/// Whether a whole word of the concept ends within the first `seen` tokens of a text.
-fn is_seen(
-    pattern: &Regex,
+/// The concepts of which a whole word ends within the first `seen` tokens of a text: concept i has bit i.
+fn seen_in(
+    patterns: &[Regex],
     text: &str,
     tokens: &[u32],
     seen: usize,
     vocabulary: &Vocabulary,
-) -> Result<bool, Error> {
-    let Some(word) = pattern.find(text) else { return Ok(false) };
-    if tokens.len() <= seen {
-        return Ok(true);
+) -> Result<u8, Error> {
+    // where the tokens end that are seen, decoded for the first concept that needs it
+    let mut end = (tokens.len() <= seen).then_some(text.len());
+    let mut concepts = 0;
+    for (index, pattern) in patterns.iter().enumerate() {
+        let Some(word) = pattern.find(text) else { continue };
+        let end = match end {
+            Some(end) => end,
+            None => *end.insert(vocabulary.decode(&tokens[..seen])?.len()),
+        };
+        concepts |= u8::from(word.end() <= end) << index;
     }
-    Ok(word.end() <= vocabulary.decode(&tokens[..seen])?.len())
+    Ok(concepts)
 }
 
 #[cfg(feature = "hub")]
@@ -231,6 +252,7 @@ fn source(name: &str) -> Result<PathBuf, Error> {
 /// The name of the cache's folder: a hash of everything that decides over its content.
 fn cache_key(
     data: &DataSection,
+    concepts: &[ConceptSection],
     seen: usize,
     train: &Path,
     validation: Option<&Path>,
@@ -244,7 +266,8 @@ fn cache_key(
     if !data.tokenizer.is_empty() {
         hash.add_file(&find(&data.tokenizer))?;
     }
-    let mut rest = data.forget_words.join("|");
+    let words: Vec<String> = concepts.iter().map(|concept| concept.words.join("|")).collect();
+    let mut rest = words.join("||");
     let DataSection { max_documents, validation_documents, vocab_size, tokenizer_documents, .. } = data;
     // writing into a string cannot fail
     write!(rest, "|{max_documents}|{validation_documents}|{vocab_size}|{tokenizer_documents}|{seen}").ok();
@@ -301,6 +324,10 @@ mod tests {
         data
     }
 
+    fn concepts() -> Vec<ConceptSection> {
+        Config::default().concepts()
+    }
+
     fn tokens(dataset: &Dataset) -> Vec<Vec<u32>> {
         (0..dataset.train.len()).map(|index| dataset.train.get(index, usize::MAX)).collect()
     }
@@ -311,10 +338,10 @@ mod tests {
         let data = section(folder.path());
         let texts = ["A boat at sea.", "A house.", "A tree in a forest."].repeat(9).join("\n\n");
         fs::write(&data.train, texts).unwrap();
-        let good = tokens(&Dataset::load(&data, SEEN).unwrap());
+        let good = tokens(&Dataset::load(&data, &concepts(), SEEN).unwrap());
         let cache = fs::read_dir(&data.cache).unwrap().next().unwrap().unwrap().path();
         // whole, but with tokens of a larger vocabulary
-        let foreign = TokenFile::encode(&[vec![7, 60_000]], &[true]).unwrap();
+        let foreign = TokenFile::encode(&[vec![7, 60_000]], &[1]).unwrap();
         let small = Vocabulary::train(&[String::new()], 300).unwrap().to_json().unwrap();
         for (name, damaged) in [
             (TRAIN, fs::read(cache.join(TRAIN)).unwrap()[..50].to_vec()),
@@ -325,11 +352,11 @@ mod tests {
             let whole = fs::read(cache.join(name)).unwrap();
             fs::write(cache.join(name), damaged).unwrap();
             assert!(Dataset::from_cache(&cache).is_err(), "{name}");
-            assert_eq!(tokens(&Dataset::load(&data, SEEN).unwrap()), good, "{name}");
+            assert_eq!(tokens(&Dataset::load(&data, &concepts(), SEEN).unwrap()), good, "{name}");
             assert!(fs::read(cache.join(name)).unwrap() == whole, "{name} is not mended");
         }
         fs::remove_file(cache.join(TRAIN)).unwrap();
-        assert_eq!(tokens(&Dataset::load(&data, SEEN).unwrap()), good);
+        assert_eq!(tokens(&Dataset::load(&data, &concepts(), SEEN).unwrap()), good);
     }
 
     #[test]
@@ -341,7 +368,7 @@ mod tests {
         let marks = |seen| {
             let mut data = data.clone();
             data.validation.clone_from(&data.train);
-            let dataset = Dataset::load(&data, seen).unwrap();
+            let dataset = Dataset::load(&data, &concepts(), seen).unwrap();
             let length = dataset.train.get(2, usize::MAX).len() - 2;
             ((0..4).map(|index| dataset.train.is_forget(index)).collect::<Vec<_>>(), length)
         };
@@ -356,7 +383,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = section(folder.path());
         fs::write(&data.train, "A tree in a forest.").unwrap();
-        let error = Dataset::load(&data, SEEN).err().unwrap().to_string();
+        let error = Dataset::load(&data, &concepts(), SEEN).err().unwrap().to_string();
         assert!(
             error.contains("corpus.txt: it holds one document, which is needed to measure on"),
             "{error}"

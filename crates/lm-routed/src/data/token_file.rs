@@ -14,7 +14,7 @@ const COUNT: usize = 12;
 /// Where the ends of the documents begin.
 const ENDS: usize = 20;
 
-/// Documents as tokens, each with its concept mark.
+/// Documents as tokens, each with the concepts that it is about.
 pub struct TokenFile {
     bytes: Bytes,
     documents: usize,
@@ -36,12 +36,12 @@ impl Bytes {
 
 impl TokenFile {
     /// The content of a file: magic, the CRC-32C of what follows, the number of documents, for each the index of its
-    /// end in tokens, for each whether it is about the concept (a byte), the tokens in two bytes each; all numbers
-    /// little-endian.
+    /// end in tokens, for each the concepts that it is about (a byte, of which concept i has bit i), the tokens in two
+    /// bytes each; all numbers little-endian.
     ///
     /// # Errors
     /// [`Error::Tokenizer`] for a token above 65,535.
-    pub fn encode(documents: &[Vec<u32>], marks: &[bool]) -> Result<Vec<u8>, Error> {
+    pub fn encode(documents: &[Vec<u32>], concepts: &[u8]) -> Result<Vec<u8>, Error> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend([0; 4]);
         bytes.extend((documents.len() as u64).to_le_bytes());
@@ -50,7 +50,7 @@ impl TokenFile {
             end += document.len() as u64;
             bytes.extend(end.to_le_bytes());
         }
-        bytes.extend(marks.iter().map(|mark| u8::from(*mark)));
+        bytes.extend(concepts);
         for token in documents.iter().flatten() {
             let token = u16::try_from(*token).map_err(|_| too_large(*token))?;
             bytes.extend(token.to_le_bytes());
@@ -148,13 +148,13 @@ impl TokenFile {
         tokens_of(&self.bytes.get()[tokens + 2 * start..tokens + 2 * self.end(index)]).collect()
     }
 
-    /// Whether a document is about the concept.
+    /// The concepts that a document is about, of which concept i has bit i.
     ///
     /// # Panics
     /// Panics if there is no such document.
-    pub fn is_marked(&self, index: usize) -> bool {
+    pub fn concepts(&self, index: usize) -> u8 {
         assert!(index < self.documents, "document {index} of {}", self.documents);
-        self.bytes.get()[ENDS + 8 * self.documents + index] != 0
+        self.bytes.get()[ENDS + 8 * self.documents + index]
     }
 }
 
@@ -174,17 +174,17 @@ mod tests {
     #[test]
     fn tokens_come_back_from_memory_and_from_a_mapped_file() {
         let documents = vec![vec![1, 65535, 3], vec![], vec![9]];
-        let bytes = TokenFile::encode(&documents, &[true, false, true]).unwrap();
+        let bytes = TokenFile::encode(&documents, &[1, 0, 6]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens.bin");
         std::fs::write(&path, &bytes).unwrap();
         for file in [TokenFile::map(&path).unwrap(), TokenFile::held(bytes.clone()).unwrap()] {
             assert_eq!((0..file.len()).map(|i| file.document(i)).collect::<Vec<_>>(), documents);
-            assert_eq!((0..3).map(|i| file.is_marked(i)).collect::<Vec<_>>(), [true, false, true]);
+            assert_eq!((0..3).map(|i| file.concepts(i)).collect::<Vec<_>>(), [1, 0, 6]);
             assert_eq!(file.largest(), Some(65535));
         }
         assert_eq!(TokenFile::held(TokenFile::encode(&[], &[]).unwrap()).unwrap().largest(), None);
-        let error = TokenFile::encode(&[vec![65536]], &[false]).unwrap_err().to_string();
+        let error = TokenFile::encode(&[vec![65536]], &[0]).unwrap_err().to_string();
         assert!(error.contains("the token 65536; up to 65,535"), "{error}");
         for cut in [0, 7, 12, 20, 40, bytes.len() - 1] {
             assert!(TokenFile::held(bytes[..cut].to_vec()).is_err(), "{cut}");
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn numbers_that_do_not_fit_are_refused_under_a_right_checksum() {
-        let good = TokenFile::encode(&[vec![1, 2], vec![3]], &[true, false]).unwrap();
+        let good = TokenFile::encode(&[vec![1, 2], vec![3]], &[1, 0]).unwrap();
         let second_end = ENDS + 8;
         // the last one is the length of the file modulo 2⁶⁴
         for (at, number) in [

@@ -21,6 +21,7 @@ pub(super) static DEMIX: Spec = Spec {
     experiment: Experiment::Era,
     files: "demix",
     needs_labels: true,
+    filters: false,
     start: Start::Scratch,
     routes: |config| {
         let added = config.model.d_mlp;

@@ -21,6 +21,7 @@ pub(super) static ERA: Spec = Spec {
     experiment: Experiment::Era,
     files: "era",
     needs_labels: true,
+    filters: false,
     start: Start::Scratch,
     routes: |config| {
         let routing = &config.routing;
@@ -40,7 +41,7 @@ pub(super) static ERA: Spec = Spec {
 
 /// By the rule of `[routing]`, in labelled documents.
 fn by_rule(cx: &MethodContext<'_>) -> Result<Labels, Error> {
-    let (routing, words) = (&cx.config.routing, &cx.config.data.forget_words);
+    let (routing, words) = (&cx.config.routing, &cx.config.forget_words());
     let unknown = || Error::Setting(format!("there is no routing.rule `{}`", routing.rule));
     let rule = Rule::named(&routing.rule).ok_or_else(unknown)?;
     let rule_context = RuleContext { routing, dataset: cx.dataset, words, labels: cx.labels };

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use experiment::SeedStreams;
 use gradient_routing::RouteTableError;
 use plots::Colour;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -30,6 +31,9 @@ pub struct Spec {
     pub files: &'static str,
     /// Whether it does something else where fewer documents are labelled.
     pub needs_labels: bool,
+    /// Whether it has a model for each concept, from whose training that concept's labelled documents are left out, and
+    /// one for all of them.
+    pub filters: bool,
     /// Where its model comes from.
     pub start: Start,
     /// What is added, and which class of tokens trains what.
@@ -68,8 +72,12 @@ pub struct MethodContext<'a> {
     pub base: &'a Architecture,
     /// Which training documents are labelled as being about the concept.
     pub labels: &'a [bool],
+    /// The concepts that training documents are labelled with: concept i has bit i.
+    pub concepts: &'a [u8],
     /// The tokens of `virology`.
     pub listed: &'a [u32],
+    /// The random streams.
+    pub streams: SeedStreams,
 }
 
 impl MethodContext<'_> {

@@ -5,34 +5,45 @@
 
 mod demix;
 mod era;
+mod gram;
 mod method;
 mod part;
 mod plain;
 mod recipe;
 mod rmu;
+mod sgtm;
 mod single;
+mod unlearn;
 
 use std::fmt::Write as _;
 
 use gradient_routing::RouteTableError;
 
 use crate::config::Config;
+pub(crate) use gram::choices;
+pub use gram::{MOST_CONCEPTS, module_names, profiles, set_name};
 pub use method::{Change, Method, MethodContext, Spec, Start};
-pub use part::Part;
 pub(crate) use part::percent;
+pub use part::{Filtered, Part};
 pub use recipe::Recipe;
 pub use rmu::rmu;
 
 /// All methods, in the order of the tables. The model of the first is what the others are measured against.
-pub static METHODS: [&Spec; 8] = [
+pub static METHODS: [&Spec; 14] = [
     &plain::BASE,
     &plain::PURE,
     &plain::CONTROL,
     &era::ERA,
     &rmu::RMU,
+    &unlearn::MAXENT,
+    &unlearn::ASCENT,
     &demix::DEMIX,
+    &sgtm::SGTM,
     &single::STEER,
     &single::LOCALISE,
+    &gram::BASELINE,
+    &gram::GRAM,
+    &gram::FILTERED,
 ];
 
 /// Every method with its table of routes, in Markdown.

@@ -1,47 +1,74 @@
 //! The parts of an experiment.
 
-use super::{Method, Start};
+use super::{Method, Start, module_names, profiles};
 use crate::config::{Config, Experiment};
 
 /// One model of an experiment.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Part {
     /// What it is for.
     pub method: Method,
     /// The share of the concept's documents that are labelled.
     pub labelled: f64,
+    /// The concepts whose labelled documents it never sees.
+    pub filtered: Option<Filtered>,
+}
+
+/// Concepts that are left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filtered {
+    /// In names: the concept, or `all`.
+    pub name: String,
+    /// Concept i has bit i.
+    pub concepts: u8,
+}
+
+impl Filtered {
+    /// Each concept by itself, then all of them.
+    fn each(config: &Config) -> Vec<Self> {
+        let names = module_names(config);
+        let all = Self { name: "all".to_owned(), concepts: (profiles(names.len()).end - 1) as u8 };
+        let single = |(i, name): (usize, &String)| Self { name: name.clone(), concepts: 1 << i };
+        names.iter().enumerate().map(single).chain((names.len() > 1).then_some(all)).collect()
+    }
 }
 
 impl Part {
     /// The model of a method whose concept's documents are all labelled.
     pub fn whole(method: Method) -> Self {
-        Self { method, labelled: 1.0 }
+        Self { method, labelled: 1.0, filtered: None }
     }
 
     /// Its name in files and metrics: the method, with the labelled share where it is not all.
     pub fn name(&self) -> String {
-        let name = self.method.files;
+        let name = match &self.filtered {
+            Some(filtered) => format!("{}-{}", self.method.files, filtered.name),
+            None => self.method.files.to_owned(),
+        };
         if self.labelled < 1.0 && self.method.needs_labels {
             return format!("{name}-p{}", percent(self.labelled));
         }
-        name.to_owned()
+        name
     }
 
     /// The parts of an experiment, in the order in which they run; the models that others need come before them.
     pub fn all(config: &Config) -> Vec<Self> {
         let kind = config.experiment.kind;
         let named = |method: Method| config.experiment.methods.iter().any(|name| name == method.name);
-        let wanted = |method: Method| kind != Experiment::Era || named(method);
+        let chosen = matches!(kind, Experiment::Era | Experiment::Modules);
+        let wanted = |method: Method| !chosen || named(method);
         let needed = |method: Method| Method::of(kind).any(|other| wanted(other) && other.needs(method));
         let mut parts = Vec::new();
         for method in Method::of(kind).filter(|method| wanted(*method) || needed(*method)) {
-            if method.needs_labels {
-                parts.extend(
-                    config.experiment.labelled.iter().map(|labelled| Self { method, labelled: *labelled }),
-                );
+            let filtered: Vec<Option<Filtered>> = if method.filters {
+                Filtered::each(config).into_iter().map(Some).collect()
             } else {
-                parts.push(Self::whole(method));
-            }
+                vec![None]
+            };
+            let shares = if method.needs_labels { config.experiment.labelled.as_slice() } else { &[1.0] };
+            parts.extend(filtered.iter().flat_map(|filtered| {
+                shares.iter().map(|labelled| Self { method, labelled: *labelled, filtered: filtered.clone() })
+            }));
         }
         parts.dedup();
         parts

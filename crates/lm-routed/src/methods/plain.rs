@@ -16,6 +16,7 @@ pub(super) static BASE: Spec = Spec {
     experiment: Experiment::Era,
     files: "base",
     needs_labels: false,
+    filters: false,
     start: Start::Scratch,
     routes: everything,
     labels: |_| Ok(Labels::None),
@@ -30,6 +31,7 @@ pub(super) static PURE: Spec = Spec {
     experiment: Experiment::Era,
     files: "pure",
     needs_labels: true,
+    filters: false,
     start: Start::Scratch,
     routes: |_| {
         let mut classes = classes([], []);
@@ -48,6 +50,7 @@ pub(super) static CONTROL: Spec = Spec {
     experiment: Experiment::Era,
     files: "control",
     needs_labels: false,
+    filters: false,
     start: Start::Scratch,
     routes: |config| {
         let routing = &config.routing;

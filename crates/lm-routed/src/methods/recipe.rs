@@ -12,7 +12,7 @@ use crate::routing::{FORGET, Labels, Routing};
 /// How a model is trained.
 #[derive(Clone, Debug)]
 pub struct Recipe {
-    /// The network that is left in the end.
+    /// The network before anything is added to it.
     pub base: Architecture,
     /// The network that is trained.
     pub expanded: Architecture,
@@ -31,20 +31,32 @@ impl Recipe {
     /// Fails where a token or the documents that it needs are not there, or the settings make no table of routes.
     pub fn new(
         config: &Config,
-        part: Part,
+        part: &Part,
         dataset: &Dataset,
         streams: SeedStreams,
         listed: &[u32],
     ) -> Result<Self, Error> {
         let base = config.architecture(dataset.vocabulary.size());
         let labels = dataset.labels(part.labelled, streams);
+        let concept =
+            |(index, labelled): (usize, &bool)| if *labelled { dataset.train.concepts(index) } else { 0 };
+        let concepts: Vec<u8> = labels.iter().enumerate().map(concept).collect();
         let routes = (part.method.routes)(config)
             .map_err(|fault| Error::Setting(format!("the routes of {}: {fault}", part.name())))?;
-        let cx = MethodContext { config, dataset, base: &base, labels: &labels, listed };
+        let cx = MethodContext {
+            config,
+            dataset,
+            base: &base,
+            labels: &labels,
+            concepts: &concepts,
+            listed,
+            streams,
+        };
         let routing = Routing { labels: (part.method.labels)(&cx)?, routes };
         let left_out = routing.routes.table.loss_weight(FORGET) == 0.0 && routing.labels == Labels::Documents;
-        let documents: Vec<usize> =
-            (0..dataset.train.len()).filter(|index| !(left_out && labels[*index])).collect();
+        let filtered = part.filtered.as_ref().map_or(0, |filtered| filtered.concepts);
+        let takes = |index: &usize| !(left_out && labels[*index]) && concepts[*index] & filtered == 0;
+        let documents: Vec<usize> = (0..dataset.train.len()).filter(takes).collect();
         if documents.is_empty() {
             return Err(Error::Setting(format!("{} has no document to train on", part.name())));
         }

@@ -22,6 +22,7 @@ pub(super) static RMU: Spec = Spec {
     experiment: Experiment::Era,
     files: "rmu",
     needs_labels: true,
+    filters: false,
     start: Start::Changed { from: &BASE, change: rmu },
     routes: everything,
     labels: |_| Ok(Labels::None),

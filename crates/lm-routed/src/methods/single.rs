@@ -6,7 +6,7 @@ use transformer::HookPoint;
 
 use super::{Spec, Start};
 use crate::config::Experiment;
-use crate::routing::{Routes, classes};
+use crate::routing::{Place, Routes, classes};
 
 /// One dimension of the residual stream for one token: nothing else lets its gradient through.
 ///
@@ -20,6 +20,7 @@ pub(super) static STEER: Spec = Spec {
     experiment: Experiment::Steer,
     files: "era",
     needs_labels: false,
+    filters: false,
     start: Start::Scratch,
     routes: |config| {
         let (at, width) = (config.steer.dimension, config.model.n_embd);
@@ -30,7 +31,8 @@ pub(super) static STEER: Spec = Spec {
         ];
         let table = RouteTable::new(Site::Activations, groups, classes([1.0; 3], [0.0, 1.0, 0.0]))?;
         let layers = config.steer.layers.clone();
-        Ok(Routes { table, point: HookPoint::ResidPost, layers, added: 0, l1: 0.0 })
+        let places = vec![Place::of_table(HookPoint::ResidPost, &table)];
+        Ok(Routes { table, places, layers, added: 0, l1: 0.0, silent: false })
     },
     labels: |cx| Ok(cx.only(&[crate::steer::token_of(cx.config, cx.dataset)?])),
 };
@@ -47,6 +49,7 @@ pub(super) static LOCALISE: Spec = Spec {
     experiment: Experiment::Virology,
     files: "era",
     needs_labels: false,
+    filters: false,
     start: Start::Scratch,
     routes: |config| {
         let (listed, all) = (config.localise.neurons, config.model.d_mlp);

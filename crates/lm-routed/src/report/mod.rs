@@ -1,6 +1,7 @@
 //! What a run leaves for its reader: tables on stdout, as CSV and Markdown, and pictures.
 
 mod above_base;
+pub(crate) mod modules;
 pub(crate) mod plots;
 mod table;
 pub(crate) mod tables;
@@ -14,9 +15,11 @@ use experiment::{RunFolder, read_metrics, write_atomic};
 use crate::config::{Config, Experiment};
 use crate::localise::LocaliseResult;
 use crate::methods::Part;
+use crate::modules::ModuleResult;
 use crate::results::{PartResult, read_json};
 use crate::steer::SteerResult;
 use above_base::AboveBase;
+use modules::ModuleDifference;
 pub(crate) use table::Table;
 
 /// What was written.
@@ -27,6 +30,8 @@ pub(crate) struct Report {
     pub parts: serde_json::Value,
     /// For `summary.json`: by how much the other parts' losses lie above the base model's; empty where there is none.
     pub above_base: Vec<AboveBase>,
+    /// For `summary.json`: what the modules are worth; empty where there are none.
+    pub modules: Vec<ModuleDifference>,
     /// The files.
     pub files: Vec<PathBuf>,
 }
@@ -67,11 +72,12 @@ pub(crate) fn write(folder: &RunFolder, config: &Config, out: Option<&Path>) -> 
     let mut target = Target { folder: into, files: Vec::new() };
     let mut markdown = String::new();
     let mut above = Vec::new();
+    let mut differences_of_modules = Vec::new();
     let (text, parts) = match config.experiment.kind {
         Experiment::Era => {
-            let results = part_results(folder, config)?;
+            let results: Vec<PartResult> = all_results(folder, config)?;
             above = above_base::all(&results, &config.retrain.stories);
-            era(folder, config, &results, &above, &mut target, &mut markdown)?
+            era(config, &results, &above, &mut target, &mut markdown)?
         }
         Experiment::Steer => {
             let result: SteerResult = only_result(folder, config)?;
@@ -99,27 +105,42 @@ pub(crate) fn write(folder: &RunFolder, config: &Config, out: Option<&Path>) -> 
             plots::localised(&result).write_png(&target.path("localised.png"))?;
             (table.text(), serde_json::to_value(&result)?)
         }
+        Experiment::Modules => {
+            let results: Vec<ModuleResult> = all_results(folder, config)?;
+            let losses = modules::losses(&results, config);
+            target.table(
+                "profiles",
+                "Loss in nats per token with every set of modules",
+                &losses,
+                &mut markdown,
+            )?;
+            let differences = modules::differences(&results, config);
+            let table = modules::difference_table(&differences);
+            let heading = "What a module is worth, with the standard error over stories, paired";
+            target.table("modules", heading, &table, &mut markdown)?;
+            if let Some(matrix) = modules::matrix(&results, config) {
+                matrix.write_png(&target.path("profiles.png"))?;
+            }
+            differences_of_modules = differences;
+            let parts: Vec<ModuleResult> = results.iter().map(ModuleResult::without_stories).collect();
+            (format!("{}\n{}", losses.text(), table.text()), serde_json::to_value(&parts)?)
+        }
     };
     let records = read_metrics(&folder.metrics_path())?;
     if let Some(figure) = plots::training(&records) {
         figure.write_png(&target.path("training.png"))?;
     }
     target.text("report.md", &markdown)?;
-    Ok(Report { text, parts, above_base: above, files: target.files })
+    Ok(Report { text, parts, above_base: above, modules: differences_of_modules, files: target.files })
 }
 
 fn era(
-    folder: &RunFolder,
     config: &Config,
     results: &[PartResult],
     above: &[AboveBase],
     target: &mut Target<'_>,
     markdown: &mut String,
 ) -> Result<(String, serde_json::Value)> {
-    if results.is_empty() {
-        let error = experiment::UserError::failed(format!("{} has no result yet", folder.path().display()));
-        return Err(error.with_hint("its first model is still in training: `resume` goes on with it").into());
-    }
     let stories = &config.retrain.stories;
     let losses = tables::losses(results, stories);
     target.table(
@@ -163,21 +184,26 @@ fn era(
 }
 
 /// The result of a part, if it is there.
-fn result<T: serde::de::DeserializeOwned>(folder: &RunFolder, part: Part) -> Result<Option<T>> {
+fn result<T: serde::de::DeserializeOwned>(folder: &RunFolder, part: &Part) -> Result<Option<T>> {
     read_json(&folder.path().join("parts").join(format!("{}.json", part.name())))
 }
 
-/// The results of a run's parts, in their order; those that are there.
-fn part_results(folder: &RunFolder, config: &Config) -> Result<Vec<PartResult>> {
-    let results = Part::all(config).into_iter().map(|part| result(folder, part));
-    Ok(results.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+/// The results of a run's parts, in their order; those that are there, of which there must be one.
+fn all_results<T: serde::de::DeserializeOwned>(folder: &RunFolder, config: &Config) -> Result<Vec<T>> {
+    let results = Part::all(config).into_iter().map(|part| result(folder, &part));
+    let results: Vec<T> = results.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+    if results.is_empty() {
+        let error = experiment::UserError::failed(format!("{} has no result yet", folder.path().display()));
+        return Err(error.with_hint("its first model is still in training: `resume` goes on with it").into());
+    }
+    Ok(results)
 }
 
 /// The result of a run that has one part.
 fn only_result<T: serde::de::DeserializeOwned>(folder: &RunFolder, config: &Config) -> Result<T> {
     let part = Part::all(config).into_iter().next().context("an experiment has a part")?;
     let missing = experiment::UserError::failed(format!("{} has no result yet", folder.path().display()));
-    Ok(result(folder, part)?.ok_or(missing)?)
+    Ok(result(folder, &part)?.ok_or(missing)?)
 }
 
 /// How many parts of a run are done, from the first one on. Parts after one without a result count for nothing.
@@ -188,9 +214,10 @@ pub(crate) fn parts_done(folder: &RunFolder, config: &Config) -> Result<usize> {
     let mut there = Vec::new();
     for part in Part::all(config) {
         there.push(match config.experiment.kind {
-            Experiment::Era => result::<PartResult>(folder, part)?.is_some(),
-            Experiment::Steer => result::<SteerResult>(folder, part)?.is_some(),
-            Experiment::Virology => result::<LocaliseResult>(folder, part)?.is_some(),
+            Experiment::Era => result::<PartResult>(folder, &part)?.is_some(),
+            Experiment::Steer => result::<SteerResult>(folder, &part)?.is_some(),
+            Experiment::Virology => result::<LocaliseResult>(folder, &part)?.is_some(),
+            Experiment::Modules => result::<ModuleResult>(folder, &part)?.is_some(),
         });
     }
     Ok(there.iter().take_while(|there| **there).count())

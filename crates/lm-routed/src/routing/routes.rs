@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::steps::StepLabels;
 use gradient_routing::{Class, RouteTable, Site};
 use transformer::{
-    Architecture, Batch, ChannelWeights, ClassGradient, HookPoint, Hooks, Intervention, ParameterWeights,
+    Architecture, Batch, ChannelGroups, ChannelWeights, ClassGradient, HookPoint, Hooks, Intervention,
+    ParameterWeights,
 };
 
 /// The class of tokens that are like any other: the unlabelled ones.
@@ -17,9 +19,34 @@ pub fn classes(retain: impl Into<Vec<f32>>, forget: impl Into<Vec<f32>>) -> Vec<
     vec![Class::new("retain", retain), Class::new("forget", forget)]
 }
 
+/// An activation of a block, and how many neighbouring channels of it each group of a table has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The activation.
+    pub point: HookPoint,
+    /// Channels of each group.
+    pub channels: Vec<usize>,
+}
+
+impl Place {
+    /// The channels that the groups of a table have of themselves.
+    pub fn of_table(point: HookPoint, table: &RouteTable) -> Self {
+        Self { point, channels: table.groups().iter().map(|group| group.channels).collect() }
+    }
+
+    /// Where the channels of each group end.
+    fn ends(&self) -> Vec<usize> {
+        let sum = |end: &mut usize, channels: &usize| {
+            *end += channels;
+            Some(*end)
+        };
+        self.channels.iter().scan(0, sum).collect()
+    }
+}
+
 /// What is added to a network, and which class of tokens trains which channels of it.
 ///
-/// A table's groups are neighbouring channels of an activation. Of a token that belongs to both classes, to
+/// A table's groups are neighbouring channels of one activation or several. Of a token that belongs to both classes, to
 /// *forget* with the weight 1 − w, the gradient is weighed by
 ///
 /// ```text
@@ -32,20 +59,39 @@ pub fn classes(retain: impl Into<Vec<f32>>, forget: impl Into<Vec<f32>>) -> Vec<
 pub struct Routes {
     /// The classes [`RETAIN`] and [`FORGET`], as [`classes`] makes them.
     pub table: RouteTable,
-    /// The activation with the table's channels.
-    pub point: HookPoint,
-    /// The blocks whose activation is routed.
+    /// The activations with the groups' channels.
+    pub places: Vec<Place>,
+    /// The blocks whose activations are routed.
     pub layers: Vec<usize>,
     /// Neurons that are added to the MLP of each of them.
     pub added: usize,
     /// Weight of the activation's absolute values in the loss, where the table applies to activations.
     pub l1: f32,
+    /// Whether the output weights of what is added start at zero, so that it changes nothing at first.
+    pub silent: bool,
 }
 
 impl Routes {
     /// Routes at the neurons of some MLPs, of which `added` are new.
     pub fn at_neurons(table: RouteTable, layers: &[usize], added: usize) -> Self {
-        Self { table, point: HookPoint::MlpPost, layers: layers.to_vec(), added, l1: 0.0 }
+        let places = vec![Place::of_table(HookPoint::MlpPost, &table)];
+        Self { table, places, layers: layers.to_vec(), added, l1: 0.0, silent: false }
+    }
+
+    /// The channels that the groups have of an activation; none where it is not divided.
+    pub fn channels_at(&self, point: HookPoint) -> Vec<usize> {
+        let place = self.places.iter().find(|place| place.point == point);
+        place.map(|place| place.channels.clone()).unwrap_or_default()
+    }
+
+    /// The neurons and heads of each group in a network.
+    pub fn groups(&self, architecture: &Architecture) -> ChannelGroups {
+        let heads = self.channels_at(HookPoint::AttnZ);
+        ChannelGroups {
+            layers: self.layers.clone(),
+            neurons: self.channels_at(HookPoint::MlpPost),
+            heads: heads.into_iter().map(|channels| channels / architecture.head_width()).collect(),
+        }
     }
 
     /// Whether the class of a token decides which channels take part in its forward pass.
@@ -60,15 +106,30 @@ impl Routes {
 
     /// The forward pass of one class, for all tokens.
     pub fn forward_hooks(&self, class: usize) -> Hooks {
-        let weights = self.table.forward(class).to_vec();
-        let scale = Some(Arc::new(ChannelWeights::constant(self.table.channel_ends(), weights)));
-        self.everywhere(&Intervention { scale, ..Intervention::default() })
+        self.weighed(self.table.forward(class))
     }
 
-    fn everywhere(&self, intervention: &Intervention) -> Hooks {
-        self.layers
-            .iter()
-            .fold(Hooks::default(), |hooks, layer| hooks.with(*layer, self.point, intervention.clone()))
+    /// A forward pass in which the channels of each group are multiplied by its weight, for all tokens.
+    pub fn weighed(&self, groups: &[f32]) -> Hooks {
+        if !any_weight(groups) {
+            return Hooks::default();
+        }
+        self.everywhere(|place| {
+            let scale = Some(Arc::new(ChannelWeights::constant(place.ends(), groups.to_vec())));
+            Intervention { scale, ..Intervention::default() }
+        })
+    }
+
+    fn everywhere(&self, intervention: impl Fn(&Place) -> Intervention) -> Hooks {
+        let mut hooks = Hooks::default();
+        for place in &self.places {
+            let intervention = intervention(place);
+            hooks = self
+                .layers
+                .iter()
+                .fold(hooks, |hooks, layer| hooks.with(*layer, place.point, intervention.clone()));
+        }
+        hooks
     }
 }
 
@@ -92,6 +153,8 @@ pub enum Labels {
         /// Whether w is 1 in documents without a label.
         labelled_only: bool,
     },
+    /// Step by step: all documents of a step have one label.
+    Steps(StepLabels),
 }
 
 impl Labels {
@@ -99,7 +162,7 @@ impl Labels {
     pub fn retain_weights(&self, batch: &Batch, labelled: &[bool]) -> Vec<f32> {
         let sequences = batch.targets.chunks_exact(batch.tokens).zip(labelled);
         let weight = |token: u32, labelled: bool| match self {
-            Self::None => 1.0,
+            Self::None | Self::Steps(_) => 1.0,
             Self::Documents => f32::from(u8::from(!labelled)),
             Self::Tokens { labelled_only: true, .. } if !labelled => 1.0,
             Self::Tokens { retain_weights, .. } => retain_weights[token as usize],
@@ -133,17 +196,19 @@ impl Routing {
             return Hooks::default();
         }
         let retain_weights = labels.retain_weights(batch, labelled);
-        let weights = |of: &dyn Fn(f32) -> Vec<f32>| {
-            let weights = retain_weights.iter().flat_map(|w| of(*w)).collect();
-            Arc::new(ChannelWeights { ends: table.channel_ends(), weights })
-        };
-        routes.everywhere(&Intervention {
-            route: route.then(|| weights(&|w| table.mix(FORGET, RETAIN, w))),
-            // a token runs as one of the class that it belongs to more
-            scale: masks_forward
-                .then(|| weights(&|w| table.forward(if w < 0.5 { FORGET } else { RETAIN }).to_vec())),
-            l1,
-            ..Intervention::default()
+        routes.everywhere(|place| {
+            let weights = |of: &dyn Fn(f32) -> Vec<f32>| {
+                let weights = retain_weights.iter().flat_map(|w| of(*w)).collect();
+                Arc::new(ChannelWeights { ends: place.ends(), weights })
+            };
+            Intervention {
+                route: route.then(|| weights(&|w| table.mix(FORGET, RETAIN, w))),
+                // a token runs as one of the class that it belongs to more
+                scale: masks_forward
+                    .then(|| weights(&|w| table.forward(if w < 0.5 { FORGET } else { RETAIN }).to_vec())),
+                l1,
+                ..Intervention::default()
+            }
         })
     }
 

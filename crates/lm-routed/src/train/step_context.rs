@@ -1,6 +1,7 @@
 //! A step of some training that is only taken where its numbers are numbers.
 
-use learning::{Adam, require_finite};
+use gradient_routing::Semantics;
+use learning::{Adam, Moves, require_finite};
 use transformer::{Model, StepLoss};
 
 use crate::Error;
@@ -16,6 +17,15 @@ pub(crate) struct StepContext<'a> {
     pub section: &'static str,
 }
 
+/// Which parts of the parameters a step trains, and what happens to the others.
+#[derive(Clone, Copy)]
+pub(crate) struct StepMask<'a> {
+    /// The parts that it trains.
+    pub trained: &'a Moves,
+    /// Whether the others stay, or move by their moments.
+    pub semantics: Semantics,
+}
+
 impl StepContext<'_> {
     /// Refuses numbers of which one is NaN or infinite.
     ///
@@ -27,7 +37,8 @@ impl StepContext<'_> {
         require_finite(watched).map_err(|fault| Error::NotFinite { part, step, fault, section })
     }
 
-    /// Moves the model along its gradient, which `loss` came with, and returns the gradient's norm.
+    /// Moves the model along its gradient, which `loss` came with, and returns the gradient's norm; of what a mask does
+    /// not train nothing is in the gradient.
     ///
     /// # Errors
     /// [`Error::NotFinite`] where loss or gradient are not numbers; the parameters are then as they were.
@@ -38,10 +49,16 @@ impl StepContext<'_> {
         loss: StepLoss,
         learning_rate: f64,
         max_norm: f64,
+        mask: Option<StepMask<'_>>,
     ) -> Result<f64, Error> {
         let losses = [("the loss", loss.loss), ("the L1 penalty", loss.penalty)];
         self.require_finite(&losses)?;
-        let norm = model.step(adam, learning_rate, max_norm)?;
+        let norm = match mask {
+            Some(StepMask { trained, semantics }) => {
+                model.step_parts(adam, learning_rate, max_norm, trained, semantics)?
+            }
+            None => model.step(adam, learning_rate, max_norm)?,
+        };
         let [loss, penalty] = losses;
         self.require_finite(&[loss, penalty, ("the gradient's norm", norm)])?;
         Ok(norm)

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use experiment::SeedStreams;
 use gradient_routing::Site;
-use learning::{Adam, AdamConfig, Parameters, WeightDecay};
+use learning::{Adam, AdamConfig, Parameters, Partition, WeightDecay};
 use transformer::{Batch, Model, expanded, from_map, initial};
 
+use super::labelled_order::LabelledOrder;
+use super::labelled_steps::LabelledSteps;
 use super::order::Order;
 use super::schedule::cosine;
 use super::step_context::StepContext;
@@ -16,6 +18,7 @@ use crate::Error;
 use crate::config::{Config, TrainSection};
 use crate::data::Dataset;
 use crate::methods::{Part, Recipe};
+use crate::routing::{Labels, StepLabels};
 
 /// What a step did.
 #[derive(Clone, Copy, Debug)]
@@ -39,8 +42,17 @@ pub struct Trainer {
     /// The model.
     pub model: Model,
     adam: Adam,
-    order: Order,
+    plan: Plan,
+    streams: SeedStreams,
     step: u64,
+}
+
+/// Which documents a step takes, and what it trains.
+enum Plan {
+    /// Documents of all kinds, whose masks are those of their tokens.
+    Mixed(Order),
+    /// Documents of one label, whose class masks the whole step.
+    Labelled { order: LabelledOrder, labels: StepLabels, steps: Box<LabelledSteps> },
 }
 
 impl Trainer {
@@ -60,7 +72,8 @@ impl Trainer {
     ) -> Result<Self, Error> {
         let base = initial(&recipe.base, &mut streams.stream("init"), device)?;
         let mut extra = streams.stream("init.extra");
-        let parameters = expanded(&base, &recipe.base, &recipe.expanded, false, &mut extra)?;
+        let parameters =
+            expanded(&base, &recipe.base, &recipe.expanded, recipe.routing.routes.silent, &mut extra)?;
         Self::with(config, dataset, part, recipe, streams, threads, parameters)
     }
 
@@ -73,17 +86,30 @@ impl Trainer {
         threads: usize,
         parameters: Parameters,
     ) -> Result<Self, Error> {
-        let adam = optimiser(&parameters, &config.train)?;
+        let plan = match &recipe.routing.labels {
+            Labels::Steps(labels) => {
+                let documents = recipe.documents.iter().copied();
+                let order = LabelledOrder::new(documents, &labels.of, config.train.batch_size, streams);
+                let (routes, backend) = (&recipe.routing.routes, config.train.backend);
+                let steps = LabelledSteps::new(routes, &recipe.expanded, threads, backend)?;
+                Plan::Labelled { order, labels: labels.clone(), steps: Box::new(steps) }
+            }
+            _ => Plan::Mixed(Order::new(recipe.documents.clone(), streams)),
+        };
+        let partitions = match &plan {
+            Plan::Labelled { steps, .. } => steps.partitions().clone(),
+            Plan::Mixed(_) => BTreeMap::new(),
+        };
+        let adam = optimiser_of_parts(&parameters, &config.train, &partitions)?;
         let tokens = config.model.block_size;
         let model = Model::new(&recipe.expanded, parameters, tokens, threads, config.train.backend)?;
-        let order = Order::new(recipe.documents.clone(), streams);
         let (config, dataset) = (Arc::clone(config), Arc::clone(dataset));
-        Ok(Self { config, dataset, part, recipe, model, adam, order, step: 0 })
+        Ok(Self { config, dataset, part, recipe, model, adam, plan, streams, step: 0 })
     }
 
     /// The part of the experiment that the model is for.
-    pub fn part(&self) -> Part {
-        self.part
+    pub fn part(&self) -> &Part {
+        &self.part
     }
 
     /// Steps done.
@@ -101,25 +127,39 @@ impl Trainer {
     /// # Errors
     /// [`Error::NotFinite`] where loss or gradient are not numbers; the parameters are then those before the step.
     pub fn train_step(&mut self) -> Result<StepReport, Error> {
-        let train = &self.config.train;
-        let chosen = self.order.batch(self.step, train.batch_size);
-        let batch =
-            batch_of(&self.dataset.train, &chosen, self.model.tokens(), self.dataset.vocabulary.end());
-        let labelled: Vec<bool> = chosen.iter().map(|index| self.recipe.labels[*index]).collect();
-        let routing = &self.recipe.routing;
-        let loss = match routing.routes.table.site() {
-            Site::Activations => self.model.gradient(&batch, &routing.hooks(&batch, &labelled))?,
-            Site::Parameters(_) => {
-                let classes = routing.classes(&batch, &labelled, &self.recipe.expanded);
-                self.model.gradient_by_class(&batch, &classes)?
+        let Self { config, dataset, recipe, model, plan, streams, .. } = self;
+        let train = &config.train;
+        let routing = &recipe.routing;
+        let batch = |chosen: &[usize], model: &Model| {
+            batch_of(&dataset.train, chosen, model.tokens(), dataset.vocabulary.end())
+        };
+        let (loss, mask) = match plan {
+            Plan::Mixed(order) => {
+                let chosen = order.batch(self.step, train.batch_size);
+                let batch = batch(&chosen, model);
+                let labelled: Vec<bool> = chosen.iter().map(|index| recipe.labels[*index]).collect();
+                let loss = match routing.routes.table.site() {
+                    Site::Activations => model.gradient(&batch, &routing.hooks(&batch, &labelled))?,
+                    Site::Parameters(_) => {
+                        let classes = routing.classes(&batch, &labelled, &recipe.expanded);
+                        model.gradient_by_class(&batch, &classes)?
+                    }
+                };
+                (loss, None)
+            }
+            Plan::Labelled { order, labels, steps } => {
+                let (label, chosen) = order.step(self.step);
+                let class = labels.class_of(label, self.step, *streams);
+                let (loss, mask) = steps.gradient(model, &batch(&chosen, model), class)?;
+                (loss, Some(mask))
             }
         };
         let (top, bottom) = (train.learning_rate, train.min_learning_rate);
         let learning_rate = cosine(self.step, train.steps, train.warmup_steps, top, bottom);
         let part = self.part.name();
         let step_context = StepContext { part: &part, step: self.step + 1, section: "train" };
-        let norm =
-            step_context.take(&mut self.model, &mut self.adam, loss, learning_rate, train.grad_clip)?;
+        let (adam, clip) = (&mut self.adam, train.grad_clip);
+        let norm = step_context.take(model, adam, loss, learning_rate, clip, mask)?;
         self.step += 1;
         Ok(StepReport { loss: loss.loss, penalty: loss.penalty, norm, learning_rate })
     }
@@ -166,10 +206,19 @@ impl Trainer {
 
 /// `AdamW` with the settings of the training.
 pub(crate) fn optimiser(parameters: &Parameters, train: &TrainSection) -> Result<Adam, Error> {
+    optimiser_of_parts(parameters, train, &BTreeMap::new())
+}
+
+/// As [`optimiser`], with parameters in parts.
+pub(crate) fn optimiser_of_parts(
+    parameters: &Parameters,
+    train: &TrainSection,
+    partitions: &BTreeMap<String, Partition>,
+) -> Result<Adam, Error> {
     let weight_decay =
         if train.weight_decay > 0.0 { WeightDecay::Decoupled(train.weight_decay) } else { WeightDecay::None };
     let config = AdamConfig { beta1: train.beta1, beta2: train.beta2, weight_decay, ..AdamConfig::default() };
-    Ok(Adam::new(parameters, config)?)
+    Ok(Adam::with_partitions(parameters, config, partitions)?)
 }
 
 /// Documents as a batch.

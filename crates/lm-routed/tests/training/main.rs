@@ -10,8 +10,11 @@ use experiment::SeedStreams;
 use lm_routed::data::{Dataset, Pool};
 use lm_routed::localise;
 use lm_routed::methods::{Method, Part, Recipe, rmu};
-use lm_routed::{Config, Context, Error, Place, Trainer, Validation, after_training, make_coherent, relearn};
-use transformer::{Backend, Hooks, Network, copied};
+use lm_routed::{
+    ConceptSection, Config, Context, Error, Experiment, Place, Trainer, Validation, after_training,
+    make_coherent, relearn,
+};
+use transformer::{Backend, Batch, Hooks, Network, copied};
 
 /// Stories of a few sentences; every third is about a forest.
 fn write_corpus(folder: &Path) {
@@ -47,8 +50,19 @@ fn config(folder: &Path) -> Config {
     (config.retrain.stories, config.retrain.steps, config.retrain.repeats) = (vec![1, 2], 4, 1);
     config.retrain.validation_stories = 10;
     (config.rmu.layers, config.rmu.target, config.rmu.steps, config.rmu.batch_size) = (vec![0, 1], 1, 20, 4);
+    (config.sgtm.neurons, config.sgtm.heads, config.gram.neurons) = (8, 1, 8);
+    (config.unlearn.steps, config.unlearn.batch_size, config.unlearn.learning_rate) = (20, 4, 1e-3);
     config.eval.stories = 10;
     config
+}
+
+/// Places and things are concepts that have nothing to do with each other.
+fn two_concepts() -> Vec<ConceptSection> {
+    let concept = |name: &str, words: &[&str]| ConceptSection {
+        name: name.to_owned(),
+        words: words.iter().map(ToString::to_string).collect(),
+    };
+    vec![concept("forest", &["forest", "tree"]), concept("book", &["book"])]
 }
 
 const STREAMS: fn() -> SeedStreams = || SeedStreams::new(1);
@@ -58,7 +72,7 @@ fn part(method: &str) -> Part {
 }
 
 fn trainer(config: &Config, dataset: &Arc<Dataset>, part: Part) -> Trainer {
-    let recipe = Recipe::new(config, part, dataset, STREAMS(), &[]).unwrap();
+    let recipe = Recipe::new(config, &part, dataset, STREAMS(), &[]).unwrap();
     let config = Arc::new(config.clone());
     Trainer::new(&config, dataset, part, recipe, STREAMS(), 2, &Device::Cpu).unwrap()
 }
@@ -81,18 +95,18 @@ fn every_method_learns_and_era_loses_the_concept() {
     let folder = tempfile::tempdir().unwrap();
     write_corpus(folder.path());
     let mut config = config(folder.path());
-    let dataset = Arc::new(Dataset::load(&config.data, config.model.block_size).unwrap());
+    let dataset = Arc::new(Dataset::load(&config.data, &config.concepts(), config.model.block_size).unwrap());
     let result = |config: &Config, method: &str| {
         let part = part(method);
-        let recipe = Recipe::new(config, part, &dataset, STREAMS(), &[]).unwrap();
+        let recipe = Recipe::new(config, &part, &dataset, STREAMS(), &[]).unwrap();
         let network = match method {
             "rmu" => {
                 let base = trained(config, &dataset, self::part("base"));
                 rmu(&base, &recipe.labels, cx(config, &dataset), &mut |_| Ok(())).unwrap()
             }
-            _ => trained(config, &dataset, part),
+            _ => trained(config, &dataset, part.clone()),
         };
-        after_training(part, &recipe, &network, cx(config, &dataset), |_| Ok(())).unwrap().0
+        after_training(&part, &recipe, &network, cx(config, &dataset), |_| Ok(())).unwrap().0
     };
     let base = result(&config, "base");
     assert!(base.trained.forget < 2.5 && base.trained.retain < 2.5, "{:?}", base.trained);
@@ -124,24 +138,57 @@ fn both_paths_train_alike_and_a_restored_state_goes_on_exactly() {
     let folder = tempfile::tempdir().unwrap();
     write_corpus(folder.path());
     let mut config = config(folder.path());
-    let dataset = Arc::new(Dataset::load(&config.data, config.model.block_size).unwrap());
-    let mut fused = trainer(&config, &dataset, part("era"));
-    let losses: Vec<f64> = (0..8).map(|_| fused.train_step().unwrap().loss).collect();
-    let state = fused.state().unwrap();
-    let rest: Vec<f64> = (0..8).map(|_| fused.train_step().unwrap().loss).collect();
-    let mut again = trainer(&config, &dataset, part("era"));
-    again.load_state(&state, 8, "the test").unwrap();
-    assert_eq!(rest, (0..8).map(|_| again.train_step().unwrap().loss).collect::<Vec<f64>>());
-    // another shape is refused, and nothing has changed
-    let mut other = trainer(&config, &dataset, part("base"));
-    let error = other.load_state(&state, 8, "the test").unwrap_err().to_string();
-    assert!(error.contains("the test"), "{error}");
-    assert_eq!(other.step(), 0);
-    config.train.backend = Backend::Candle;
-    let mut candle = trainer(&config, &dataset, part("era"));
-    for loss in losses {
-        let candle = candle.train_step().unwrap().loss;
-        assert!((loss - candle).abs() < 1e-3, "{loss} against {candle}");
+    let dataset = Arc::new(Dataset::load(&config.data, &config.concepts(), config.model.block_size).unwrap());
+    for method in ["era", "sgtm", "gram"] {
+        config.train.backend = Backend::Fused;
+        let mut fused = trainer(&config, &dataset, part(method));
+        let losses: Vec<f64> = (0..8).map(|_| fused.train_step().unwrap().loss).collect();
+        let state = fused.state().unwrap();
+        let rest: Vec<f64> = (0..8).map(|_| fused.train_step().unwrap().loss).collect();
+        let mut again = trainer(&config, &dataset, part(method));
+        again.load_state(&state, 8, "the test").unwrap();
+        assert_eq!(rest, (0..8).map(|_| again.train_step().unwrap().loss).collect::<Vec<f64>>());
+        // another shape is refused, and nothing has changed
+        let mut other = trainer(&config, &dataset, part("base"));
+        let error = other.load_state(&state, 8, "the test").unwrap_err().to_string();
+        assert!(error.contains("the test"), "{method}: {error}");
+        assert_eq!(other.step(), 0);
+        config.train.backend = Backend::Candle;
+        let mut candle = trainer(&config, &dataset, part(method));
+        for loss in losses {
+            let candle = candle.train_step().unwrap().loss;
+            assert!((loss - candle).abs() < 1e-3, "{method}: {loss} against {candle}");
+        }
+    }
+}
+
+#[test]
+fn a_concept_is_known_exactly_where_its_module_is_on() {
+    let folder = tempfile::tempdir().unwrap();
+    write_corpus(folder.path());
+    let mut config = config(folder.path());
+    (config.experiment.kind, config.concept) = (Experiment::Modules, two_concepts());
+    (config.gram.p_as, config.train.steps) = (0.0, 300);
+    let dataset = Arc::new(Dataset::load(&config.data, &config.concepts(), config.model.block_size).unwrap());
+    let both = (0..dataset.train.len()).map(|index| dataset.train.concepts(index)).fold(0, |all, c| all | c);
+    assert_eq!(both, 3);
+    let gram = trained(&config, &dataset, part("gram"));
+    let recipe = Recipe::new(&config, &part("gram"), &dataset, STREAMS(), &[]).unwrap();
+    let groups = recipe.routing.routes.groups(&gram.architecture);
+    let loss = |keep: &[usize], concept: usize| {
+        let network = gram.keeping(&groups, keep).unwrap();
+        let mut model = network.model(config.model.block_size, 2, Backend::Fused).unwrap();
+        let about =
+            (0..dataset.validation.len()).filter(|i| dataset.validation.concepts(*i) >> concept & 1 == 1);
+        let documents: Vec<Vec<u32>> = about.map(|i| dataset.validation.get(i, usize::MAX)).collect();
+        let batch = Batch::new(documents.iter().map(Vec::as_slice), config.model.block_size, 0);
+        let losses = model.token_losses(&batch, &Hooks::default()).unwrap();
+        let sum: f64 = losses.iter().zip(&batch.weights).map(|(l, w)| f64::from(l * w)).sum();
+        sum / batch.total_weight()
+    };
+    for (concept, without) in [[0, 2], [0, 1]].into_iter().enumerate() {
+        let (on, off) = (loss(&[0, 1, 2], concept), loss(&without, concept));
+        assert!(off > on + 0.1, "concept {concept}: {on} with its module, {off} without");
     }
 }
 
@@ -150,10 +197,10 @@ fn data_come_back_from_the_cache_and_labels_grow() {
     let folder = tempfile::tempdir().unwrap();
     write_corpus(folder.path());
     let mut config = config(folder.path());
-    let first = Arc::new(Dataset::load(&config.data, config.model.block_size).unwrap());
-    let second = Dataset::load(&config.data, config.model.block_size).unwrap();
+    let first = Arc::new(Dataset::load(&config.data, &config.concepts(), config.model.block_size).unwrap());
+    let second = Dataset::load(&config.data, &config.concepts(), config.model.block_size).unwrap();
     config.data.cache = String::new();
-    let uncached = Dataset::load(&config.data, config.model.block_size).unwrap();
+    let uncached = Dataset::load(&config.data, &config.concepts(), config.model.block_size).unwrap();
     assert_eq!((first.train.len(), first.validation.len()), (270, 30));
     for index in 0..first.train.len() {
         assert_eq!(first.train.get(index, 40), second.train.get(index, 40));
@@ -166,7 +213,7 @@ fn data_come_back_from_the_cache_and_labels_grow() {
         assert!(pair[0].iter().zip(&pair[1]).all(|(few, more)| !few || *more));
     }
     config.data.forget_words = vec!["nowhere".to_owned()];
-    let error = Dataset::load(&config.data, config.model.block_size).err().unwrap();
+    let error = Dataset::load(&config.data, &config.concepts(), config.model.block_size).err().unwrap();
     assert!(matches!(&error, Error::Setting(message) if message.contains("nowhere")), "{error}");
     // of the 10 and 20 held-out documents every fourth is set aside
     assert_eq!(Validation::new(&first, 1000, 32).stories(), [8, 15]);
@@ -203,7 +250,7 @@ fn held_out(
     let validation = both(&|place, forget| line(place, forget, text(Pool::of(forget, place))));
     std::fs::write(&data.validation, validation).unwrap();
     (data.cache, data.tokenizer) = (String::new(), tokenizer.display().to_string());
-    Dataset::load(&data, config.model.block_size).unwrap()
+    Dataset::load(&data, &config.concepts(), config.model.block_size).unwrap()
 }
 
 #[test]
@@ -211,7 +258,7 @@ fn held_out_documents_are_reported_or_decide_or_teach_and_never_two_of_these() {
     let folder = tempfile::tempdir().unwrap();
     write_corpus(folder.path());
     let mut config = config(folder.path());
-    let whole = Arc::new(Dataset::load(&config.data, config.model.block_size).unwrap());
+    let whole = Arc::new(Dataset::load(&config.data, &config.concepts(), config.model.block_size).unwrap());
     let pools = [Pool::Reported, Pool::CoherenceSelection, Pool::Relearning];
     let mut all: Vec<usize> = pools
         .iter()
@@ -267,7 +314,7 @@ fn what_virology_cuts_out_has_no_say_in_what_follows() {
     let mut config = config(folder.path());
     (config.localise.neurons, config.localise.stories) = (16, 2);
     (config.coherence.learning_rate, config.retrain.learning_rate) = (3e-3, 3e-3);
-    let dataset = Arc::new(Dataset::load(&config.data, config.model.block_size).unwrap());
+    let dataset = Arc::new(Dataset::load(&config.data, &config.concepts(), config.model.block_size).unwrap());
     let listed = [dataset.vocabulary.single("␣forest").unwrap()];
     let whole = trained(&config, &dataset, part("base"));
     let mut told = Vec::new();
@@ -305,12 +352,12 @@ fn single_stories_make_up_the_mean_and_methods_are_measured_on_the_same_ones() {
     write_corpus(folder.path());
     let mut config = config(folder.path());
     config.train.steps = 10;
-    let dataset = Arc::new(Dataset::load(&config.data, config.model.block_size).unwrap());
+    let dataset = Arc::new(Dataset::load(&config.data, &config.concepts(), config.model.block_size).unwrap());
     let result = |method: &str| {
         let part = part(method);
-        let recipe = Recipe::new(&config, part, &dataset, STREAMS(), &[]).unwrap();
-        let network = trained(&config, &dataset, part);
-        after_training(part, &recipe, &network, cx(&config, &dataset), |_| Ok(())).unwrap().0
+        let recipe = Recipe::new(&config, &part, &dataset, STREAMS(), &[]).unwrap();
+        let network = trained(&config, &dataset, part.clone());
+        after_training(&part, &recipe, &network, cx(&config, &dataset), |_| Ok(())).unwrap().0
     };
     let (base, era) = (result("base"), result("era"));
     for result in [&base, &era] {

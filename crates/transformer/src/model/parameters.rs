@@ -71,30 +71,6 @@ pub fn expanded(
     Ok(parameters)
 }
 
-/// The parameters of `base`: those of `expanded` without the neurons after its own. The kept numbers are copied
-/// bit for bit.
-///
-/// # Errors
-/// Fails where `values` are not the parameters of `expanded`.
-pub fn ablated(
-    values: &Parameters,
-    expanded: &Architecture,
-    base: &Architecture,
-) -> Result<Parameters, Error> {
-    let mut parameters = Parameters::default();
-    for (name, var) in values.iter() {
-        let old = var.as_detached_tensor();
-        let kept = match grown(name, base, expanded) {
-            Some((dim, from, to)) => {
-                gradient_routing::remove_channels(&old, dim, &(from..to).collect::<Vec<_>>())?
-            }
-            None => old,
-        };
-        parameters.insert(name, &kept.contiguous()?)?;
-    }
-    Ok(parameters)
-}
-
 /// Where a parameter of `expanded` is larger than that of `base`: the dimension and the channels from and to.
 fn grown(name: &str, base: &Architecture, expanded: &Architecture) -> Option<(usize, usize, usize)> {
     let (layer, leaf) = name.strip_prefix("blocks.")?.split_once('.')?;
