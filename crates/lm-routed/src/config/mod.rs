@@ -19,6 +19,7 @@ pub use sections::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Config {
     /// The concepts, each with `name` and `words`, at most eight; without any there is one, of `data.forget_words`.
+    #[serde(default)]
     pub concept: Vec<ConceptSection>,
     /// What is compared.
     pub experiment: ExperimentSection,
@@ -37,12 +38,16 @@ pub struct Config {
     /// The baseline RMU.
     pub rmu: RmuSection,
     /// The baselines of maximum entropy and of gradient ascent.
+    #[serde(default)]
     pub unlearn: UnlearnSection,
     /// The method SGTM.
+    #[serde(default)]
     pub sgtm: SgtmSection,
     /// The method GRAM.
+    #[serde(default)]
     pub gram: GramSection,
     /// The verb `attack`.
+    #[serde(default)]
     pub attack: AttackSection,
     /// The verb `steer`.
     pub steer: SteerSection,
@@ -187,5 +192,19 @@ impl Default for Config {
             eval: EvalSection { every: 250, stories: 1000 },
             checkpoint: CheckpointSection { every: 250, keep: 2 },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_from_before_a_method_was_there_are_read_with_its_defaults() {
+        let mut saved = serde_json::to_value(Config::default()).unwrap();
+        for section in ["concept", "unlearn", "sgtm", "gram", "attack"] {
+            assert!(saved.as_object_mut().unwrap().remove(section).is_some(), "{section}");
+        }
+        assert_eq!(serde_json::from_value::<Config>(saved).unwrap(), Config::default());
     }
 }
