@@ -22,5 +22,6 @@ mod signals;
 #[cfg(target_os = "linux")]
 mod streams;
 mod sweep;
+mod texts;
 mod training;
 mod workspace;

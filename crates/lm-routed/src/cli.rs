@@ -12,6 +12,7 @@ use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, UserError};
 use crate::Error;
 use crate::bench::{Shape, bench};
 use crate::config::{Config, Experiment};
+use crate::sweep::shown;
 use crate::{Language, commands, localise};
 use transformer::generate::Sampling;
 
@@ -140,7 +141,8 @@ fn dispatch(cli: Cli) -> Result<()> {
             let advice = "it goes on with the settings of the run; to change them, start a new run";
             given.refuse("resume", &["--csv", "--tensorboard"], advice)?;
             let mut bar = Bar::new(Language::UNIT, common.quiet);
-            Run::resume(&Language::default(), &run, common.threads, outputs)?.drive(&mut bar)?
+            let program = Language::default().telling(common.quiet);
+            Run::resume(&program, &run, common.threads, outputs)?.drive(&mut bar)?
         }
         Some(Verb::Plot { run }) => {
             let advice = "it draws what the run has written, into the run's folder or into --out";
@@ -150,8 +152,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         Some(Verb::Eval { run, checkpoint }) => {
             let advice = "it prints on stdout and has the config of the run, to be changed with --set";
             given.refuse("eval", &["--set", "--device"], advice)?;
-            let device = common.device.open()?;
-            commands::eval(&run, checkpoint.as_deref(), &common.set, common.thread_count(), &device)?
+            commands::eval(&run, checkpoint.as_deref(), &common.set, &options(&common)?)?
         }
         Some(Verb::Generate { run, model, prompt, length, samples, temperature, top_k, push }) => {
             given.refuse("generate", &["--seed", "--device"], "it prints on stdout")?;
@@ -167,15 +168,14 @@ fn dispatch(cli: Cli) -> Result<()> {
                 push: push.map(|push| (push.block, push.dimension, push.strength)),
                 seed: common.seed.unwrap_or(0),
             };
-            let device = common.device.open()?;
-            commands::generate(&run, &request, common.thread_count(), &device)?
+            commands::generate(&run, &request, &options(&common)?)?
         }
         Some(Verb::Sweep { tokens, args }) => {
             let advice = "seeds stand in sweep.seeds; each run has a folder in the sweep's";
             given.refuse(args.name(), args.takes(), advice)?;
             return run_sweep(tokens, args, common)?.print();
         }
-        Some(Verb::Lookup(verb)) => verb.answer::<Config, Cli>(&common, &given, &[])?,
+        Some(Verb::Lookup(verb)) => verb.answer::<Config, Cli>(&common, &given, shown)?,
         Some(Verb::Bench { shape, repetitions }) => {
             let takes = &["--config", "--set", "--device"];
             given.refuse("bench", takes, "it writes nothing, and needs no seed")?;
@@ -187,10 +187,16 @@ fn dispatch(cli: Cli) -> Result<()> {
     Ok(experiment::print(&text)?)
 }
 
+/// What `eval` and `generate` compute with.
+fn options(common: &CommonArgs) -> Result<commands::Options> {
+    let CommonArgs { quiet, .. } = *common;
+    Ok(commands::Options { threads: common.thread_count(), device: common.device.open()?, quiet })
+}
+
 /// A list of tokens makes the sweep's runs those of `virology`, as the verb does.
 fn run_sweep(list: Option<PathBuf>, args: SweepArgs, mut common: CommonArgs) -> Result<SweepReport> {
-    let Some(list) = list else { return sweep(&Language::default(), args, &common) };
-    let program = Language::with_list(list).map_err(Error::for_user)?;
+    let Some(list) = list else { return sweep(&Language::default().telling(common.quiet), args, &common) };
+    let program = Language::with_list(list).map_err(Error::for_user)?.telling(common.quiet);
     if args.takes().contains(&"--set") {
         let words = localise::words_of(program.tokens());
         common.set.push("experiment.kind=virology".to_owned());
@@ -210,7 +216,7 @@ fn train_as(kind: Experiment, common: &CommonArgs, outputs: Outputs, tokens: Vec
 }
 
 fn train(config: Config, common: &CommonArgs, outputs: Outputs, tokens: Vec<String>) -> Result<String> {
-    let program = Language::new(tokens);
+    let program = Language::new(tokens).telling(common.quiet);
     let request = RunRequest::new(&program, config, common, outputs);
     Run::create(&program, &request)?.drive(&mut Bar::new(Language::UNIT, common.quiet))
 }

@@ -146,7 +146,7 @@ fn cell(arms: &[Arm], arm: &Arm, of: &dyn Fn(&PartResult) -> Option<f64>) -> Str
     let above: Vec<f64> = above.collect();
     let above = Spread::of(&above).map_or_else(String::new, |above| {
         let half = above.half.map(|half| format!(" ± {half:.3}")).unwrap_or_default();
-        format!(" ({:+.3}{half})", above.mean).replace('-', "−")
+        format!(" ({}{half})", experiment::signed_decimals(above.mean, 3)).replace('-', "−")
     });
     format!("{:.3}{above}", spread.mean)
 }

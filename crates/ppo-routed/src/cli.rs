@@ -7,11 +7,11 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use experiment::driver::{Bar, Program as _, Run, RunRequest};
 use experiment::sweep::{SweepArgs, sweep};
-use experiment::{CommonArgs, ConfigError, GivenOptions, LookupVerb, OutputArgs, Score, UserError};
+use experiment::{CommonArgs, ConfigError, GivenOptions, LookupVerb, OutputArgs, UserError};
 
 use crate::config::{Algo, Config};
 use crate::run::Ppo;
-use crate::{bench, eval, plots};
+use crate::{Summary, bench, eval, plots};
 
 /// Oversight experiments with gradient routing: train a policy of which only a share of episodes is overseen,
 /// and see whether the module you keep does what was meant.
@@ -84,9 +84,6 @@ enum AlgoArg {
     Reinforce,
 }
 
-/// What `list` shows of a run.
-const SCORES: &[Score] = &[("diamond", "/policies/diamond/final"), ("full", "/policies/full/final")];
-
 /// Parses the command line, does what it says and reports how it ended: exit code 0 done, 1 the run failed, 2
 /// bad usage or config.
 pub fn main() -> ExitCode {
@@ -144,7 +141,7 @@ fn dispatch(cli: Cli) -> Result<()> {
             given.refuse(args.name(), args.takes(), advice)?;
             return sweep(&Ppo, args, &common)?.print();
         }
-        Verb::Lookup(verb) => verb.answer::<Config, Cli>(&common, &given, SCORES)?,
+        Verb::Lookup(verb) => verb.answer::<Config, Cli>(&common, &given, Summary::measures)?,
         Verb::Bench { algo, repetitions, updates } => {
             given.refuse(
                 "bench",

@@ -7,6 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use transformer::{Architecture, Norm, Position};
 
+use crate::data::USER_CACHE;
+
 pub use sections::{
     CheckpointSection, CoherenceSection, DataSection, EvalSection, Experiment, ExperimentSection,
     LocaliseSection, ModelSection, Place, RetrainSection, RmuSection, RoutingSection, SteerSection,
@@ -80,7 +82,7 @@ impl Default for Config {
                 tokenizer: String::new(),
                 vocab_size: 2048,
                 tokenizer_documents: 20_000,
-                cache: "runs/cache".to_owned(),
+                cache: USER_CACHE.to_owned(),
             },
             model: ModelSection {
                 n_layer: 4,
