@@ -16,6 +16,7 @@ mod mnist;
 mod outputs;
 mod redraw;
 mod refusals;
+mod report;
 mod repository;
 #[cfg(unix)]
 mod signals;

@@ -7,11 +7,13 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use experiment::driver::{Bar, Outputs, Program as _, Run, RunRequest};
 use experiment::sweep::{SweepArgs, SweepReport, sweep};
-use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, UserError};
+use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, Overview, UserError};
+use report::{ReportVerb, Shown};
 
 use crate::Error;
 use crate::bench::{Shape, bench};
 use crate::config::{Config, Experiment};
+use crate::methods::Part;
 use crate::sweep::shown;
 use crate::{Language, commands, localise};
 use transformer::generate::Sampling;
@@ -95,6 +97,8 @@ enum Verb {
     },
     #[command(flatten)]
     Lookup(LookupVerb),
+    #[command(flatten)]
+    Report(ReportVerb),
     /// Time a training step and print one JSON line.
     Bench {
         /// What is timed.
@@ -104,6 +108,30 @@ enum Verb {
         #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(5..=1000))]
         repetitions: u32,
     },
+}
+
+/// What is said of runs.
+const SHOWN: Shown = Shown {
+    program: Language::NAME,
+    steps: "tokens",
+    measures: shown,
+    in_curves: |metric| metric.contains("/eval/"),
+    headline,
+    verb,
+};
+
+/// The loss on the concept's documents of the last part that is trained.
+fn headline(run: &Overview) -> Option<String> {
+    let config: Config = experiment::load_run(&run.path.join("config.toml"), &[]).ok()?;
+    let trained = Part::all(&config).into_iter().rfind(|part| part.steps(&config) > 0)?;
+    Some(format!("{}/eval/forget", trained.name()))
+}
+
+fn verb(run: &Overview) -> Vec<String> {
+    let kind = run.settings.get("experiment.kind").map_or("era", |kind| kind.trim_matches('"'));
+    let tokens = run.path.join("tokens.txt").display().to_string();
+    let list = (kind == Experiment::Virology.name()).then(|| ["--tokens".to_owned(), tokens]);
+    std::iter::once(kind.to_owned()).chain(list.into_iter().flatten()).collect()
 }
 
 /// Parses the command line, does what it says and reports how it ended: exit code 0 done, 1 the run failed, 2
@@ -175,7 +203,8 @@ fn dispatch(cli: Cli) -> Result<()> {
             given.refuse(args.name(), args.takes(), advice)?;
             return run_sweep(tokens, args, common)?.print();
         }
-        Some(Verb::Lookup(verb)) => verb.answer::<Config, Cli>(&common, &given, shown)?,
+        Some(Verb::Lookup(verb)) => verb.answer::<Config, Cli>(&common, &given, SHOWN.measures)?,
+        Some(Verb::Report(verb)) => verb.answer(&common, &given, &SHOWN)?,
         Some(Verb::Bench { shape, repetitions }) => {
             let takes = &["--config", "--set", "--device"];
             given.refuse("bench", takes, "it writes nothing, and needs no seed")?;

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use experiment::driver::{Bar, BuildContext, Program as _, ResumePoint, Run, RunRequest};
 use experiment::sweep::{PlanRequest, Resources, SweepArgs, run_and_collect, sweep};
 use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, UserError};
+use report::{ReportVerb, Shown};
 
 use crate::{Autoencoder, Config, DatasetName, PAPER, Setting, Split, Summary, bench, eval, plots};
 
@@ -97,6 +98,8 @@ enum Verb {
     },
     #[command(flatten)]
     Lookup(LookupVerb),
+    #[command(flatten)]
+    Report(ReportVerb),
     /// Time the training step and print one JSON line.
     Bench {
         /// Timed repetitions.
@@ -107,6 +110,16 @@ enum Verb {
         updates: Option<u64>,
     },
 }
+
+/// What is said of runs.
+const SHOWN: Shown = Shown {
+    program: Autoencoder::NAME,
+    steps: "images",
+    measures: Summary::measures,
+    in_curves: |metric| metric.starts_with("eval/") && !metric.contains('_'),
+    headline: |_| Some("eval/factor".to_owned()),
+    verb: |_| vec!["train".to_owned()],
+};
 
 /// Parses the command line, does what it says and reports how it ended: exit code 0 done, 1 the run failed, 2
 /// bad usage or config.
@@ -187,7 +200,8 @@ fn dispatch(cli: Cli) -> Result<()> {
             let resources = Resources { threads: common.thread_count(), device: common.device, outputs };
             return run_and_collect(&program, &request, Some(jobs.into()), resources, quiet)?.print();
         }
-        Verb::Lookup(verb) => verb.answer::<Config, Cli>(&common, &given, Summary::measures)?,
+        Verb::Lookup(verb) => verb.answer::<Config, Cli>(&common, &given, SHOWN.measures)?,
+        Verb::Report(verb) => verb.answer(&common, &given, &SHOWN)?,
         Verb::Bench { repetitions, updates } => {
             let takes = ["--config", "--set", "--setting", "--split", "--device"];
             given.refuse("bench", &takes, "it writes nothing, and needs neither seed nor images")?;
