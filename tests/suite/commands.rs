@@ -95,6 +95,12 @@ fn plot_draws_several_seeds_together() {
         assert!(width >= 200 && height >= 200);
     }
     assert!((ws.tree("run"), ws.tree("other")) == before);
+    // not over the pictures of one of them
+    let ended = ws.run("plot run other");
+    let said =
+        "error: the pictures of several runs need a folder of their own\nhint: name it with --out DIR\n";
+    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(2), "", said));
+    assert!((ws.tree("run"), ws.tree("other")) == before);
     // one run is drawn into its own folder, and the same again
     assert_eq!(ws.done("plot run"), "run/plots/reward_curve.png\nrun/plots/routing.png\n");
     assert!(ws.tree("run") == before.0);

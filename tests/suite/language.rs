@@ -301,6 +301,7 @@ fn what_cannot_be_is_refused_in_one_line_and_a_hint() {
         ("virology", 2, "required arguments were not provided: --tokens <FILE>"),
         ("virology --tokens nothing.txt", 2, "it lists no token"),
         ("virology --tokens space.txt", 2, "it lists no token"),
+        ("virology --tokens strange.txt", 2, "has a word of the list of tokens (hippopotamus)"),
         ("virology --tokens nowhere.txt", 2, "cannot read the texts in nowhere.txt"),
         ("resume nowhere", 2, "nowhere is not a run folder"),
         ("plot nowhere", 2, "nowhere is not a run folder"),

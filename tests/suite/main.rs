@@ -16,11 +16,13 @@ mod mnist;
 mod outputs;
 mod redraw;
 mod refusals;
+mod report;
 mod repository;
 #[cfg(unix)]
 mod signals;
 #[cfg(target_os = "linux")]
 mod streams;
 mod sweep;
+mod texts;
 mod training;
 mod workspace;

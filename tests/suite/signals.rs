@@ -29,7 +29,7 @@ fn stopped_and_resumed(name: &str) {
     let ended = running.end();
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{ended:?}");
     let lines: Vec<&str> = ended.stderr.lines().collect();
-    assert_eq!(lines[0], "stopping after the update in hand; once more to stop at once");
+    assert_eq!(lines[0], "stopping after the work in hand; once more to stop at once");
     assert_eq!(lines[2..], ["hint: go on with: ppo-routed resume run"]);
     let update: u64 = lines[1]
         .strip_prefix("error: interrupted after update ")

@@ -98,6 +98,7 @@ fn the_manifest_says_what_ran() {
             "finished",
             "machine",
             "name",
+            "outputs",
             "platform",
             "resumed",
             "routes",
@@ -321,4 +322,31 @@ fn a_file_that_is_not_a_runs_own_is_safe_from_it() {
     // an empty folder is fine
     std::fs::create_dir(ws.path("empty")).unwrap();
     ws.done("--out empty");
+}
+
+#[test]
+fn a_run_in_which_nobody_watches_is_warned_of() {
+    let ws = Workspace::new();
+    let warned = |set: &str| {
+        let ended = ws.run(&format!("--out {} --set {set}", set.len()));
+        assert_eq!(ended.code, Some(0), "{set}: {}", ended.stderr);
+        std::fs::remove_dir_all(ws.path(&set.len().to_string())).unwrap();
+        ended.stderr
+    };
+    for (method, why) in [
+        ("routing", "is told of no end, and nothing tells its experts apart"),
+        ("no_gate", "is told of no end, and nothing tells its experts apart"),
+        ("filtering", "is told of no end, and learns from no episode that has one"),
+        ("oracle", "gets that share of the updates, which is a single one"),
+        ("reward_model", "is told of no end, and its classifier has no example"),
+    ] {
+        let said = warned(&format!("env.oversight_prob=0 --set train.method={method}"));
+        assert_eq!(said, format!("warning: env.oversight_prob is 0: `{method}` {why}\n"));
+    }
+    let said = warned("env.oversight_recall=[0,0]");
+    assert!(said.starts_with("warning: env.oversight_recall is 0: `routing` is told of no end"), "{said}");
+    for quiet in ["env.oversight_prob=0 --set train.method=naive", "env.oversight_recall=[0,0.5]"] {
+        assert_eq!(warned(quiet), "", "{quiet}");
+    }
+    assert_eq!(warned("env.oversight_prob=0 --quiet"), "");
 }

@@ -80,7 +80,10 @@ impl Program {
 pub(crate) struct Ended {
     pub code: Option<i32>,
     pub stdout: String,
+    /// But for what it says of its texts.
     pub stderr: String,
+    /// The lines in which lm-routed says what it does with its texts.
+    pub texts: Vec<String>,
 }
 
 impl Workspace {
@@ -126,9 +129,14 @@ impl Workspace {
 
     /// [`Workspace::run`] with variables of the environment set.
     pub(crate) fn run_under(&self, line: &str, variables: &[(&str, &str)]) -> Ended {
+        self.run_in(".", line, variables)
+    }
+
+    /// [`Workspace::run_under`] in another folder of the workspace.
+    pub(crate) fn run_in(&self, folder: &str, line: &str, variables: &[(&str, &str)]) -> Ended {
         let output = assert_cmd::Command::new(self.program.path())
             .args(arguments(line, self.program.tiny()))
-            .current_dir(self.folder.path())
+            .current_dir(self.path(folder))
             .envs(variables.iter().copied())
             .env_remove("RUST_LOG")
             .timeout(PATIENCE)
@@ -158,13 +166,23 @@ impl Workspace {
 
     /// Starts the binary and leaves it running.
     pub(crate) fn start(&self, line: &str) -> Running {
+        self.start_with(line, Stdio::piped())
+    }
+
+    /// As [`Workspace::start`], with stderr in a file, to be read meanwhile.
+    #[cfg(unix)]
+    pub(crate) fn start_logging(&self, line: &str, log: &str) -> Running {
+        self.start_with(line, fs::File::create(self.path(log)).unwrap().into())
+    }
+
+    fn start_with(&self, line: &str, stderr: Stdio) -> Running {
         let child = std::process::Command::new(self.program.path())
             .args(arguments(line, self.program.tiny()))
             .current_dir(self.folder.path())
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .unwrap();
         Running { child: Some(child) }
@@ -216,7 +234,10 @@ fn arguments<'a>(line: &'a str, tiny: &'a str) -> Vec<&'a str> {
 
 fn ended(code: Option<i32>, stdout: &[u8], stderr: &[u8]) -> Ended {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    let ended = Ended { code, stdout: text(stdout), stderr: text(stderr) };
+    let lines = text(stderr);
+    let lines = lines.split_inclusive('\n').map(str::to_owned);
+    let (texts, stderr): (Vec<String>, Vec<String>) = lines.partition(|line| line.starts_with("texts: "));
+    let ended = Ended { code, stdout: text(stdout), stderr: stderr.concat(), texts };
     for output in [&ended.stdout, &ended.stderr] {
         assert!(!output.contains('\u{1b}'), "an escape code where no terminal is: {output:?}");
         assert!(!output.contains("panicked"), "{output}");

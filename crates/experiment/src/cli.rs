@@ -16,7 +16,7 @@ use crate::report::{UserError, report};
 use crate::terminal::unless_left;
 
 pub use config_verb::ConfigArgs;
-pub use list_verb::{ListArgs, Score};
+pub use list_verb::ListArgs;
 pub use lookup::LookupVerb;
 pub use options::{GivenOptions, OutputArgs};
 pub use program::program_main;
@@ -31,7 +31,7 @@ pub struct CommonArgs {
     #[arg(long = "set", value_name = "SECTION.KEY=VALUE", global = true)]
     pub set: Vec<String>,
     /// Seed of every random stream.
-    #[arg(long, value_name = "N", global = true)]
+    #[arg(long, value_name = "N", value_parser = seed, allow_negative_numbers = true, global = true)]
     pub seed: Option<u64>,
     /// Folder of the run, in place of runs/NAME-seedN.
     #[arg(long, value_name = "DIR", global = true)]
@@ -40,7 +40,7 @@ pub struct CommonArgs {
     #[arg(long, value_name = "DEVICE", default_value_t = DeviceArg::Cpu, global = true)]
     pub device: DeviceArg,
     /// Threads to compute with; all cores if not given.
-    #[arg(long, value_name = "N", value_parser = threads, global = true)]
+    #[arg(long, value_name = "N", value_parser = threads, allow_negative_numbers = true, global = true)]
     pub threads: Option<usize>,
     /// No progress bar and no warnings.
     #[arg(long, global = true)]
@@ -97,12 +97,21 @@ pub fn usage(error: &clap::Error, program: &str) -> ExitCode {
     if first.ends_with(':') {
         first = format!("{first} {}", std::mem::take(&mut advice));
     }
+    if let Some((before, range)) = first.rsplit_once(" is not in ")
+        && let Some((least, most)) = range.split_once("..=")
+    {
+        first = format!("{before} does not lie between {least} and {most}");
+    }
     let hint = if advice.is_empty() { format!("`{program} --help` lists verbs and options") } else { advice };
     report(Err::<(), _>(UserError::usage(first).with_hint(hint)))
 }
 
 /// The most threads that a run may have: more would be a slip of the fingers, and takes the machine minutes to start.
 pub const MOST_THREADS: usize = 1024;
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}", u64::MAX))
+}
 
 fn threads(text: &str) -> Result<usize, String> {
     match text.parse() {

@@ -19,6 +19,16 @@ pub enum RunError {
         /// What is missing there.
         fault: &'static str,
     },
+    /// The run is one of another program.
+    #[error("the run in {} is one of {found}, not of {wanted}", path.display())]
+    OtherProgram {
+        /// The folder that was asked for.
+        path: PathBuf,
+        /// The program that began it.
+        found: String,
+        /// The program that was asked.
+        wanted: String,
+    },
     /// The run was cut off before it had written all that it begins with.
     #[error("there is no {}: the run was cut off before it began", path.display())]
     NotBegun {
@@ -138,6 +148,7 @@ impl RunError {
                 path.display()
             )),
             Self::NotARun { .. } => Some("give the folder that `train` printed, such as runs/NAME-seed0".into()),
+            Self::OtherProgram { found, .. } => Some(format!("give it to {found}")),
             Self::NotBegun { .. } => Some("remove the folder and start the run again".into()),
             Self::Locked { .. } => Some(
                 "wait until the other process has ended, or choose another folder with --out; a dead process \
@@ -166,7 +177,11 @@ impl RunError {
     /// cannot be, 1 where the run failed.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::FolderExists { .. } | Self::NotARun { .. } | Self::Locked { .. } | Self::Device { .. } => 2,
+            Self::FolderExists { .. }
+            | Self::NotARun { .. }
+            | Self::OtherProgram { .. }
+            | Self::Locked { .. }
+            | Self::Device { .. } => 2,
             _ => 1,
         }
     }

@@ -52,7 +52,7 @@ pub fn install() -> Result<Interrupt, RunError> {
                 process::exit(130);
             }
             shared.request();
-            say("stopping after the update in hand; once more to stop at once");
+            say("stopping after the work in hand; once more to stop at once");
         }
     });
     listener.map_err(RunError::Signals)?;

@@ -46,6 +46,8 @@ mod interrupt;
 mod logging;
 mod manifest;
 mod metrics;
+mod numbers;
+mod overview;
 mod progress;
 mod report;
 mod run_folder;
@@ -53,14 +55,14 @@ mod seeds;
 pub mod sweep;
 mod tensorboard;
 mod terminal;
+mod user_cache;
 
 pub use atomic::write_atomic;
 pub use bounded::read_at_most;
 pub use checkpoint::Checkpoint;
 pub use checkpoint_store::CheckpointStore;
 pub use cli::{
-    CommonArgs, ConfigArgs, GivenOptions, ListArgs, LookupVerb, MOST_THREADS, OutputArgs, Score,
-    program_main, usage,
+    CommonArgs, ConfigArgs, GivenOptions, ListArgs, LookupVerb, MOST_THREADS, OutputArgs, program_main, usage,
 };
 pub use config::{
     ConfigError, Fault, Faults, Settings, describe, differences, either, load, load_run, resolve, to_toml,
@@ -70,12 +72,15 @@ pub use device::DeviceArg;
 pub use error::RunError;
 pub use interrupt::{Interrupt, install};
 pub use logging::init_logging;
-pub use manifest::{Manifest, utc_timestamp};
+pub use manifest::{AskedOutputs, Manifest, utc_timestamp};
 pub use metrics::{MetricsWriter, Record, read_metrics, write_csv};
-pub use progress::Progress;
+pub use numbers::{decimals, signed_decimals};
+pub use overview::{Measures, Overview, RunState};
+pub use progress::{Activity, Progress};
 pub use rand_xoshiro::Xoshiro256PlusPlus;
 pub use report::{UserError, report};
 pub use run_folder::{RunFolder, create_folder};
 pub use seeds::SeedStreams;
 pub use tensorboard::EventWriter;
 pub use terminal::{lines, print, say};
+pub use user_cache::user_cache_folder;

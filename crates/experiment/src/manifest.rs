@@ -41,6 +41,9 @@ pub struct Manifest {
     /// Which class of data trains which part of the network: a table for each method, by its name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub routes: BTreeMap<String, Value>,
+    /// What the run writes on request, each time it goes on.
+    #[serde(default)]
+    pub outputs: AskedOutputs,
     /// The command line, the program without its folder.
     pub command_line: Vec<String>,
     /// When the run began, RFC 3339 in UTC.
@@ -50,6 +53,15 @@ pub struct Manifest {
     pub resumed: Vec<String>,
     /// When it was done, RFC 3339 in UTC; nothing while it runs or after it was cut off.
     pub finished: Option<String>,
+}
+
+/// Files that a run writes only where it was asked for them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedOutputs {
+    /// `metrics.csv` at the end.
+    pub csv: bool,
+    /// Event files for `TensorBoard`.
+    pub tensorboard: bool,
 }
 
 impl Manifest {
@@ -79,6 +91,7 @@ impl Manifest {
             threads,
             device: device.to_string(),
             routes: BTreeMap::new(),
+            outputs: AskedOutputs::default(),
             command_line,
             started: utc_timestamp(SystemTime::now()),
             resumed: Vec::new(),
@@ -205,7 +218,7 @@ mod tests {
     fn a_manifest_without_later_fields_is_read() {
         let mut manifest = Manifest::new("ppo-routed", "0.1.0", 1, 2, "cpu");
         let mut json = serde_json::to_value(&manifest).unwrap();
-        for key in ["resumed", "commit", "machine"] {
+        for key in ["resumed", "commit", "machine", "outputs"] {
             json.as_object_mut().unwrap().remove(key);
         }
         manifest.machine.clear();

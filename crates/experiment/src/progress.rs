@@ -1,6 +1,7 @@
 //! The bar at the foot of the terminal while a run trains.
 use std::env;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -62,6 +63,55 @@ impl Progress {
         *shown() = None;
     }
 }
+
+/// A line at the foot of the terminal that says what is being done where no steps can be counted. Where stderr is no
+/// terminal, the first thing it says is a line of its own and the rest goes unsaid.
+#[derive(Debug)]
+pub struct Activity {
+    bar: ProgressBar,
+    quiet: bool,
+    begun: bool,
+}
+
+impl Activity {
+    /// A line that appears with the first thing it says; none where `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        let style = ProgressStyle::with_template("{spinner} {wide_msg}");
+        Self {
+            bar: bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner())),
+            quiet,
+            begun: false,
+        }
+    }
+
+    /// Shows what is being done now.
+    pub fn say(&mut self, what: &str) {
+        if !self.begun && !self.quiet {
+            if self.bar.is_hidden() {
+                say(what);
+            } else {
+                *shown() = Some(self.bar.clone());
+                self.bar.enable_steady_tick(TICK);
+            }
+        }
+        self.begun = true;
+        self.bar.set_message(what.to_owned());
+    }
+}
+
+impl Drop for Activity {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+        if self.begun && !self.bar.is_hidden() {
+            *shown() = None;
+        }
+    }
+}
+
+/// Between two pictures of the spinner.
+const TICK: Duration = Duration::from_millis(120);
 
 impl Drop for Progress {
     fn drop(&mut self) {

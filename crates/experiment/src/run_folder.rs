@@ -8,6 +8,8 @@ use serde::Serialize;
 
 use crate::atomic::{is_unfinished, sweep, write_atomic};
 use crate::error::RunError;
+use crate::manifest::Manifest;
+use crate::report::UserError;
 
 const LOCK: &str = ".lock";
 const CONFIG: &str = "config.toml";
@@ -87,6 +89,49 @@ impl RunFolder {
             return refused("it has no config.toml");
         }
         Ok(Self { path: path.to_owned(), _lock: None })
+    }
+
+    /// As [`RunFolder::view`], for a run of `program` alone.
+    ///
+    /// # Errors
+    /// As there, and [`RunError::OtherProgram`].
+    pub fn view_of(path: &Path, program: &str) -> Result<Self, RunError> {
+        let run = Self::view(path)?;
+        run.require_program(program)?;
+        Ok(run)
+    }
+
+    /// Refuses a run of another program than `wanted`. One without a manifest, which has not begun, is nobody's.
+    ///
+    /// # Errors
+    /// [`RunError::OtherProgram`], or [`RunError::Read`] for a damaged manifest.
+    pub(crate) fn require_program(&self, wanted: &str) -> Result<(), RunError> {
+        match Manifest::read(&self.manifest_path()) {
+            Err(RunError::NotBegun { .. }) => Ok(()),
+            Err(error) => Err(error),
+            Ok(manifest) if manifest.name == wanted => Ok(()),
+            Ok(Manifest { name: found, .. }) => {
+                let (path, wanted) = (self.path.clone(), wanted.to_owned());
+                Err(RunError::OtherProgram { path, found, wanted })
+            }
+        }
+    }
+
+    /// The folder for pictures of runs: the one that was asked for, made where it is not there, or the only run's own.
+    ///
+    /// # Errors
+    /// Fails where several runs have none, or it cannot be made.
+    pub fn pictures_of(runs: &[PathBuf], asked: Option<&Path>) -> anyhow::Result<PathBuf> {
+        match (runs, asked) {
+            (_, Some(folder)) => {
+                create_folder(folder)?;
+                Ok(folder.to_owned())
+            }
+            ([run], None) => Ok(Self::view(run)?.plots()),
+            _ => Err(UserError::usage("the pictures of several runs need a folder of their own")
+                .with_hint("name it with --out DIR")
+                .into()),
+        }
     }
 
     /// The folder itself.

@@ -7,6 +7,16 @@ use crate::methods::{MOST_CONCEPTS, Method};
 use crate::routing::{RULES, Rule};
 
 impl Settings for Config {
+    /// Whoever brings texts to train on means to measure on them, too.
+    fn base(given: &toml::Table) -> Self {
+        let mut config = Self::default();
+        let train = given.get("data").and_then(|data| data.get("train")).and_then(toml::Value::as_str);
+        if train.is_some_and(|train| train != config.data.train) {
+            config.data.validation.clear();
+        }
+        config
+    }
+
     fn faults(&self, faults: &mut Faults) {
         sizes(self, faults);
         rates(self, faults);

@@ -7,11 +7,14 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use experiment::driver::{Bar, Outputs, Program as _, Run, RunRequest};
 use experiment::sweep::{SweepArgs, SweepReport, sweep};
-use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, UserError};
+use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, Overview, UserError};
+use report::{ReportVerb, Shown};
 
 use crate::Error;
 use crate::bench::{Method, Shape, bench};
 use crate::config::{Config, Experiment};
+use crate::methods::Part;
+use crate::sweep::shown;
 use crate::{Language, attack, commands, localise};
 use transformer::generate::Sampling;
 
@@ -107,6 +110,8 @@ enum Verb {
     },
     #[command(flatten)]
     Lookup(LookupVerb),
+    #[command(flatten)]
+    Report(ReportVerb),
     /// Time a training step and print one JSON line.
     Bench {
         /// What is timed.
@@ -119,6 +124,30 @@ enum Verb {
         #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(5..=1000))]
         repetitions: u32,
     },
+}
+
+/// What is said of runs.
+const SHOWN: Shown = Shown {
+    program: Language::NAME,
+    steps: "tokens",
+    measures: shown,
+    in_curves: |metric| metric.contains("/eval/"),
+    headline,
+    verb,
+};
+
+/// The loss on the concept's documents of the last part that is trained.
+fn headline(run: &Overview) -> Option<String> {
+    let config: Config = experiment::load_run(&run.path.join("config.toml"), &[]).ok()?;
+    let trained = Part::all(&config).into_iter().rfind(|part| part.steps(&config) > 0)?;
+    Some(format!("{}/eval/forget", trained.name()))
+}
+
+fn verb(run: &Overview) -> Vec<String> {
+    let kind = run.settings.get("experiment.kind").map_or("era", |kind| kind.trim_matches('"'));
+    let tokens = run.path.join("tokens.txt").display().to_string();
+    let list = (kind == Experiment::Virology.name()).then(|| ["--tokens".to_owned(), tokens]);
+    std::iter::once(kind.to_owned()).chain(list.into_iter().flatten()).collect()
 }
 
 /// Parses the command line, does what it says and reports how it ended: exit code 0 done, 1 the run failed, 2
@@ -156,7 +185,8 @@ fn dispatch(cli: Cli) -> Result<()> {
             let advice = "it goes on with the settings of the run; to change them, start a new run";
             given.refuse("resume", &["--csv", "--tensorboard"], advice)?;
             let mut bar = Bar::new(Language::UNIT, common.quiet);
-            Run::resume(&Language::default(), &run, common.threads, outputs)?.drive(&mut bar)?
+            let program = Language::default().telling(common.quiet);
+            Run::resume(&program, &run, common.threads, outputs)?.drive(&mut bar)?
         }
         Some(Verb::Plot { run }) => {
             let advice = "it draws what the run has written, into the run's folder or into --out";
@@ -166,8 +196,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         Some(Verb::Eval { run, checkpoint }) => {
             let advice = "it prints on stdout and has the config of the run, to be changed with --set";
             given.refuse("eval", &["--set", "--device"], advice)?;
-            let device = common.device.open()?;
-            commands::eval(&run, checkpoint.as_deref(), &common.set, common.thread_count(), &device)?
+            commands::eval(&run, checkpoint.as_deref(), &common.set, &options(&common)?)?
         }
         Some(Verb::Generate { run, model, prompt, length, samples, temperature, top_k, push }) => {
             given.refuse("generate", &["--seed", "--device"], "it prints on stdout")?;
@@ -183,14 +212,12 @@ fn dispatch(cli: Cli) -> Result<()> {
                 push: push.map(|push| (push.block, push.dimension, push.strength)),
                 seed: common.seed.unwrap_or(0),
             };
-            let device = common.device.open()?;
-            commands::generate(&run, &request, common.thread_count(), &device)?
+            commands::generate(&run, &request, &options(&common)?)?
         }
         Some(Verb::Attack { run }) => {
             let advice = "it writes into the run's folder, with the settings of the run";
             given.refuse("attack", &["--set", "--seed", "--device"], advice)?;
-            let (seed, device) = (common.seed.unwrap_or(0), common.device.open()?);
-            attack::attack(&run, &common.set, seed, common.thread_count(), &device)?
+            attack::attack(&run, &common.set, common.seed.unwrap_or(0), &options(&common)?)?
         }
         Some(Verb::Profile { run, keep }) => {
             given.refuse("profile", &["--out"], "it has the settings of the run")?;
@@ -203,7 +230,8 @@ fn dispatch(cli: Cli) -> Result<()> {
             given.refuse(args.name(), args.takes(), advice)?;
             return run_sweep(tokens, args, common)?.print();
         }
-        Some(Verb::Lookup(verb)) => verb.answer::<Config, Cli>(&common, &given, &[])?,
+        Some(Verb::Lookup(verb)) => verb.answer::<Config, Cli>(&common, &given, SHOWN.measures)?,
+        Some(Verb::Report(verb)) => verb.answer(&common, &given, &SHOWN)?,
         Some(Verb::Bench { shape, method, repetitions }) => {
             let takes = &["--config", "--set", "--device"];
             given.refuse("bench", takes, "it writes nothing, and needs no seed")?;
@@ -216,10 +244,16 @@ fn dispatch(cli: Cli) -> Result<()> {
     Ok(experiment::print(&text)?)
 }
 
+/// What `eval` and `generate` compute with.
+fn options(common: &CommonArgs) -> Result<commands::Options> {
+    let CommonArgs { quiet, .. } = *common;
+    Ok(commands::Options { threads: common.thread_count(), device: common.device.open()?, quiet })
+}
+
 /// A list of tokens makes the sweep's runs those of `virology`, as the verb does.
 fn run_sweep(list: Option<PathBuf>, args: SweepArgs, mut common: CommonArgs) -> Result<SweepReport> {
-    let Some(list) = list else { return sweep(&Language::default(), args, &common) };
-    let program = Language::with_list(list).map_err(Error::for_user)?;
+    let Some(list) = list else { return sweep(&Language::default().telling(common.quiet), args, &common) };
+    let program = Language::with_list(list).map_err(Error::for_user)?.telling(common.quiet);
     if args.takes().contains(&"--set") {
         let words = localise::words_of(program.tokens());
         common.set.push("experiment.kind=virology".to_owned());
@@ -240,7 +274,7 @@ fn train_as(kind: Experiment, common: &CommonArgs, outputs: Outputs, tokens: Vec
 }
 
 fn train(config: Config, common: &CommonArgs, outputs: Outputs, tokens: Vec<String>) -> Result<String> {
-    let program = Language::new(tokens);
+    let program = Language::new(tokens).telling(common.quiet);
     let request = RunRequest::new(&program, config, common, outputs);
     Run::create(&program, &request)?.drive(&mut Bar::new(Language::UNIT, common.quiet))
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
-use experiment::driver::ResumePoint;
+use experiment::driver::{Program as _, ResumePoint};
 use experiment::{Checkpoint, RunFolder, SeedStreams, UserError, write_atomic};
 use serde_json::json;
 use transformer::generate::{self, Sampling};
@@ -15,11 +15,12 @@ use transformer::{HookPoint, Hooks, Intervention, Network};
 use crate::Error;
 use crate::checkpoint::{load_network, network_of, save_network};
 use crate::config::Config;
-use crate::data::Dataset;
+use crate::data::{Dataset, Vocabulary, placed};
 use crate::evaluate::Validation;
 use crate::finetune::model_of;
 use crate::methods::{Part, Recipe, module_names};
-use crate::parts::part_of;
+use crate::parts::{TOKENIZER, part_of};
+use crate::program::prepared;
 use crate::{Language, report};
 
 /// Writes a run's tables and pictures anew and returns the tables and the paths.
@@ -27,10 +28,21 @@ use crate::{Language, report};
 /// # Errors
 /// Fails where the run has no results yet or a file cannot be written.
 pub fn plot(run: &Path, out: Option<&Path>) -> Result<String> {
-    let folder = RunFolder::view(run)?;
+    let folder = RunFolder::view_of(run, Language::NAME)?;
     let config: Config = experiment::load_run(&folder.config_path(), &[])?;
     let report = report::write(&folder, &config, out)?;
     Ok(format!("{}\n{}", report.text, experiment::lines(&report.files)))
+}
+
+/// What a command computes with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads.
+    pub threads: usize,
+    /// Where the tensors live.
+    pub device: Device,
+    /// No word about what is being done.
+    pub quiet: bool,
 }
 
 /// Measures all models that a run has left, or the one in a file, which may be a checkpoint of its training, and
@@ -38,23 +50,19 @@ pub fn plot(run: &Path, out: Option<&Path>) -> Result<String> {
 ///
 /// # Errors
 /// Fails where the run has no model yet or its data are not there.
-pub fn eval(
-    run: &Path,
-    checkpoint: Option<&Path>,
-    set: &[String],
-    threads: usize,
-    device: &Device,
-) -> Result<String> {
-    let folder = RunFolder::view(run)?;
+pub fn eval(run: &Path, checkpoint: Option<&Path>, set: &[String], options: &Options) -> Result<String> {
+    let Options { threads, ref device, quiet } = *options;
+    let folder = RunFolder::view_of(run, Language::NAME)?;
     let config: Config = experiment::load_run(&folder.config_path(), set)?;
+    let data = placed(&config.data, run)?;
     let paths = match checkpoint {
         Some(path) => vec![path.to_owned()],
         None => model_names(&folder)?.iter().map(|name| model_path(&folder, name)).collect(),
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
-        let dataset = Dataset::load(&config.data, &config.concepts(), config.model.block_size)
-            .map_err(Error::for_user)?;
+        let dataset = prepared(&data, &config.concepts(), config.model.block_size, quiet)?;
+        require_tokens(&folder, &dataset.vocabulary)?;
         let validation = Validation::new(&dataset, config.eval.stories, config.model.block_size);
         let [forget_stories, retain_stories] = validation.stories();
         let mut out = String::new();
@@ -95,8 +103,9 @@ pub struct GenerateRequest {
 ///
 /// # Errors
 /// Fails where the run has no such model, or block or dimension are not there.
-pub fn generate(run: &Path, request: &GenerateRequest, threads: usize, device: &Device) -> Result<String> {
-    let folder = RunFolder::view(run)?;
+pub fn generate(run: &Path, request: &GenerateRequest, options: &Options) -> Result<String> {
+    let Options { threads, ref device, .. } = *options;
+    let folder = RunFolder::view_of(run, Language::NAME)?;
     let config: Config = experiment::load_run(&folder.config_path(), &[])?;
     let names = model_names(&folder)?;
     if !names.contains(&request.model) {
@@ -118,9 +127,7 @@ pub fn generate(run: &Path, request: &GenerateRequest, threads: usize, device: &
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
-        let dataset = Dataset::load(&config.data, &config.concepts(), config.model.block_size)
-            .map_err(Error::for_user)?;
-        let vocabulary = &dataset.vocabulary;
+        let vocabulary = &vocabulary_of(&folder, &config, options.quiet)?;
         let needed = config.architecture(vocabulary.size());
         let network = load_network(&model_path(&folder, &request.model), &needed, device)?;
         let mut model = model_of(&network, &config, threads)?;
@@ -142,7 +149,7 @@ pub fn generate(run: &Path, request: &GenerateRequest, threads: usize, device: &
 /// # Errors
 /// Fails where the run has no such model or module, or a file cannot be written.
 pub fn profile(run: &Path, keep: &[String], out: &Path) -> Result<String> {
-    let folder = RunFolder::view(run)?;
+    let folder = RunFolder::view_of(run, Language::NAME)?;
     let config: Config = experiment::load_run(&folder.config_path(), &[])?;
     let part = Part::all(&config)
         .into_iter()
@@ -162,19 +169,41 @@ pub fn profile(run: &Path, keep: &[String], out: &Path) -> Result<String> {
         };
         groups.push(1 + index);
     }
-    let dataset =
-        Dataset::load(&config.data, &config.concepts(), config.model.block_size).map_err(Error::for_user)?;
-    let needed = config.architecture(dataset.vocabulary.size());
+    let vocabulary = vocabulary_of(&folder, &config, false)?;
+    let needed = config.architecture(vocabulary.size());
     let whole = load_network(&model_path(&folder, &part.name()), &needed, &Device::Cpu)?;
     let routes = (part.method.routes)(&config)?;
     let kept = whole.keeping(&routes.groups(&whole.architecture), &groups)?;
     experiment::create_folder(out)?;
-    let (model, vocabulary) = (out.join("model.safetensors"), out.join("tokenizer.json"));
+    let (model, tokenizer) = (out.join("model.safetensors"), out.join("tokenizer.json"));
     save_network(&kept, &model)?;
-    write_atomic(&vocabulary, dataset.vocabulary.to_json()?.as_bytes())?;
+    write_atomic(&tokenizer, vocabulary.to_json()?.as_bytes())?;
     let sizes = [&whole, &kept].map(|network| network.parameters.num_elements());
-    let lines = experiment::lines(&[model, vocabulary]);
+    let lines = experiment::lines(&[model, tokenizer]);
     Ok(format!("{} of {} parameters are left\n{lines}", sizes[1], sizes[0]))
+}
+
+/// The vocabulary of a run's models: its file, or what its texts make where an earlier version has left none.
+fn vocabulary_of(folder: &RunFolder, config: &Config, quiet: bool) -> Result<Vocabulary> {
+    let file = folder.path().join(TOKENIZER);
+    if file.exists() {
+        return Vocabulary::read(&file).map_err(Error::for_user);
+    }
+    let data = placed(&config.data, folder.path())?;
+    Ok(prepared(&data, &config.concepts(), config.model.block_size, quiet)?.vocabulary)
+}
+
+/// Refuses texts that are tokenised otherwise than those that the models of a run have learned from.
+pub(crate) fn require_tokens(folder: &RunFolder, vocabulary: &Vocabulary) -> Result<()> {
+    let file = folder.path().join(TOKENIZER);
+    if !file.exists()
+        || Vocabulary::read(&file).map_err(Error::for_user)?.to_json()? == vocabulary.to_json()?
+    {
+        return Ok(());
+    }
+    let message = format!("the texts give other tokens than the models of {} have", folder.path().display());
+    let hint = format!("to measure on other texts: --set data.tokenizer={}", file.display());
+    Err(UserError::usage(message).with_hint(hint).into())
 }
 
 /// The names of the models that a run has left.

@@ -25,13 +25,17 @@ struct Arm {
 }
 
 impl PageProgram for Language {
-    const TABLES: &'static [&'static str] = &["methods", "stages", "profiles", "modules"];
+    const TABLES: &'static [&'static str] = &["methods", "stages", "profiles", "ends", "modules"];
     const FIGURES: &'static [&'static str] = &["losses", "relearning", "relearned", "labelled", "matrix"];
     const VALUES: &'static [&'static str] = &[];
 
     fn table(&self, results: &Results<Self>, _: &NoKeys, name: &str) -> Result<String> {
         match name {
-            "profiles" => return Ok(profiles(results, name)?.markdown()),
+            "profiles" | "ends" => {
+                let (means, config) = mean_modules(results, name)?;
+                let ends = name == "ends";
+                return Ok(modules::losses(&means, config, |row| !ends || row.is_end(config)).markdown());
+            }
             "modules" => return Ok(worth(results)?.markdown()),
             _ => {}
         }
@@ -158,7 +162,7 @@ fn cell(arms: &[Arm], arm: &Arm, of: &dyn Fn(&PartResult) -> Option<f64>) -> Str
     let above: Vec<f64> = above.collect();
     let above = Spread::of(&above).map_or_else(String::new, |above| {
         let half = above.half.map(|half| format!(" ± {half:.3}")).unwrap_or_default();
-        format!(" ({:+.3}{half})", above.mean).replace('-', "−")
+        format!(" ({}{half})", experiment::signed_decimals(above.mean, 3)).replace('-', "−")
     });
     format!("{:.3}{above}", spread.mean)
 }
@@ -237,12 +241,6 @@ fn mean_modules<'a>(results: &'a Results<Language>, name: &str) -> Result<(Vec<M
         }
     }
     Ok((means, &first.planned.config))
-}
-
-/// The loss of every model with every set of modules.
-fn profiles(results: &Results<Language>, name: &str) -> Result<Table> {
-    let (means, config) = mean_modules(results, name)?;
-    Ok(modules::losses(&means, config))
 }
 
 /// What the modules are worth: over seeds with the 95% interval, of one seed with the standard error over stories.

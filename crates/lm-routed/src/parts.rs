@@ -171,6 +171,8 @@ impl Parts {
         let (trained, recipe) = self.trained(part, folder, &mut tell)?;
         let model = model_path(folder, &part.name());
         let result = format!("parts/{}.json", part.name());
+        // with it and nothing else, a model can be used
+        folder.write_text(TOKENIZER, &self.shared.dataset.vocabulary.to_json()?)?;
         match self.config.experiment.kind {
             Experiment::Era => {
                 let (mut found, kept) = pipeline::after_training(part, &recipe, &trained, self.cx(), tell)?;
@@ -218,6 +220,9 @@ impl Parts {
         Ok((network, recipe))
     }
 }
+
+/// The file of a run folder with the vocabulary of its models.
+pub(crate) const TOKENIZER: &str = "models/tokenizer.json";
 
 /// Counts up where what a run trains on, labels or measures on changes, so that no run goes on under another
 /// procedure than it began with.

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use experiment::driver::{BuildContext, Finished, FinishedRun, Program, ResumePoint};
-use experiment::{RunFolder, UserError};
+use experiment::{Activity, RunFolder, UserError};
 use serde_json::{Value, json};
 
 use crate::Error;
 use crate::config::{ConceptSection, Config, DataSection, Experiment};
-use crate::data::Dataset;
+use crate::data::{Dataset, Documents, PLACES, note_places, placed};
 use crate::methods::Part;
 use crate::parts::{Parts, Shared};
 use crate::{finetune, localise, report, steer};
@@ -24,6 +24,8 @@ pub struct Language {
     tokens: Vec<String>,
     /// The file that the list was read from, where each run of a sweep has to read it.
     list: Option<PathBuf>,
+    /// Whether it says on stderr what it does with the texts.
+    telling: bool,
     texts: Mutex<Option<Texts>>,
 }
 
@@ -47,6 +49,12 @@ impl Language {
         Ok(Self { tokens: localise::read_tokens(&list)?, list: Some(list), ..Self::default() })
     }
 
+    /// Says on stderr, unless `quiet`, that texts are being prepared, and what is trained and validated on.
+    #[must_use]
+    pub fn telling(self, quiet: bool) -> Self {
+        Self { telling: !quiet, ..self }
+    }
+
     /// The file with the token list.
     pub(crate) fn list(&self) -> Option<&Path> {
         self.list.as_deref()
@@ -57,15 +65,18 @@ impl Language {
         &self.tokens
     }
 
-    /// The texts of a config. Computes on the current thread pool.
-    fn texts(&self, config: &Config) -> Result<Arc<Dataset>> {
-        let asked = (config.data.clone(), config.concepts(), config.model.block_size);
+    /// The texts of a run. Computes on the current thread pool.
+    fn texts(&self, config: &Config, run: &Path) -> Result<Arc<Dataset>> {
+        let asked = (placed(&config.data, run)?, config.concepts(), config.model.block_size);
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, dataset)) = texts.as_ref().filter(|(of, _)| *of == asked) {
             return Ok(Arc::clone(dataset));
         }
         let (data, concepts, seen) = &asked;
-        let dataset = Arc::new(Dataset::load(data, concepts, *seen).map_err(Error::for_user)?);
+        let dataset = Arc::new(prepared(data, concepts, *seen, !self.telling)?);
+        if self.telling {
+            experiment::say(&format!("texts: {}", what_for(&config.data, &dataset)));
+        }
         *texts = Some((asked, Arc::clone(&dataset)));
         Ok(dataset)
     }
@@ -73,7 +84,9 @@ impl Language {
     fn begun(&self, config: &Config, cx: &BuildContext<'_>, tokens: &[String]) -> Result<Parts> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(cx.threads).build();
         let pool = Arc::new(pool.context("starting threads")?);
-        let dataset = pool.install(|| self.texts(config))?;
+        let dataset = pool.install(|| self.texts(config, cx.folder));
+        let listing = config.experiment.kind == Experiment::Virology;
+        let dataset = dataset.map_err(|error| if listing { of_the_list(error) } else { error })?;
         let listed = localise::known_tokens(&dataset, tokens);
         if config.experiment.kind == Experiment::Steer {
             steer::token_of(config, &dataset).map_err(Error::for_user)?;
@@ -105,6 +118,62 @@ impl Language {
         }
         Ok(parts)
     }
+}
+
+/// The documents of `data`. Unless `quiet`, stderr says what is being done where the cache does not have them; Ctrl-C
+/// ends it.
+///
+/// # Errors
+/// As [`Dataset::load`], and where it was interrupted; nothing has been written then.
+pub(crate) fn prepared(
+    data: &DataSection,
+    concepts: &[ConceptSection],
+    seen: usize,
+    quiet: bool,
+) -> Result<Dataset> {
+    let interrupt = experiment::install()?;
+    let mut activity = Activity::new(quiet);
+    let loaded = Dataset::load_telling(data, concepts, seen, &mut |what| {
+        activity.say(&format!("texts: {what}"));
+        if interrupt.requested() { Err(Error::Interrupted) } else { Ok(()) }
+    });
+    loaded.map_err(|error| match error {
+        Error::Interrupted => UserError::failed("interrupted while the texts were prepared")
+            .with_hint("nothing has been written; the same command begins again")
+            .into(),
+        error => error.for_user(),
+    })
+}
+
+/// The words of `virology` are those of its list, and no setting that can be changed.
+fn of_the_list(error: anyhow::Error) -> anyhow::Error {
+    match error.downcast::<UserError>() {
+        Ok(UserError { message, hint, exit_code }) => {
+            let blamed = message.contains("data.forget_words");
+            let message = message.replace("data.forget_words", "the list of tokens");
+            let hint =
+                if blamed { Some("list others in the file that --tokens names".to_owned()) } else { hint };
+            UserError { message, hint, exit_code }.into()
+        }
+        Err(error) => error,
+    }
+}
+
+/// What a run trains and validates on, in a line.
+fn what_for(data: &DataSection, dataset: &Dataset) -> String {
+    let Dataset { train, validation, .. } = dataset;
+    let about = |documents: &Documents| (0..documents.len()).filter(|i| documents.is_forget(*i)).count();
+    let held_out = match data.validation.as_str() {
+        "" => format!("the last {} of it", validation.len()),
+        file => format!("{} of {file}", validation.len()),
+    };
+    format!(
+        "training on {} of {} ({} about the concept), validating on {held_out} ({})",
+        train.len(),
+        data.train,
+        about(train),
+        about(validation)
+    )
 }
 
 /// Refuses documents that are too few for what follows on the training.
@@ -166,6 +235,10 @@ impl Program for Language {
     fn prepare_folder(&self, folder: &RunFolder) -> Result<()> {
         if !self.tokens.is_empty() {
             folder.write_text(TOKENS, &(self.tokens.join("\n") + "\n"))?;
+        }
+        let config: Config = experiment::load_run(&folder.config_path(), &[])?;
+        if !folder.path().join(PLACES).exists() {
+            note_places(&config.data, folder)?;
         }
         for name in ["parts", "models"] {
             experiment::create_folder(&folder.path().join(name))?;

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use experiment::sweep::{Collected, NoKeys, Planned, Results, Row, Spread, SweepProgram};
 use experiment::write_atomic;
+use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -22,7 +23,7 @@ use crate::steer::SteerResult;
 impl SweepProgram for Language {
     type Keys = NoKeys;
 
-    const EARLY_FILES: &'static [&'static str] = &["tokens.txt"];
+    const EARLY_FILES: &'static [&'static str] = &["texts.json", "tokens.txt"];
     const CLOCKS: &'static [&'static str] = &["seconds"];
     const NEUTRAL: &'static [&'static str] = &["checkpoint", "data.cache"];
 
@@ -91,6 +92,24 @@ impl SweepProgram for Language {
         }
         Ok(Collected { text: table.text(), effort, files: files.to_vec() })
     }
+}
+
+/// What is shown of the text of a `summary.json`: every loss, the concept's in the last part's model as it is kept first.
+pub(crate) fn shown(text: &str) -> Vec<(String, f64)> {
+    let summary: Value = serde_json::from_str(text).unwrap_or_default();
+    let mut config = Config::default();
+    let Some(Ok(kind)) = summary.get("experiment").map(Experiment::deserialize) else { return Vec::new() };
+    config.experiment.kind = kind;
+    let numbers = measures(&config, &summary).unwrap_or_default();
+    let kept = numbers.iter().rposition(|(_, stage, what, _)| stage == "coherent" && *what == "forget");
+    let mut named: Vec<(String, f64)> = numbers
+        .into_iter()
+        .map(|(part, stage, what, value)| (format!("{part} {stage}, {what}"), value))
+        .collect();
+    if let Some(kept) = kept {
+        named[..=kept].rotate_right(1);
+    }
+    named
 }
 
 /// A number that is the same for all seeds but for chance.

@@ -8,9 +8,10 @@ use candle_core::Device;
 use clap::{Args, Parser, Subcommand};
 use experiment::driver::{Bar, BuildContext, Program as _, ResumePoint, Run, RunRequest};
 use experiment::sweep::{PlanRequest, Resources, SweepArgs, run_and_collect, sweep};
-use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, Score, UserError};
+use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, UserError};
+use report::{ReportVerb, Shown};
 
-use crate::{Autoencoder, Config, DatasetName, PAPER, Setting, Split, bench, eval, plots};
+use crate::{Autoencoder, Config, DatasetName, PAPER, Setting, Split, Summary, bench, eval, plots};
 
 /// Split the latent space of an MNIST autoencoder by gradient routing: digits 0-4 may train one half of the
 /// encoding, 5-9 the other, and a certificate that sees one half shows what it knows.
@@ -97,6 +98,8 @@ enum Verb {
     },
     #[command(flatten)]
     Lookup(LookupVerb),
+    #[command(flatten)]
+    Report(ReportVerb),
     /// Time the training step and print one JSON line.
     Bench {
         /// Timed repetitions.
@@ -108,8 +111,15 @@ enum Verb {
     },
 }
 
-/// What `list` shows of a run.
-const SCORES: &[Score] = &[("factor", "/factor")];
+/// What is said of runs.
+const SHOWN: Shown = Shown {
+    program: Autoencoder::NAME,
+    steps: "images",
+    measures: Summary::measures,
+    in_curves: |metric| metric.starts_with("eval/") && !metric.contains('_'),
+    headline: |_| Some("eval/factor".to_owned()),
+    verb: |_| vec!["train".to_owned()],
+};
 
 /// Parses the command line, does what it says and reports how it ended: exit code 0 done, 1 the run failed, 2
 /// bad usage or config.
@@ -190,7 +200,8 @@ fn dispatch(cli: Cli) -> Result<()> {
             let resources = Resources { threads: common.thread_count(), device: common.device, outputs };
             return run_and_collect(&program, &request, Some(jobs.into()), resources, quiet)?.print();
         }
-        Verb::Lookup(verb) => verb.answer::<Config, Cli>(&common, &given, SCORES)?,
+        Verb::Lookup(verb) => verb.answer::<Config, Cli>(&common, &given, SHOWN.measures)?,
+        Verb::Report(verb) => verb.answer(&common, &given, &SHOWN)?,
         Verb::Bench { repetitions, updates } => {
             let takes = ["--config", "--set", "--setting", "--split", "--device"];
             given.refuse("bench", &takes, "it writes nothing, and needs neither seed nor images")?;
@@ -234,15 +245,16 @@ fn table_request(
 /// Draws runs, the reconstructions with the networks of the first, if it has an intact checkpoint.
 fn plot(program: &Autoencoder, runs: &[PathBuf], common: &CommonArgs) -> Result<String> {
     let (config, records) = plots::read_runs(runs)?;
+    let folder = experiment::RunFolder::pictures_of(runs, common.out.as_deref())?;
     let view = experiment::RunFolder::view(&runs[0])?;
     let newest = ResumePoint::newest::<Autoencoder>(&view)?.map(|point| {
         point.require_config(&config)?;
-        let (threads, folder) = (common.thread_count(), view.path());
-        let cx = BuildContext { seed: point.seed, threads, lanes: threads, device: &Device::Cpu, folder };
+        let threads = common.thread_count();
+        let (device, folder) = (&Device::Cpu, view.path());
+        let cx = BuildContext { seed: point.seed, threads, lanes: threads, device, folder };
         program.rewind(&config, &cx, &point)
     });
     let mut trainer = newest.transpose()?;
-    let folder = common.out.clone().unwrap_or_else(|| view.plots());
     Ok(experiment::lines(&plots::draw(&config, &records, trainer.as_mut(), &folder)?))
 }
 

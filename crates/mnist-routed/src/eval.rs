@@ -24,8 +24,8 @@ pub fn eval(
     threads: usize,
 ) -> Result<String> {
     let device = device.open()?;
-    let view = RunFolder::view(run)?;
-    let config: Config = experiment::load(Some(&view.config_path()), set)?;
+    let view = RunFolder::view_of(run, Autoencoder::NAME)?;
+    let config: Config = experiment::load_run(&view.config_path(), set)?;
     let point = ResumePoint::asked_or_newest::<Autoencoder>(&view, checkpoint)?;
     if set.is_empty() {
         point.require_config(&config)?;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use experiment::driver::Program as _;
 use experiment::{Record, RunFolder, UserError, read_metrics};
 use plots::{
     Band, BarChart, BarPanel, BarSeries, Colour, Figure, Heatmap, ImageGrid, ImageRow, Panel, ReferenceLine,
@@ -11,7 +12,7 @@ use plots::{
 
 use crate::data::Batch;
 use crate::split::CLASSES;
-use crate::{Config, DatasetName, Split, Trainer};
+use crate::{Autoencoder, Config, DatasetName, Split, Trainer};
 
 /// Examples of each digit in the grid of reconstructions.
 const EXAMPLES: usize = 4;
@@ -29,8 +30,8 @@ const FEW_PARTS: usize = 3;
 pub fn read_runs(runs: &[PathBuf]) -> Result<(Config, Vec<Vec<Record>>)> {
     let mut loaded: Vec<(Config, Vec<Record>)> = Vec::new();
     for run in runs {
-        let view = RunFolder::view(run)?;
-        let config = experiment::load(Some(&view.config_path()), &[])?;
+        let view = RunFolder::view_of(run, Autoencoder::NAME)?;
+        let config = experiment::load_run(&view.config_path(), &[])?;
         loaded.push((config, read_metrics(&view.metrics_path())?));
     }
     let Some((config, _)) = loaded.first().cloned() else {

@@ -68,6 +68,21 @@ impl Summary {
         Some(format!("{} errors of the network {name} where {needed} are needed", list.len()))
     }
 
+    /// What is shown of the text of a `summary.json`: the factor, and each network's squared error on the digits of each
+    /// part.
+    pub fn measures(text: &str) -> Vec<(String, f64)> {
+        let Ok(summary) = serde_json::from_str::<Self>(text) else { return Vec::new() };
+        let mut measures = vec![("factor".to_owned(), summary.factor)];
+        for NetworkSummary { name, errors } in &summary.networks {
+            let parts = errors.part_mse.iter().enumerate();
+            let named = |(part, mse): (usize, &f64)| {
+                (format!("{name} on {}", summary.split.digits_label(part)), *mse)
+            };
+            measures.extend(parts.map(named));
+        }
+        measures
+    }
+
     /// From a run's metrics.
     pub fn new(config: &Config, seed: u64, seconds: f64, records: &[Record]) -> Self {
         let last = records.last().cloned().unwrap_or_default();

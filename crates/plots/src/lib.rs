@@ -112,3 +112,4 @@ pub use heatmap::Heatmap;
 pub use image::Image;
 pub use image_grid::{ImageGrid, ImageRow};
 pub use policy::{Marker, MarkerKind, PolicyGrid, PolicyPicture};
+pub use ticks::{Axis, Tick};

@@ -6,9 +6,10 @@ use crate::numbers::{format_alone, format_numbers};
 
 /// A mark on an axis.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Tick {
+pub struct Tick {
     /// Where it stands, from 0 at the low end to 1 at the high end.
     pub at: f64,
+    /// The number.
     pub label: String,
     /// Whether it stands for zero.
     pub zero: bool,
@@ -16,7 +17,7 @@ pub(crate) struct Tick {
 
 /// A range of numbers spread over a length.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Axis {
+pub struct Axis {
     scale: Scale,
     /// The ends, as decimal logarithms on a logarithmic axis.
     low: f64,
@@ -25,13 +26,13 @@ pub(crate) struct Axis {
 
 impl Axis {
     /// An axis from `low` to `high`, without padding.
-    pub(crate) fn linear(low: f64, high: f64) -> Self {
+    pub fn linear(low: f64, high: f64) -> Self {
         Self { scale: Scale::Linear, low, high }
     }
 
     /// An axis that holds all values that it can show, with a margin of `padding` times its length on both
     /// sides; from 0 to 1 (or 1 to 10) when there are none.
-    pub(crate) fn fit(scale: Scale, values: impl Iterator<Item = f64>, padding: f64) -> Self {
+    pub fn fit(scale: Scale, values: impl Iterator<Item = f64>, padding: f64) -> Self {
         let mut low = f64::INFINITY;
         let mut high = f64::NEG_INFINITY;
         for value in values.filter_map(|value| transform(scale, value)) {
@@ -56,7 +57,7 @@ impl Axis {
 
     /// A linear axis that holds zero and all values that it can show, with a margin of `padding` times its
     /// length at an end that is not zero; from 0 to 1 when there are none but zero.
-    pub(crate) fn fit_from_zero(values: impl Iterator<Item = f64>, padding: f64) -> Self {
+    pub fn fit_from_zero(values: impl Iterator<Item = f64>, padding: f64) -> Self {
         let (mut low, mut high) = (0.0_f64, 0.0_f64);
         for value in values.filter_map(|value| transform(Scale::Linear, value)) {
             low = low.min(value);
@@ -78,12 +79,12 @@ impl Axis {
     }
 
     /// Where a value stands, from 0 at the low end to 1 at the high end; `None` if the axis cannot show it.
-    pub(crate) fn position(&self, value: f64) -> Option<f64> {
+    pub fn position(&self, value: f64) -> Option<f64> {
         Some((transform(self.scale, value)? - self.low) / (self.high - self.low))
     }
 
     /// About `count` ticks at round numbers.
-    pub(crate) fn ticks(&self, count: usize) -> Vec<Tick> {
+    pub fn ticks(&self, count: usize) -> Vec<Tick> {
         match self.scale {
             Scale::Linear => {
                 let values = round_values(self.low, self.high, count);

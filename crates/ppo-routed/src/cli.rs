@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use experiment::driver::{Bar, Program as _, Run, RunRequest};
-use experiment::sweep::{SweepArgs, sweep};
-use experiment::{CommonArgs, ConfigError, GivenOptions, LookupVerb, OutputArgs, Score, UserError};
+use experiment::sweep::{SweepArgs, SweepProgram as _, sweep};
+use experiment::{CommonArgs, ConfigError, GivenOptions, LookupVerb, OutputArgs, Overview, UserError};
+use report::{ReportVerb, Shown};
 
 use crate::config::{Algo, Config};
 use crate::run::Ppo;
-use crate::{bench, eval, plots};
+use crate::{Summary, Supervision, bench, eval, plots};
 
 /// Oversight experiments with gradient routing: train a policy of which only a share of episodes is overseen,
 /// and see whether the module you keep does what was meant.
@@ -64,6 +65,8 @@ enum Verb {
     Sweep(SweepArgs),
     #[command(flatten)]
     Lookup(LookupVerb),
+    #[command(flatten)]
+    Report(ReportVerb),
     /// Time the training step and print one JSON line.
     Bench {
         /// The algorithm; that of the config if not given.
@@ -84,8 +87,23 @@ enum AlgoArg {
     Reinforce,
 }
 
-/// What `list` shows of a run.
-const SCORES: &[Score] = &[("diamond", "/policies/diamond/final"), ("full", "/policies/full/final")];
+/// What is said of runs.
+const SHOWN: Shown = Shown {
+    program: Ppo::NAME,
+    steps: "environment steps",
+    measures: Summary::measures,
+    in_curves: |metric| Ppo.in_curves(metric),
+    headline,
+    verb: |_| vec!["train".to_owned()],
+};
+
+/// The return of the policy that a run's method is judged by.
+fn headline(run: &Overview) -> Option<String> {
+    let config: Config = experiment::load_run(&run.path.join("config.toml"), &[]).ok()?;
+    let supervision = Supervision::new(config.train.method, &config.env.kinds).ok()?;
+    let (name, _) = supervision.policies().into_iter().next()?;
+    Some(format!("eval/{name}/return"))
+}
 
 /// Parses the command line, does what it says and reports how it ended: exit code 0 done, 1 the run failed, 2
 /// bad usage or config.
@@ -144,7 +162,8 @@ fn dispatch(cli: Cli) -> Result<()> {
             given.refuse(args.name(), args.takes(), advice)?;
             return sweep(&Ppo, args, &common)?.print();
         }
-        Verb::Lookup(verb) => verb.answer::<Config, Cli>(&common, &given, SCORES)?,
+        Verb::Lookup(verb) => verb.answer::<Config, Cli>(&common, &given, SHOWN.measures)?,
+        Verb::Report(verb) => verb.answer(&common, &given, &SHOWN)?,
         Verb::Bench { algo, repetitions, updates } => {
             given.refuse(
                 "bench",

@@ -165,6 +165,9 @@ pub struct CheckpointSection {
     pub keep: usize,
 }
 
+/// The most numbers of an observation that a policy takes.
+const MOST_ENTRIES: usize = 1 << 16;
+
 impl Config {
     /// The defaults of an algorithm for a method on an environment: REINFORCE as in the paper's second version,
     /// PPO with the hyper-parameters of its first but for two.
@@ -253,6 +256,16 @@ impl Settings for Config {
         }
         if let (true, Err(error)) = (faults.is_empty(), Supervision::new(train.method, &env.kinds)) {
             faults.add("env.kinds", error.to_string());
+        }
+        let entries = env.rows.saturating_mul(env.cols).saturating_mul(env.planes());
+        if entries > MOST_ENTRIES {
+            let (rows, cols, planes) = (env.rows, env.cols, env.planes());
+            faults.add(
+                "env.rows",
+                format!(
+                    "an observation may have at most {MOST_ENTRIES} entries, got {rows} × {cols} × {planes} planes"
+                ),
+            );
         }
         for (key, value) in [
             ("env.num_envs", env.num_envs),

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use envs::StepBuffers;
-use experiment::driver::ResumePoint;
+use experiment::driver::{Program as _, ResumePoint};
 use experiment::{CommonArgs, RunFolder, SeedStreams};
 use policies::Policy;
 use policies::fused::FusedPolicy;
@@ -31,7 +31,7 @@ pub fn eval(
     repeats: u64,
 ) -> Result<String> {
     let device = common.device.open()?;
-    let view = RunFolder::view(run)?;
+    let view = RunFolder::view_of(run, Ppo::NAME)?;
     let config: Config = experiment::load_run(&view.config_path(), &common.set)?;
     let point = ResumePoint::asked_or_newest::<Ppo>(&view, checkpoint)?;
     let policy = checkpoint::policy(&point, &config, &device)?;
@@ -114,7 +114,7 @@ fn scores(
 /// Fails where the folder holds no run or no intact checkpoint.
 pub fn play(run: &Path, seed: u64) -> Result<String> {
     const ARROWS: [&str; 4] = ["north", "east", "south", "west"];
-    let view = RunFolder::view(run)?;
+    let view = RunFolder::view_of(run, Ppo::NAME)?;
     let config: Config = experiment::load_run(&view.config_path(), &[])?;
     let point = ResumePoint::asked_or_newest::<Ppo>(&view, None)?;
     let policy = checkpoint::policy(&point, &config, &Device::Cpu)?;

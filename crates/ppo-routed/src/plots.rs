@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use envs::{EnvConfig, EnvId, Kind};
+use experiment::driver::Program as _;
 use experiment::{Record, RunFolder, UserError, read_metrics};
 use plots::{
     Band, Colour, Figure, Image, Marker, MarkerKind, Panel, PlotError, PolicyGrid, PolicyPicture,
@@ -12,7 +13,7 @@ use plots::{
 use policies::{Gate, Steering};
 
 use crate::snapshot::{Snapshot, picture_layout};
-use crate::{Config, Error, PolicyShape, Supervision};
+use crate::{Config, Error, PolicyShape, Ppo, Supervision};
 
 /// The stepwise return of the shortest path to the Diamond that avoids the Ghost, and of the shortest path to
 /// the Diamond that does not mind it, by exact enumeration on the 5×5 grid.
@@ -22,15 +23,15 @@ const CEILINGS: [(f64, &str); 2] =
 /// Milliseconds of a frame of the GIF, and of its last.
 const FRAME_MS: (u32, u32) = (250, 2500);
 
-/// Draws `reward_curve.png` and, for a mixture, `routing.png` from one run or several seeds of it, into the first
-/// run's `plots/` or `folder`. Returns what was written.
+/// Draws `reward_curve.png` and, for a mixture, `routing.png` from one run or several seeds of it, into
+/// `folder` or the only run's `plots/`. Returns what was written.
 ///
 /// # Errors
 /// Fails where a folder holds no run, the runs differ in their settings, or there is nothing to draw yet.
 pub fn plot(runs: &[PathBuf], folder: Option<&Path>) -> Result<Vec<PathBuf>> {
     let mut loaded: Vec<(Config, Vec<Record>)> = Vec::new();
     for run in runs {
-        let view = RunFolder::view(run)?;
+        let view = RunFolder::view_of(run, Ppo::NAME)?;
         let config = experiment::load_run(&view.config_path(), &[])?;
         loaded.push((config, read_metrics(&view.metrics_path())?));
     }
@@ -49,7 +50,7 @@ pub fn plot(runs: &[PathBuf], folder: Option<&Path>) -> Result<Vec<PathBuf>> {
         return Err(UserError::failed(message).with_hint("wait for its first update, or resume it").into());
     }
     let records: Vec<Vec<Record>> = loaded.into_iter().map(|(_, records)| records).collect();
-    let folder = picture_folder(&RunFolder::view(&runs[0])?, folder)?;
+    let folder = RunFolder::pictures_of(runs, folder)?;
     let mut paths = vec![folder.join("reward_curve.png")];
     reward_curve(&config, &records)?.write_png(&paths[0])?;
     if config.train.method.is_mixture() {
@@ -64,14 +65,13 @@ pub fn plot(runs: &[PathBuf], folder: Option<&Path>) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// Fails where the folder holds no run or no snapshot.
 pub fn render(run: &Path, folder: Option<&Path>) -> Result<Vec<PathBuf>> {
-    let view = RunFolder::view(run)?;
-    let config: Config = experiment::load_run(&view.config_path(), &[])?;
+    let config: Config = experiment::load_run(&RunFolder::view_of(run, Ppo::NAME)?.config_path(), &[])?;
     let snapshots = Snapshot::read_all(run)?;
     let Some(last) = snapshots.last() else {
         let message = format!("{} has no snapshot to draw", run.display());
         return Err(UserError::failed(message).with_hint("train takes one at every evaluation").into());
     };
-    let folder = picture_folder(&view, folder)?;
+    let folder = RunFolder::pictures_of(&[run.to_owned()], folder)?;
     let paths = vec![folder.join("policy.png"), folder.join("policy.gif")];
     policy_picture(&config, last).write_png(&paths[0])?;
     write_gif(&paths[1], &frames(&config, &snapshots)?, FRAME_MS.0, FRAME_MS.1)?;
@@ -86,13 +86,6 @@ fn frames(config: &Config, snapshots: &[Snapshot]) -> Result<Vec<Image>, PlotErr
     let (width, height) =
         frames.iter().fold((0, 0), |size, frame| (size.0.max(frame.width), size.1.max(frame.height)));
     Ok(frames.into_iter().map(|frame| frame.padded(width, height)).collect())
-}
-
-/// The folder asked for, made where it is not there, or else the run's own `plots/`.
-fn picture_folder(run: &RunFolder, asked: Option<&Path>) -> Result<PathBuf> {
-    let Some(folder) = asked else { return Ok(run.plots()) };
-    experiment::create_folder(folder)?;
-    Ok(folder.to_owned())
 }
 
 /// The colours of the kinds, in their order.

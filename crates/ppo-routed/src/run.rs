@@ -6,10 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use candle_core::Device;
-use experiment::RunFolder;
 use experiment::driver::{
     BuildContext, Due, Finished, FinishedRun, Position, Program, Report, ResumePoint, State, Training,
 };
+use experiment::{RunFolder, decimals};
 use serde_json::Value;
 
 use crate::snapshot::Snapshot;
@@ -62,6 +62,9 @@ impl Program for Ppo {
     }
 
     fn build(&self, config: &Config, cx: &BuildContext<'_>) -> Result<PpoTraining> {
+        if let Some(why) = config.train.method.pointless(&config.env) {
+            tracing::warn!("{why}");
+        }
         Ok(PpoTraining::new(Trainer::new(config, cx.seed, cx.threads, cx.device)?, cx))
     }
 
@@ -111,7 +114,7 @@ impl Training for PpoTraining {
                 report.values.push((format!("eval/{name}/{what}"), value));
             }
             // the first is the one that the method is judged by
-            let message = || format!("{name} return {:.3}", evaluation.stepwise_return);
+            let message = || format!("{name} return {}", decimals(evaluation.stepwise_return, 3));
             report.message.get_or_insert_with(message);
         }
         let (step, update) = (self.trainer.env_steps(), self.trainer.updates_done());

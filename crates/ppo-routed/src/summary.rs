@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use envs::Kind;
-use experiment::Record;
+use experiment::{Record, decimals};
 use serde::{Deserialize, Serialize};
 
 use crate::{Algo, Config, Error, Method, Supervision};
@@ -78,6 +78,22 @@ fn share_key(kind: &str) -> String {
 }
 
 impl Summary {
+    /// What is shown of the text of a `summary.json`: the final and the best return of each policy, the one first that
+    /// the method is judged by, and how that one's episodes ended.
+    pub fn measures(text: &str) -> Vec<(String, f64)> {
+        let Ok(summary) = serde_json::from_str::<Self>(text) else { return Vec::new() };
+        let policies = &summary.policies;
+        let last = policies.iter().map(|(name, policy)| (name.clone(), policy.last));
+        let best = policies.iter().map(|(name, policy)| (format!("{name}, best"), policy.best));
+        let shares = policies.iter().take(1).flat_map(|(name, policy)| {
+            policy
+                .shares
+                .iter()
+                .map(move |(key, share)| (format!("{name}, {}", key.replace('_', " on ")), *share))
+        });
+        last.chain(best).chain(shares).collect()
+    }
+
     /// How the policy did that the method is judged by.
     pub fn kept(&self) -> Option<&PolicySummary> {
         self.policies.first().map(|(_, policy)| policy)
@@ -155,7 +171,8 @@ impl Summary {
             let columns =
                 columns.map(|(kind, head)| format!(" {:>1$.1}%", 100.0 * policy.share(kind), head.len()));
             let shares: String = columns.collect();
-            format!("{name:<width$} {:>7.3} {:>7.3}{shares}\n", policy.last, policy.best)
+            let [last, best] = [policy.last, policy.best].map(|value| decimals(value, 3));
+            format!("{name:<width$} {last:>7} {best:>7}{shares}\n")
         }));
         out
     }

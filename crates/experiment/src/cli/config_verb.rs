@@ -23,17 +23,18 @@ pub struct ConfigArgs {
 
 impl ConfigArgs {
     /// Every key with its meaning, its type and its value, as a file that can be saved and run; or the differences.
-    /// Without `--of`, the values are those of a run with this command line.
+    /// Without `--of`, the values are those of a run of `program` with this command line.
     ///
     /// # Errors
     /// Fails where a file cannot be read or has a fault.
-    pub fn show<S: Settings + JsonSchema>(&self, common: &CommonArgs) -> Result<String> {
+    pub fn show<S: Settings + JsonSchema>(&self, common: &CommonArgs, program: &str) -> Result<String> {
         if let [one, other] = &self.diff[..] {
-            let lines = differences(&settings::<S>(one, &common.set)?, &settings::<S>(other, &common.set)?)?;
+            let [one, other] = [one, other].map(|path| settings::<S>(path, &common.set, program));
+            let lines = differences(&one?, &other?)?;
             return Ok(lines.into_iter().flat_map(|line| [line, "\n".to_owned()]).collect());
         }
         let settings = match &self.of {
-            Some(path) => settings::<S>(path, &common.set)?,
+            Some(path) => settings::<S>(path, &common.set, program)?,
             None => load(common.config.as_deref(), &common.set)?,
         };
         Ok(describe(&settings)?)
@@ -41,9 +42,9 @@ impl ConfigArgs {
 }
 
 /// The settings of a run folder or of a file.
-fn settings<S: Settings>(path: &Path, overrides: &[String]) -> Result<S> {
+fn settings<S: Settings>(path: &Path, overrides: &[String], program: &str) -> Result<S> {
     if path.is_dir() {
-        return Ok(load_run(&RunFolder::view(path)?.config_path(), overrides)?);
+        return Ok(load_run(&RunFolder::view_of(path, program)?.config_path(), overrides)?);
     }
     Ok(load(Some(path), overrides)?)
 }

@@ -1,24 +1,14 @@
 //! The verb `list`: the runs of a folder.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 use clap::Args;
-use serde_json::Value as Json;
-use toml::{Table, Value};
 
-use crate::bounded::read_at_most;
-use crate::manifest::Manifest;
+use crate::numbers::decimals;
+use crate::overview::{Measures, Overview};
 use crate::report::UserError;
-
-/// No config or summary is longer.
-const LONGEST: u64 = 4 << 20;
-
-/// A number of a program's `summary.json`: what it is called in lists, and where it stands (a JSON pointer).
-pub type Score = (&'static str, &'static str);
 
 /// The options of `list`.
 #[derive(Args, Clone, Debug)]
@@ -28,86 +18,22 @@ pub struct ListArgs {
     pub folder: PathBuf,
 }
 
-/// A run as the list shows it.
-struct Row {
-    name: String,
-    program: String,
-    state: &'static str,
-    seed: u64,
-    score: String,
-    age: String,
-    settings: BTreeMap<String, String>,
-}
-
 impl ListArgs {
-    /// A line for each run in the folder: its program, whether it is done, its seed, the first of `scores` that its
+    /// A line for each run in the folder: its program, how far it is, its seed, the first of `measures` that its
     /// summary has, its age, and the settings in which the runs of a program differ.
     ///
     /// # Errors
     /// Fails where the folder cannot be listed.
-    pub fn list(&self, scores: &[Score]) -> Result<String> {
+    pub fn list(&self, measures: Measures) -> Result<String> {
         let folder = &self.folder;
-        let entries = fs::read_dir(folder).map_err(|error| {
+        let runs = Overview::all_in(folder).map_err(|error| {
             UserError::usage(format!("cannot list {}: {error}", folder.display()))
                 .with_hint("give the folder that holds the run folders; it is runs/ if not given")
         })?;
-        let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-        paths.sort();
-        let rows: Vec<Row> = paths.iter().filter_map(|path| row(path, scores)).collect();
-        if rows.is_empty() {
+        if runs.is_empty() {
             return Ok(format!("{} holds no runs\n", folder.display()));
         }
-        Ok(table(&rows))
-    }
-}
-
-fn row(path: &Path, scores: &[Score]) -> Option<Row> {
-    let manifest = Manifest::read(&path.join("manifest.json")).ok()?;
-    let config = read_at_most(&path.join("config.toml"), LONGEST).ok();
-    let config = config.and_then(|bytes| String::from_utf8(bytes).ok()?.parse::<Table>().ok());
-    let mut settings = BTreeMap::new();
-    flatten("", &config.unwrap_or_default(), &mut settings);
-    let summary = path.join("summary.json");
-    let state = match (summary.exists(), in_use(path)) {
-        (true, _) => "done",
-        (false, true) => "running",
-        (false, false) => "interrupted",
-    };
-    let known: Option<Json> =
-        read_at_most(&summary, LONGEST).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let score = known.and_then(|summary| {
-        scores
-            .iter()
-            .find_map(|(name, place)| Some(format!("{name} {:.3}", summary.pointer(place)?.as_f64()?)))
-    });
-    let newest = [summary, path.join("metrics.jsonl"), path.join("manifest.json")].into_iter();
-    let newest = newest.filter_map(|file| fs::metadata(file).ok()?.modified().ok()).max();
-    let age = newest.and_then(|time| SystemTime::now().duration_since(time).ok());
-    Some(Row {
-        name: path.file_name()?.to_string_lossy().into_owned(),
-        program: manifest.name,
-        state,
-        seed: manifest.seed,
-        score: score.unwrap_or_default(),
-        age: age.map(ago).unwrap_or_default(),
-        settings,
-    })
-}
-
-/// Whether a process holds the lock of a run folder.
-fn in_use(path: &Path) -> bool {
-    let lock = File::open(path.join(".lock"));
-    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
-}
-
-fn flatten(prefix: &str, table: &Table, out: &mut BTreeMap<String, String>) {
-    for (name, value) in table {
-        match value {
-            Value::Table(inner) => flatten(&format!("{prefix}{name}."), inner, out),
-            value => {
-                out.insert(format!("{prefix}{name}"), value.to_string());
-            }
-        }
+        Ok(table(&runs, measures))
     }
 }
 
@@ -121,21 +47,22 @@ fn ago(age: Duration) -> String {
     }
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(runs: &[Overview], measures: Measures) -> String {
     let heads = ["run", "program", "state", "seed", "score", "age", "settings that differ"];
     let mut cells: Vec<[String; 7]> = vec![heads.map(str::to_owned)];
-    for row in rows {
-        let peers = || rows.iter().filter(|other| other.program == row.program);
-        let differs = |key: &String| peers().any(|other| other.settings.get(key) != row.settings.get(key));
-        let settings = row.settings.iter().filter(|(key, _)| differs(key));
+    let differing = Overview::differing(runs);
+    for run in runs {
+        let settings = differing.get(&run.manifest.name).into_iter().flatten();
+        let settings = settings.filter_map(|key| run.settings.get_key_value(key));
         let settings: Vec<String> = settings.map(|(key, value)| format!("{key}={value}")).collect();
+        let score = run.summary.as_deref().and_then(|summary| measures(summary).into_iter().next());
         cells.push([
-            row.name.clone(),
-            row.program.clone(),
-            row.state.to_owned(),
-            row.seed.to_string(),
-            row.score.clone(),
-            row.age.clone(),
+            run.name.clone(),
+            run.manifest.name.clone(),
+            run.state.name().to_owned(),
+            run.manifest.seed.to_string(),
+            score.map(|(name, value)| format!("{name} {}", decimals(value, 3))).unwrap_or_default(),
+            run.age().map(ago).unwrap_or_default(),
             settings.join(" "),
         ]);
     }

@@ -6,9 +6,10 @@ use clap_complete::Shell;
 use schemars::JsonSchema;
 
 use super::config_verb::ConfigArgs;
-use super::list_verb::{ListArgs, Score};
+use super::list_verb::ListArgs;
 use super::{CommonArgs, GivenOptions};
 use crate::config::Settings;
+use crate::overview::Measures;
 
 /// What can be asked about settings and runs; flatten it into the verbs of a binary.
 #[derive(Subcommand, Clone, Debug)]
@@ -25,7 +26,7 @@ pub enum LookupVerb {
 }
 
 impl LookupVerb {
-    /// The answer for a program with the settings `S` and the command line `C`, whose summaries have `scores`.
+    /// The answer for a program with the settings `S` and the command line `C`, whose summaries have `measures`.
     ///
     /// # Errors
     /// Fails where an option was given that the verb does not take, and where a file or folder cannot be read.
@@ -33,16 +34,16 @@ impl LookupVerb {
         self,
         common: &CommonArgs,
         given: &GivenOptions,
-        scores: &[Score],
+        measures: Measures,
     ) -> Result<String> {
         match self {
             Self::Config(args) => {
                 given.refuse("config", &["--config", "--set"], "it prints the settings on stdout")?;
-                args.show::<S>(common)
+                args.show::<S>(common, C::command().get_name())
             }
             Self::List(args) => {
                 given.refuse("list", &[], "it prints the runs of a folder on stdout")?;
-                args.list(scores)
+                args.list(measures)
             }
             Self::Completions { shell } => {
                 given.refuse("completions", &[], "it prints a script on stdout")?;

@@ -78,7 +78,7 @@ fn dispatch<P: Program>(
         }
         Verb::Eval(RunArg { run }) => {
             given.refuse("eval", &[], "it scores what the run has learned, under the run's settings")?;
-            let view = RunFolder::view(&run)?;
+            let view = RunFolder::view_of(&run, P::NAME)?;
             let config = load_run(&view.config_path(), &[])?;
             let point = ResumePoint::asked_or_newest::<P>(&view, None)?;
             let threads = common.thread_count();
@@ -97,7 +97,7 @@ fn dispatch<P: Program>(
         }
         Verb::Plot(RunArg { run }) => {
             given.refuse("plot", &[], "it draws what the run has written, into the run's folder")?;
-            let view = RunFolder::view(&run)?;
+            let view = RunFolder::view_of(&run, P::NAME)?;
             let path = view.plots().join("curves.png");
             draw(&read_metrics(&view.metrics_path())?, &path)?;
             format!("{}\n", path.display())

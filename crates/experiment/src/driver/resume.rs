@@ -167,22 +167,17 @@ fn does_not_fit(fault: &str) -> UserError {
 
 impl<'p, P: Program> Run<'p, P> {
     /// Goes on with an interrupted run from its newest intact checkpoint, exactly as if it had not been interrupted.
-    /// Without `threads`, it computes with as many as before; with another number it comes to the same.
+    /// Without `threads`, it computes with as many as before; with another number it comes to the same. What it was asked
+    /// to write when it began, it goes on to write, beside `outputs`.
     ///
     /// # Errors
     /// Fails where the folder is in use or holds no run, the run is finished already, or its files are not what they
     /// were; nothing has been changed then.
     pub fn resume(program: &'p P, path: &Path, threads: Option<usize>, outputs: Outputs) -> Result<Self> {
         let folder = RunFolder::open(path)?;
+        folder.require_program(P::NAME)?;
         let config: P::Config = load_run(&folder.config_path(), &[])?;
         let mut manifest = Manifest::read(&folder.manifest_path())?;
-        if manifest.name != P::NAME {
-            let message =
-                format!("the run in {} is one of {}, not of {}", path.display(), manifest.name, P::NAME);
-            return Err(UserError::usage(message)
-                .with_hint("resume it with the program that began it")
-                .into());
-        }
         if folder.summary_path().exists() {
             let message = format!("the run in {} is finished", path.display());
             let hint = format!("{} work on a finished run", P::READERS);
@@ -218,6 +213,8 @@ impl<'p, P: Program> Run<'p, P> {
         program.prepare_folder(&folder)?;
         let metrics = MetricsWriter::resume(&folder.metrics_path(), update)?;
         program.cut_back(&folder, update)?;
+        let outputs = outputs.and(manifest.outputs);
+        manifest.outputs = outputs.asked();
         manifest.resume();
         folder.write_json("manifest.json", &manifest)?;
         let seconds = point.map_or(0.0, |point| point.seconds);

@@ -17,7 +17,7 @@ use crate::cli::CommonArgs;
 use crate::config::to_toml;
 use crate::device::DeviceArg;
 use crate::interrupt::{Interrupt, install};
-use crate::manifest::Manifest;
+use crate::manifest::{AskedOutputs, Manifest};
 use crate::metrics::{MetricsWriter, read_metrics, write_csv};
 use crate::report::UserError;
 use crate::run_folder::RunFolder;
@@ -32,6 +32,19 @@ pub struct Outputs {
     pub tensorboard: bool,
     /// The pictures at the end.
     pub pictures: bool,
+}
+
+impl Outputs {
+    /// What of it is written only on request.
+    pub(super) fn asked(self) -> AskedOutputs {
+        AskedOutputs { csv: self.csv, tensorboard: self.tensorboard }
+    }
+
+    /// With what was asked for when the run began.
+    pub(super) fn and(self, asked: AskedOutputs) -> Self {
+        let AskedOutputs { csv, tensorboard } = asked;
+        Self { csv: self.csv || csv, tensorboard: self.tensorboard || tensorboard, ..self }
+    }
 }
 
 /// A run to be started.
@@ -109,6 +122,7 @@ impl<'p, P: Program> Run<'p, P> {
         let mut manifest = Manifest::new(P::NAME, P::VERSION, *seed, threads, &request.device);
         manifest.commit = P::COMMIT.map(str::to_owned);
         manifest.routes = routes;
+        manifest.outputs = outputs.asked();
         folder.write_json("manifest.json", &manifest)?;
         let metrics = MetricsWriter::create(&folder.metrics_path())?;
         let saved = Saved { folder, manifest, metrics, seconds: 0.0, untrained: true };

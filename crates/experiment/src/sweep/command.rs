@@ -11,7 +11,7 @@ use super::execute::{Failed, Resources, run_all, run_one};
 use super::plan::{PLAN, Sweep};
 use super::program::{Collected, SweepProgram};
 use super::results::Results;
-use super::section::SweepConfig;
+use super::section::{Axis, SweepConfig};
 use super::slurm::{self, SlurmRequest};
 use super::state::{State, refuse_another_run, state};
 use super::transfer::{Imported, export, import};
@@ -264,6 +264,11 @@ fn plan<P: SweepProgram>(request: &PlanRequest) -> Result<Sweep<P>> {
         return Sweep::open(folder);
     }
     let mut set = set.clone();
+    if let Some(text) = axes.iter().find(|text| Axis::parse(text).is_none()) {
+        return Err(
+            UserError::usage(format!("--axis {text}: an axis is written section.key=value,value")).into()
+        );
+    }
     if !axes.is_empty() {
         let given: SweepConfig<P::Config, P::Keys> = crate::load(file, &set)?;
         let all: Vec<toml::Value> =

@@ -32,9 +32,10 @@ impl Spread {
 
     /// `mean ± half` with so many decimals; the mean alone for a single seed.
     pub fn plus_minus(&self, decimals: usize) -> String {
+        let mean = crate::decimals(self.mean, decimals);
         match self.half {
-            Some(half) => format!("{:.decimals$} ± {half:.decimals$}", self.mean),
-            None => format!("{:.decimals$}", self.mean),
+            Some(half) => format!("{mean} ± {half:.decimals$}"),
+            None => mean,
         }
     }
 }

@@ -123,7 +123,7 @@ pub(super) fn export<P: SweepProgram>(program: &P, folders: &[PathBuf], file: &P
 
 /// The result of a run that is in no sweep.
 fn finished_run<P: SweepProgram>(program: &P, path: &Path) -> Result<ResultLine> {
-    let folder = RunFolder::view(path)?;
+    let folder = RunFolder::view_of(path, P::NAME)?;
     let config: P::Config = crate::load_run(&folder.config_path(), &[])?;
     let summary = path.join("summary.json");
     let unusable = |fault: String| {

@@ -47,7 +47,8 @@ fn wrong_values_are_refused_with_the_right_ones() {
         ("x --device gpu", "use `cpu`, `cuda` or `cuda:N`"),
         ("x --threads 0", "at least one thread"),
         ("x --threads many", "whole number"),
-        ("x --seed -1", "-1"),
+        ("x --seed -1", "a seed is a whole number from 0 to"),
+        ("x train --seed 1.5", "a seed is a whole number from 0 to"),
     ] {
         let error = parse(line).unwrap_err();
         assert!(error.contains(remedy), "{error}");

@@ -341,6 +341,35 @@ fn tables_and_events_are_written_where_they_are_asked_for() {
 }
 
 #[test]
+fn a_run_that_goes_on_writes_what_it_was_asked_for_when_it_began() {
+    let scratch = tempfile::tempdir().unwrap();
+    for (begun, resumed) in [([true, true], [false, false]), ([false, true], [true, false])] {
+        let outputs = |[csv, tensorboard]: [bool; 2]| Outputs { csv, tensorboard, pictures: false };
+        let folder = scratch.path().join(format!("{begun:?}"));
+        let (config, device) = (Config::default(), DeviceArg::Cpu);
+        let outputs_begun = outputs(begun);
+        let request = RunRequest {
+            config,
+            seed: 5,
+            folder: folder.clone(),
+            threads: 1,
+            device,
+            outputs: outputs_begun,
+        };
+        let program = RandomWalk::default();
+        let run = Run::create(&program, &request).unwrap();
+        drive(run, &mut Impatient { stop_at: Some(4), ..Impatient::default() }).unwrap_err();
+        let run = Run::resume(&program, &folder, None, outputs(resumed)).unwrap();
+        drive(run, &mut Impatient { stop_at: Some(8), ..Impatient::default() }).unwrap_err();
+        drive(Run::resume(&program, &folder, None, Outputs::default()).unwrap(), &mut Impatient::default())
+            .unwrap();
+        assert!(folder.join("metrics.csv").exists());
+        // one of each process
+        assert_eq!(fs::read_dir(folder.join("tensorboard")).unwrap().count(), 3);
+    }
+}
+
+#[test]
 fn a_damaged_newest_checkpoint_leaves_the_one_before_it() {
     let (_scratch, folder, whole) = cut_off();
     let newest = folder.join("checkpoints/update-000012.safetensors");

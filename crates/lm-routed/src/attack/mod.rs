@@ -13,18 +13,20 @@ mod weights;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use candle_core::Device;
+use experiment::driver::Program as _;
 use experiment::{RunFolder, SeedStreams, UserError, write_atomic};
 use serde::{Deserialize, Serialize};
 use transformer::{Hooks, Network};
 
 use crate::Error;
+use crate::Language;
 use crate::checkpoint::load_network;
-use crate::commands::{model_names, model_path};
+use crate::commands::{Options, model_names, model_path, require_tokens};
 use crate::config::{AttackSection, Config, Experiment};
-use crate::data::Dataset;
+use crate::data::placed;
 use crate::evaluate::{Losses, Validation};
 use crate::finetune::{Context, model_of};
+use crate::program::prepared;
 use crate::results::read_json;
 
 /// `attacks/NAME.json`.
@@ -71,8 +73,9 @@ pub(crate) struct Attacked {
 /// # Errors
 /// Fails where the run has no model, documents are too few, an earlier attack had other settings, or a file cannot be
 /// written.
-pub fn attack(run: &Path, set: &[String], seed: u64, threads: usize, device: &Device) -> Result<String> {
-    let folder = RunFolder::view(run)?;
+pub fn attack(run: &Path, set: &[String], seed: u64, options: &Options) -> Result<String> {
+    let Options { threads, ref device, quiet } = *options;
+    let folder = RunFolder::view_of(run, Language::NAME)?;
     let config: Config = experiment::load_run(&folder.config_path(), set)?;
     if config.experiment.kind != Experiment::Era {
         let error = UserError::usage(format!("{} has no models that forgot one concept", run.display()));
@@ -84,8 +87,8 @@ pub fn attack(run: &Path, set: &[String], seed: u64, threads: usize, device: &De
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     let results = pool.install(|| -> Result<Vec<AttackResult>> {
         let concepts = config.concepts();
-        let dataset =
-            Dataset::load(&config.data, &concepts, config.model.block_size).map_err(Error::for_user)?;
+        let dataset = prepared(&placed(&config.data, run)?, &concepts, config.model.block_size, quiet)?;
+        require_tokens(&folder, &dataset.vocabulary)?;
         let most = config.attack.stories.iter().copied().max().unwrap_or(0);
         crate::finetune::require_relearning(&dataset, most).map_err(Error::for_user)?;
         let streams = SeedStreams::new(seed);

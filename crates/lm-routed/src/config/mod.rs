@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use transformer::{Architecture, Norm, Position};
 
+use crate::data::USER_CACHE;
+
 pub use methods::{AttackSection, GramSection, SgtmSection, StepSemantics, UnlearnSection};
 pub use sections::{
     CheckpointSection, CoherenceSection, ConceptSection, DataSection, EvalSection, Experiment,
@@ -111,7 +113,7 @@ impl Default for Config {
                 tokenizer: String::new(),
                 vocab_size: 2048,
                 tokenizer_documents: 20_000,
-                cache: "runs/cache".to_owned(),
+                cache: USER_CACHE.to_owned(),
             },
             model: ModelSection {
                 n_layer: 4,

@@ -69,7 +69,8 @@ pub struct DataSection {
     /// Training documents: `.jsonl` with a `text` a line, or plain text; may be packed as `.gz`; with the feature
     /// `hub` also `hub:OWNER/DATASET/FILE`.
     pub train: String,
-    /// Validation documents; empty to hold back the last ones of `train`.
+    /// Validation documents; empty to hold back the last ones of `train`, which is the default where another `train` is
+    /// given.
     pub validation: String,
     /// Training documents to read at most; 0 for all.
     pub max_documents: usize,
@@ -84,7 +85,7 @@ pub struct DataSection {
     pub vocab_size: usize,
     /// Documents it is trained on.
     pub tokenizer_documents: usize,
-    /// The folder for tokenised documents; empty for none.
+    /// The folder for tokenised documents: `user` for the one of this user's caches, empty for none.
     pub cache: String,
 }
 

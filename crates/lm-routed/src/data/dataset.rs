@@ -9,6 +9,7 @@ use rand::seq::SliceRandom;
 use regex::Regex;
 
 use super::corpus::{find, open, read_documents};
+use super::places::cache_folder;
 use super::pool::Pool;
 use super::token_file::TokenFile;
 use super::vocabulary::Vocabulary;
@@ -82,10 +83,23 @@ impl Dataset {
     /// Fails where files cannot be read or written, a document has no vocabulary, or a side of a concept's split is
     /// empty.
     pub fn load(data: &DataSection, concepts: &[ConceptSection], seen: usize) -> Result<Self, Error> {
+        Self::load_telling(data, concepts, seen, &mut |_| Ok(()))
+    }
+
+    /// As [`Dataset::load`], and tells what is being done where the cache does not have the documents.
+    ///
+    /// # Errors
+    /// As there, and where `tell` says so; nothing has been written then.
+    pub(crate) fn load_telling(
+        data: &DataSection,
+        concepts: &[ConceptSection],
+        seen: usize,
+        tell: &mut dyn FnMut(&str) -> Result<(), Error>,
+    ) -> Result<Self, Error> {
         let train = source(&data.train)?;
         let validation = if data.validation.is_empty() { None } else { Some(source(&data.validation)?) };
         let key = cache_key(data, concepts, seen, &train, validation.as_deref())?;
-        let cached = (!data.cache.is_empty()).then(|| Path::new(&data.cache).join(key));
+        let cached = cache_folder(data).map(|folder| folder.join(key));
         if let Some(folder) = &cached
             // the file that is written last
             && folder.join(VOCABULARY).exists()
@@ -95,7 +109,9 @@ impl Dataset {
                 Err(error) => tracing::warn!("{error}; made anew from {}", train.display()),
             }
         }
-        tracing::debug!("reading {}", train.display());
+        let cache = cached.as_ref().and_then(|folder| folder.parent());
+        let kept = cache.map(|cache| format!("; the result is kept in {}", cache.display()));
+        tell(&format!("preparing {}{}", train.display(), kept.unwrap_or_default()))?;
         let mut texts = read_documents(&train, data.max_documents)?;
         let held_out = if let Some(path) = &validation {
             read_documents(path, data.validation_documents)?
@@ -109,13 +125,14 @@ impl Dataset {
         }
         let vocabulary = if data.tokenizer.is_empty() {
             let sample = &texts[..data.tokenizer_documents.clamp(1, texts.len())];
+            tell(&format!("learning {} tokens from {} texts", data.vocab_size, sample.len()))?;
             Vocabulary::train(sample, data.vocab_size)?
         } else {
             Vocabulary::read(&find(&data.tokenizer))?
         };
         let patterns: Vec<Regex> = concepts.iter().map(pattern).collect::<Result<_, Error>>()?;
-        let pack = |texts: &[String]| -> Result<Vec<u8>, Error> {
-            let tokens = vocabulary.encode(texts)?;
+        let mut pack = |texts: &[String]| -> Result<Vec<u8>, Error> {
+            let tokens = vocabulary.encode_telling(texts, tell)?;
             let marks = texts
                 .iter()
                 .zip(&tokens)

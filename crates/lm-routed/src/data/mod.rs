@@ -4,6 +4,7 @@ mod corpus;
 mod dataset;
 #[cfg(feature = "hub")]
 mod hub;
+mod places;
 mod pool;
 mod token_file;
 mod tokenizer_file;
@@ -11,6 +12,8 @@ mod vocabulary;
 
 pub use corpus::{END_OF_TEXT, find, read_documents};
 pub use dataset::{Dataset, Documents};
+pub use places::USER_CACHE;
+pub(crate) use places::{PLACES, note_places, placed};
 pub use pool::Pool;
 pub(crate) use pool::SET_ASIDE;
 pub use token_file::TokenFile;

@@ -118,9 +118,22 @@ impl Vocabulary {
     /// # Errors
     /// [`Error::Tokenizer`] where a text cannot be encoded.
     pub fn encode(&self, texts: &[String]) -> Result<Vec<Vec<u32>>, Error> {
+        self.encode_telling(texts, &mut |_| Ok(()))
+    }
+
+    /// As [`Vocabulary::encode`], and tells how far it is.
+    ///
+    /// # Errors
+    /// As there, and where `tell` says so.
+    pub(super) fn encode_telling(
+        &self,
+        texts: &[String],
+        tell: &mut dyn FnMut(&str) -> Result<(), Error>,
+    ) -> Result<Vec<Vec<u32>>, Error> {
         let mut all = Vec::with_capacity(texts.len());
-        for texts in texts.chunks(AT_A_TIME) {
-            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        for chunk in texts.chunks(AT_A_TIME) {
+            tell(&format!("tokenising: {} of {} texts", all.len(), texts.len()))?;
+            let texts: Vec<&str> = chunk.iter().map(String::as_str).collect();
             for encoding in self.tokenizer.encode_batch_fast(texts, false).map_err(refused)? {
                 all.push(encoding.get_ids().iter().map(|id| self.token(*id)).collect::<Result<_, _>>()?);
             }

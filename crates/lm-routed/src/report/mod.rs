@@ -107,7 +107,7 @@ pub(crate) fn write(folder: &RunFolder, config: &Config, out: Option<&Path>) -> 
         }
         Experiment::Modules => {
             let results: Vec<ModuleResult> = all_results(folder, config)?;
-            let losses = modules::losses(&results, config);
+            let losses = modules::losses(&results, config, |_| true);
             target.table(
                 "profiles",
                 "Loss in nats per token with every set of modules",

@@ -10,9 +10,17 @@ use crate::methods::{module_names, percent};
 use crate::modules::{ModuleResult, ProfileLosses};
 
 /// A model with some of its modules, under the name of its row.
-struct Row<'a> {
+pub(crate) struct Row<'a> {
     name: String,
     losses: &'a ProfileLosses,
+}
+
+impl Row<'_> {
+    /// Whether no module is on, or all of them.
+    pub(crate) fn is_end(&self, config: &Config) -> bool {
+        let on = self.losses.modules.len();
+        on == 0 || on == module_names(config).len()
+    }
 }
 
 /// Every model with every set of its modules.
@@ -42,12 +50,12 @@ fn kinds(config: &Config) -> Vec<String> {
     std::iter::once("general".to_owned()).chain(module_names(config)).collect()
 }
 
-/// The loss of every model with every set of modules on documents of each kind.
-pub(crate) fn losses(results: &[ModuleResult], config: &Config) -> Table {
+/// The loss of models with sets of modules on documents of each kind: of those rows that are wanted.
+pub(crate) fn losses(results: &[ModuleResult], config: &Config, wanted: impl Fn(&Row<'_>) -> bool) -> Table {
     let kinds = kinds(config);
     let mut table = Table::new(&["model"]);
     table.head.extend(kinds.iter().cloned());
-    for row in rows(results) {
+    for row in rows(results).into_iter().filter(wanted) {
         let cell =
             |kind: &String| row.losses.of(kind).map_or("-".to_owned(), |found| format!("{:.3}", found.loss));
         table.rows.push(std::iter::once(row.name.clone()).chain(kinds.iter().map(cell)).collect());

@@ -1,5 +1,7 @@
 //! The tables of each experiment.
 
+use experiment::signed_decimals;
+
 use super::above_base::{AboveBase, Difference};
 use super::table::Table;
 use crate::evaluate::Losses;
@@ -74,7 +76,7 @@ fn find<'a>(above: &'a [AboveBase], result: &PartResult, stage: &str) -> Option<
 }
 
 fn mean_cell(difference: Option<Difference>) -> String {
-    difference.map_or("-".to_owned(), |difference| format!("{:+.3}", difference.mean))
+    difference.map_or("-".to_owned(), |difference| signed_decimals(difference.mean, 3))
 }
 
 fn error_cell(difference: Option<Difference>) -> String {
@@ -175,9 +177,9 @@ pub(super) fn localised(result: &LocaliseResult) -> Table {
             losses.unlisted.forget - result.trained.unlisted.forget,
         ];
         let cells = plain.iter().map(|loss| format!("{loss:.3}"));
-        table
-            .rows
-            .push([name].into_iter().chain(cells).chain(above.map(|loss| format!("{loss:+.3}"))).collect());
+        table.rows.push(
+            [name].into_iter().chain(cells).chain(above.map(|loss| signed_decimals(loss, 3))).collect(),
+        );
     };
     row("trained".to_owned(), result.trained);
     row("ablated".to_owned(), result.ablated);

