@@ -228,7 +228,7 @@ fn exported_results_draw_the_same_where_no_run_is() {
     ws.done("sweep plan --config small.toml --out elsewhere");
     assert_eq!(ws.done("sweep import elsewhere results.jsonl"), "results.jsonl: 8 results\n");
     let said = ws.done("sweep collect elsewhere");
-    assert!(said.contains("8 of 8 runs, 0.0M environment steps\n"), "{said}");
+    assert!(said.contains("8 of 8 runs, 2.5k environment steps\n"), "{said}");
     assert_eq!(gathered(&ws.tree("elsewhere")), gathered(&UNDISTURBED.1));
     // there is nothing left to run
     assert_eq!(ws.done("sweep --out elsewhere"), said);

@@ -92,7 +92,24 @@ fn subtitle(config: &Config, seeds: usize) -> String {
         DatasetName::Mnist => String::new(),
         other => format!("{}, ", other.title()),
     };
-    format!("{dataset}{title}, {epochs} epochs, batches of {batch}{seeds}")
+    format!("{dataset}{title}, {}, batches of {batch}{seeds}", counted(epochs))
+}
+
+/// So many epochs.
+pub(crate) fn counted(epochs: u64) -> String {
+    if epochs == 1 { "1 epoch".to_owned() } else { format!("{epochs} epochs") }
+}
+
+/// The axis of squared errors: up to half the variance of the pixels, where they end below it; as high as they are
+/// where they do not.
+fn error_range(series: &[Series]) -> (f64, f64) {
+    const USUAL: f64 = 0.5;
+    let below = |series: &Series| series.y.last().is_none_or(|last| *last <= USUAL);
+    if series.iter().all(below) {
+        return (0.0, USUAL);
+    }
+    let highest = series.iter().flat_map(|series| &series.y).copied().filter(|value| value.is_finite());
+    (0.0, 1.05 * highest.fold(USUAL, f64::max))
 }
 
 const COLOURS: [Colour; 3] = [Colour::Vermillion, Colour::Blue, Colour::Green];
@@ -103,9 +120,9 @@ fn curves(config: &Config, runs: &[Vec<Record>]) -> Figure {
     let panel = |title: String, series: Vec<Series>| Panel {
         title,
         y_label: "validation MSE".to_owned(),
+        y_range: Some(error_range(&series)),
         series,
         reference_lines: Vec::new(),
-        y_range: Some((0.0, 0.5)),
     };
     let network = |name: &str| -> Vec<Series> {
         (0..split.parts())
@@ -300,4 +317,27 @@ fn reconstruction(trainer: &mut Trainer) -> Result<ImageGrid> {
         rows,
         tile: (28, 28),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_have_an_axis_that_holds_their_end() {
+        let series = |y: &[f64]| Series {
+            label: String::new(),
+            x: (0..y.len()).map(|x| x as f64).collect(),
+            y: y.to_vec(),
+            band: None,
+            whiskers: None,
+            colour: Colour::Blue,
+            dash: false,
+        };
+        let range = |all: &[&[f64]]| error_range(&all.iter().map(|y| series(y)).collect::<Vec<_>>());
+        let near = |(low, high): (f64, f64), wanted: f64| low.abs() < 1e-12 && (high - wanted).abs() < 1e-9;
+        assert!(near(range(&[&[0.9, 0.3], &[]]), 0.5));
+        assert!(near(range(&[&[0.9, 0.3], &[2.0, 0.6]]), 2.1));
+        assert!(near(range(&[&[f64::NAN, 0.8]]), 0.84));
+    }
 }

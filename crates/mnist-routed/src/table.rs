@@ -7,6 +7,7 @@ use anyhow::Result;
 use experiment::sweep::{Collected, Results, Spread};
 use plots::{Band, BarChart, BarPanel, BarSeries, Colour};
 
+use crate::plots::counted;
 use crate::summary::Summary;
 use crate::{Autoencoder, Config, DatasetName, Setting, Split};
 
@@ -94,7 +95,7 @@ impl Row {
 
     /// Its name below the bars.
     fn group(&self) -> String {
-        format!("{} {}", self.setting.number(), self.variant).trim_end().to_owned()
+        format!("{} {}", self.setting.number(), self.title())
     }
 }
 
@@ -204,9 +205,9 @@ pub(crate) fn chart(rows: &[Row], config: &Config) -> BarChart {
             }
         }),
     };
-    let paper = |label: String, value: fn((f64, f64)) -> f64| BarSeries {
+    let paper = |label: String, colour: Colour, value: fn((f64, f64)) -> f64| BarSeries {
         label,
-        colour: Colour::Grey,
+        colour,
         values: rows.iter().map(|row| value(row.setting.paper())).collect(),
         interval: None,
     };
@@ -215,8 +216,8 @@ pub(crate) fn chart(rows: &[Row], config: &Config) -> BarChart {
         bars(format!("digits {own}"), Colour::Blue, &|row| row.own),
     ];
     if is_papers(config) {
-        series.push(paper(format!("{others}, paper"), |(others, _)| others));
-        series.push(paper(format!("{own}, paper"), |(_, own)| own));
+        series.push(paper(format!("{others}, paper"), Colour::Grey, |(others, _)| others));
+        series.push(paper(format!("{own}, paper"), Colour::Black, |(_, own)| own));
     }
     let (epochs, batch) = (config.train.epochs, config.train.batch_size);
     let last = config.train.split.part_name(config.train.split.parts() - 1);
@@ -224,7 +225,7 @@ pub(crate) fn chart(rows: &[Row], config: &Config) -> BarChart {
     let seeds = if count == 1 { "one seed".to_owned() } else { format!("{count} seeds") };
     BarChart {
         title: format!("What the {last} part of the encoding knows, setting by setting"),
-        subtitle: format!("{epochs} epochs, batches of {batch}, {seeds}{whiskers}"),
+        subtitle: format!("{}, batches of {batch}, {seeds}{whiskers}", counted(epochs)),
         panels: vec![BarPanel {
             title: String::new(),
             y_label: format!("validation MSE of the {last} certificate"),

@@ -87,6 +87,11 @@ fn draw_grid(canvas: &mut Canvas, grid: &PolicyGrid, (left, top): Point, cell: f
     for (index, value) in grid.background.iter().flatten().enumerate() {
         canvas.rect(&square(index), if value.is_finite() { tint(*value) } else { UNKNOWN });
     }
+    for (index, probabilities) in grid.probabilities.iter().enumerate() {
+        if probabilities.iter().all(|probability| probability.is_nan()) {
+            canvas.rect(&square(index), UNKNOWN);
+        }
+    }
     let (right, bottom) = (left + grid.cols as f64 * cell, top + grid.rows as f64 * cell);
     for row in 0..=grid.rows {
         let y = top + row as f64 * cell;
@@ -105,6 +110,9 @@ fn draw_grid(canvas: &mut Canvas, grid: &PolicyGrid, (left, top): Point, cell: f
         draw_marker(canvas, *marker, (x + offset.0, y + offset.1), 0.185 * cell);
     }
     for (index, probabilities) in grid.probabilities.iter().enumerate() {
+        if probabilities.iter().all(|probability| probability.is_nan()) {
+            continue;
+        }
         let (x, y) = corner(index);
         draw_arrows(canvas, probabilities, (x + cell / 2.0, y + cell / 2.0), cell);
     }
@@ -137,7 +145,7 @@ fn draw_marker(canvas: &mut Canvas, marker: Marker, (x, y): Point, radius: f64) 
         MarkerKind::Diamond => {
             let stone = |size: f64| [(x, y - size), (x + size, y), (x, y + size), (x - size, y)];
             canvas.polygon(&stone(radius + 1.4 * outline), DARK);
-            canvas.polygon(&stone(radius), Ink(Colour::Green.rgb(), 1.0));
+            canvas.polygon(&stone(radius), Ink(Colour::Blue.rgb(), 1.0));
         }
         MarkerKind::Ghost => {
             let sheet = |grow: f64| ghost((x, y), 0.85 * radius, grow);

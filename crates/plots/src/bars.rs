@@ -1,6 +1,7 @@
 //! Drawing of bar charts: legend, bars, whiskers, names of groups and reference lines.
 
 use crate::canvas::{Canvas, DARK, Ink, Rect, WHITE};
+use crate::curves::end_whisker;
 use crate::end_labels::{self, EndLabel, block_height};
 use crate::figure::drawable;
 use crate::legend::Legend;
@@ -257,7 +258,7 @@ fn draw_whiskers(canvas: &mut Canvas, plan: &Plan, index: usize, series: &BarSer
         for (ink, thickness) in [(Ink(WHITE.0, 0.8), thickness + 2.4), (DARK, thickness)] {
             canvas.line(&[(middle, lower), (middle, upper)], thickness, ink);
             for y in [lower, upper] {
-                canvas.line(&[(middle - cap, y), (middle + cap, y)], thickness, ink);
+                end_whisker(canvas, (middle, y), cap, thickness, ink, &plan.area);
             }
         }
     }

@@ -17,6 +17,8 @@ const LABEL_WIDTH: f64 = 260.0;
 /// Up to so many points are marked with a dot each.
 const FEW_POINTS: usize = 40;
 const LINE: f64 = 3.2;
+/// A logarithmic axis shows no less than a factor of three: places of one value beside each other are no range.
+const LEAST_DECADES: f64 = 0.5;
 /// Radius of a point.
 const DOT: f64 = 5.0;
 
@@ -81,7 +83,7 @@ fn shared_x_axis(figure: &Figure) -> Axis {
     let series = figure.panels.iter().flat_map(|panel| &panel.series);
     let values = series.flat_map(|series| series.x.iter().zip(&series.y));
     let shown = values.filter(|(_, y)| drawable(**y)).map(|(x, _)| *x);
-    Axis::fit(figure.x_scale, shown, 0.012)
+    Axis::fit(figure.x_scale, shown, 0.012).at_least(LEAST_DECADES)
 }
 
 /// As many ticks as have room for their numbers side by side.
@@ -139,13 +141,11 @@ fn draw_panel(canvas: &mut Canvas, plan: &Plan, x_axis: &Axis, x_ticks: &[Tick])
             draw_whiskers(canvas, series, x_axis, plan);
             draw_series(canvas, series, runs);
         }
-        // a line that ends early should be seen to end, whatever crosses it there
-        for (series, runs) in panel.series.iter().zip(&runs) {
-            if let Some(end) = end_of(runs).filter(|end| !reaches_end(area, *end)) {
-                canvas.circle(end, DOT, Ink(series.colour.rgb(), 1.0));
-            }
-        }
     });
+    // whole, also where they stand on an edge of the axes
+    for (series, runs) in panel.series.iter().zip(&runs) {
+        draw_dots(canvas, series, runs, area);
+    }
     for (_, place, lines) in &references {
         canvas.rect(place, Ink(WHITE.0, 0.75));
         write_lines(canvas, lines, (place.left + 4.0, place.top), TEXT, Anchor::Left, REFERENCE);
@@ -186,11 +186,32 @@ fn draw_whiskers(canvas: &mut Canvas, series: &Series, x_axis: &Axis, plan: &Pla
     let Some(band) = &series.whiskers else { return };
     let ink = Ink(series.colour.rgb(), 0.8);
     for (x, lower, upper) in edges(&series.x, band, x_axis, plan).into_iter().flatten() {
+        // nothing of it lies within the axes
+        if lower < plan.area.top || upper > plan.area.bottom {
+            continue;
+        }
         canvas.line(&[(x, lower), (x, upper)], THICK, ink);
         for y in [lower, upper] {
-            canvas.line(&[(x - END, y), (x + END, y)], THICK, ink);
+            end_whisker(canvas, (x, y), END, THICK, ink, &plan.area);
         }
     }
+}
+
+/// The end of a whisker: a line across, or, where it leaves the axes, an arrow that says so.
+pub(crate) fn end_whisker(
+    canvas: &mut Canvas,
+    (x, y): Point,
+    half: f64,
+    thickness: f64,
+    ink: Ink,
+    area: &Rect,
+) {
+    let (edge, back) = match y {
+        y if y < area.top => (area.top, 1.6 * half),
+        y if y > area.bottom => (area.bottom, -1.6 * half),
+        y => return canvas.line(&[(x - half, y), (x + half, y)], thickness, ink),
+    };
+    canvas.polygon(&[(x, edge), (x - half, edge + back), (x + half, edge + back)], ink);
 }
 
 fn draw_band(canvas: &mut Canvas, series: &Series, x_axis: &Axis, plan: &Plan) {
@@ -204,19 +225,35 @@ fn draw_band(canvas: &mut Canvas, series: &Series, x_axis: &Axis, plan: &Plan) {
 
 fn draw_series(canvas: &mut Canvas, series: &Series, runs: &[Vec<Point>]) {
     let ink = Ink(series.colour.rgb(), 1.0);
-    let few = runs.iter().map(Vec::len).sum::<usize>() <= FEW_POINTS;
     for run in runs {
         if series.dash {
             canvas.dashed_line(run, LINE, ink);
         } else {
             canvas.line(run, LINE, ink);
         }
-        if few || run.len() == 1 {
-            for point in run {
-                canvas.circle(*point, DOT, ink);
-            }
-        }
     }
+}
+
+/// Marks the points of a line where they are few, each that stands alone, and the end of a line that ends early: that
+/// should be seen, whatever crosses it there.
+fn draw_dots(canvas: &mut Canvas, series: &Series, runs: &[Vec<Point>], area: &Rect) {
+    let few = runs.iter().map(Vec::len).sum::<usize>() <= FEW_POINTS;
+    let alone = runs.iter().filter(|run| few || run.len() == 1).flatten().copied();
+    let end = end_of(runs).filter(|end| !reaches_end(area, *end));
+    for point in alone.chain(end).filter(|point| holds(area, *point)) {
+        canvas.circle(point, DOT, Ink(series.colour.rgb(), 1.0));
+    }
+}
+
+/// Whether a point lies within the axes or on their edge.
+fn holds(area: &Rect, (x, y): Point) -> bool {
+    let area = area.grown(0.5);
+    (area.left..=area.right).contains(&x) && (area.top..=area.bottom).contains(&y)
+}
+
+/// Whether anything of a line is to be seen within the axes.
+fn is_seen(area: &Rect, runs: &[Vec<Point>]) -> bool {
+    trace(runs).into_iter().any(|point| holds(area, point))
 }
 
 /// Points all along the lines, near enough to each other that no label slips in between.
@@ -271,8 +308,8 @@ fn reference_lines(plan: &Plan, points: &[Point]) -> Vec<(f64, Rect, Vec<String>
 /// Names the lines at their right ends.
 fn draw_labels(canvas: &mut Canvas, plan: &Plan, runs: &[Vec<Vec<Point>>]) {
     let area = &plan.area;
-    let named =
-        plan.panel.series.iter().zip(&plan.labels).zip(runs).filter(|((_, lines), _)| !lines.is_empty());
+    let named = plan.panel.series.iter().zip(&plan.labels).zip(runs);
+    let named = named.filter(|((_, lines), runs)| !lines.is_empty() && is_seen(area, runs));
     let labels: Vec<EndLabel> = named
         .map(|((series, lines), runs)| {
             let end = end_of(runs);

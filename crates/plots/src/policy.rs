@@ -12,7 +12,7 @@ pub struct PolicyGrid {
     /// Width in cells.
     pub cols: usize,
     /// Probabilities of going north, east, south and west at each cell, row by row from the top left. Values
-    /// that are not finite leave their arrow out.
+    /// that are not finite leave their arrow out; a cell where none is a number is no place to be, and grey.
     pub probabilities: Vec<[f64; 4]>,
     /// A value from 0 to 1 at each cell, drawn as its tint; a value that is not finite leaves the cell grey.
     pub background: Option<Vec<f64>>,

@@ -73,6 +73,16 @@ impl Axis {
         )
     }
 
+    /// A logarithmic axis of at least so many decades, with what was its middle in the middle; a linear one as it is.
+    pub(crate) fn at_least(self, decades: f64) -> Self {
+        let Self { scale, low, high } = self;
+        let missing = decades - (high - low);
+        if scale == Scale::Linear || missing <= 0.0 {
+            return self;
+        }
+        Self { scale, low: low - missing / 2.0, high: high + missing / 2.0 }
+    }
+
     /// The numbers at the low and the high end, as decimal logarithms on a logarithmic axis.
     pub(crate) fn ends(&self) -> (f64, f64) {
         (self.low, self.high)

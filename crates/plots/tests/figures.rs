@@ -152,6 +152,55 @@ fn a_label_is_written_beside_the_axes() {
 }
 
 #[test]
+fn a_line_that_is_not_to_be_seen_has_no_label() {
+    let named = |y: f64| Series { label: "a name".into(), ..series(&[0.0, 1.0], &[y, y]) };
+    let ink = |image: &Image| columns(image, [28, 30, 33]).len();
+    let nothing = ink(&draw(vec![series(&[0.0, 1.0], &[0.5, 0.5])]));
+    assert!(ink(&draw(vec![named(0.5)])) > nothing + 100);
+    for y in [1.5, -0.2, f64::NAN] {
+        assert_eq!(ink(&draw(vec![named(y)])), nothing, "{y}");
+    }
+    // one that leaves the axes has begun within them
+    let leaves = Series { label: "a name".into(), ..series(&[0.0, 1.0], &[0.5, 1.5]) };
+    assert!(ink(&draw(vec![leaves])) > nothing + 100);
+}
+
+#[test]
+fn a_point_on_the_edge_of_the_axes_is_whole() {
+    let ink = |y: f64| columns(&draw(vec![series(&[1.0], &[y])]), Colour::Blue.rgb()).len();
+    assert!(ink(0.5) > 50);
+    assert_eq!((ink(0.0), ink(1.0)), (ink(0.5), ink(0.5)));
+    assert_eq!(ink(1.01), 0);
+}
+
+#[test]
+fn a_whisker_that_leaves_the_axes_ends_in_an_arrow() {
+    let whiskers = |lower: f64, upper: f64| {
+        let whiskers = Some(Band { lower: vec![lower], upper: vec![upper] });
+        let image = draw(vec![Series { whiskers, ..series(&[1.0], &[0.5]) }]);
+        image.pixels.chunks_exact(3).filter(|pixel| pixel[0] < pixel[2]).count()
+    };
+    // an arrow is more than the line across that another one ends in, which has all of its length
+    assert!(whiskers(0.5, 2.0) > whiskers(0.5, 1.0) + 20);
+    assert!(whiskers(-1.0, 0.5) > whiskers(0.0, 0.5) + 20);
+    assert_eq!(whiskers(0.5, 2.0), whiskers(0.5, 9.0));
+    // one that lies beyond them is not there
+    assert_eq!(whiskers(1.1, 2.0), whiskers(-2.0, -0.1));
+    assert!(whiskers(1.1, 2.0) < whiskers(0.5, 0.5));
+}
+
+#[test]
+fn places_beside_each_other_do_not_fill_a_logarithmic_axis() {
+    let near = Figure {
+        x_scale: Scale::Log,
+        ..figure(vec![panel(vec![series(&[0.097], &[0.5]), series(&[0.103], &[0.5])])])
+    };
+    let columns = columns(&near.draw().unwrap(), Colour::Blue.rgb());
+    let (first, last) = (columns[0], columns[columns.len() - 1]);
+    assert!((20..150).contains(&(last - first)), "{first} {last}");
+}
+
+#[test]
 fn little_data_is_drawn_too() {
     for series in [vec![], vec![series(&[3.0], &[0.5])], vec![series(&[f64::NAN], &[f64::NAN])]] {
         for x_scale in [Scale::Linear, Scale::Log] {

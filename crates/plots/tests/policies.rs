@@ -77,6 +77,17 @@ fn the_background_tints_cells_and_brings_a_colour_bar() {
 }
 
 #[test]
+fn a_cell_that_is_no_place_to_be_is_grey_whatever_the_background() {
+    let grey = |probabilities| {
+        let image = picture(probabilities, None, Vec::new()).draw().unwrap();
+        image.pixels.chunks_exact(3).filter(|pixel| *pixel == [214; 3]).count()
+    };
+    assert!(grey([f64::NAN; 4]) > 50_000);
+    assert_eq!((grey([0.0; 4]), grey([f64::NAN, 0.0, 0.0, 0.0])), (0, 0));
+    assert!(ink(&draw([f64::NAN; 4])) < ink(&draw([0.0; 4])), "no dot in the middle of a wall");
+}
+
+#[test]
 fn markers_differ_in_shape_and_share_a_cell() {
     let marked = |kinds: &[MarkerKind]| {
         let markers = kinds.iter().map(|kind| Marker { cell: 5, kind: *kind }).collect();

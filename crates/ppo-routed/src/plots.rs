@@ -215,6 +215,8 @@ fn policy_picture(config: &Config, snapshot: &Snapshot) -> PolicyPicture {
         },
     };
     let markers: Vec<Marker> = layout.terminals.iter().enumerate().map(marker).collect();
+    // where no policy acts is an end or a wall
+    let ends = |cell: usize| layout.terminals.contains(&cell);
     let grids = snapshot
         .policies
         .iter()
@@ -228,7 +230,13 @@ fn policy_picture(config: &Config, snapshot: &Snapshot) -> PolicyPicture {
             },
             rows: layout.rows,
             cols: layout.cols,
-            probabilities: cells.iter().map(|cell| cell.unwrap_or([0.0; 4])).collect(),
+            probabilities: cells
+                .iter()
+                .enumerate()
+                .map(|(cell, known)| {
+                    known.unwrap_or_else(|| if ends(cell) { [0.0; 4] } else { [f64::NAN; 4] })
+                })
+                .collect(),
             background: (kinds.iter().all(|kind| kind.name != *name) && !snapshot.gate.is_empty())
                 .then(|| snapshot.gate.iter().map(|gate| gate.unwrap_or(f64::NAN)).collect()),
             markers: markers.clone(),

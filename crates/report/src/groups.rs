@@ -6,7 +6,7 @@ use experiment::Overview;
 
 /// Runs of the same settings.
 pub(crate) struct Group<'a> {
-    /// What tells it from the other groups; `all runs` for the only one.
+    /// What tells it from the other groups; for the only one, the name of its run, or `all runs`.
     pub label: String,
     /// Its values of [`Groups::keys`].
     pub values: Vec<String>,
@@ -36,7 +36,11 @@ impl<'a> Groups<'a> {
             runs.sort_by_key(|run| run.manifest.seed);
             let values: Vec<String> = keys.iter().map(|key| value(runs[0], key)).collect();
             let label = keys.iter().zip(&values).map(|(key, value)| named(key, value)).collect::<Vec<_>>();
-            let label = if label.is_empty() { "all runs".to_owned() } else { label.join(", ") };
+            let label = match (label.is_empty(), &runs[..]) {
+                (false, _) => label.join(", "),
+                (true, [run]) => run.name.clone(),
+                (true, _) => "all runs".to_owned(),
+            };
             Group { label, values, runs }
         });
         Self { all: all.collect(), keys }
@@ -100,4 +104,53 @@ fn telling(settings: &[&BTreeMap<String, String>]) -> Vec<String> {
         found = split;
     }
     chosen.into_iter().cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use experiment::{Manifest, RunState};
+
+    use super::*;
+
+    fn run(seed: u64, settings: &[(&str, &str)]) -> Overview {
+        let settings = settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Overview {
+            path: PathBuf::new(),
+            name: format!("seed{seed}"),
+            manifest: Manifest::new("x", "0", seed, 1, "cpu"),
+            state: RunState::Done,
+            settings: settings.collect(),
+            summary: None,
+        }
+    }
+
+    #[test]
+    fn groups_are_told_apart_by_as_few_keys_as_will_do() {
+        let mut runs = Vec::new();
+        for (method, coefficient) in [("\"routing\"", "0.2"), ("\"naive\"", "0.01"), ("\"oracle\"", "0.01")] {
+            for p in ["0.3", "0.1"] {
+                for seed in [1, 0] {
+                    // the coefficient follows from the method
+                    runs.push(run(seed, &[("a.coef", coefficient), ("env.p", p), ("train.method", method)]));
+                }
+            }
+        }
+        let groups = Groups::of(&runs);
+        assert_eq!(groups.keys, ["train.method", "env.p"]);
+        let labels: Vec<&str> = groups.all.iter().map(|group| group.label.as_str()).collect();
+        assert_eq!(labels[..3], ["routing, p 0.3", "routing, p 0.1", "naive, p 0.3"]);
+        let seeds: Vec<u64> = groups.all[0].runs.iter().map(|run| run.manifest.seed).collect();
+        assert_eq!(seeds, [0, 1]);
+        assert_eq!((groups.axis(), groups.label_without(&groups.all[1], 1)), (Some(1), "routing".to_owned()));
+    }
+
+    #[test]
+    fn one_group_has_no_keys_and_no_axis() {
+        let runs = [run(0, &[("a", "1")]), run(1, &[("a", "1")])];
+        let groups = Groups::of(&runs);
+        assert_eq!((groups.keys.len(), groups.axis(), groups.all[0].label.as_str()), (0, None, "all runs"));
+        assert_eq!(Groups::of(&runs[..1]).all[0].label, "seed0");
+    }
 }

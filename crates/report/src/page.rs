@@ -145,7 +145,10 @@ fn charts<'r>(
     let mut more = Vec::new();
     let line = |group: &Group<'_>, label: &str, metric: &str| curves::line(label, &metrics(group), metric);
     if let [group] = &groups.all[..] {
-        for (title, lines) in families(&metrics(group), &|label, metric| line(group, label, metric)) {
+        let headline = (shown.headline)(group.runs[0]).map(|metric| curves::family(&metric).0);
+        let mut families = families(&metrics(group), &|label, metric| line(group, label, metric));
+        families.sort_by_key(|(title, _)| Some(title) != headline.as_ref());
+        for (title, lines) in families {
             let chart = Chart::of(&title, shown.steps, &lines, SEEDS);
             if (shown.in_curves)(&title.replace('…', "x")) { main.push(chart) } else { more.push(chart) }
         }

@@ -48,10 +48,10 @@ pub(crate) const PLACES: &str = "texts.json";
 /// Fails where the file cannot be written.
 pub(crate) fn note_places(data: &DataSection, run: &RunFolder) -> Result<(), Error> {
     let mut places = BTreeMap::new();
-    for name in named(&mut data.clone()) {
+    for (name, place) in named(&mut data.clone()) {
         let relative = !name.is_empty() && !name.starts_with("hub:") && *name != USER_CACHE;
         // where the system does not say which folder this is, the run remembers nothing
-        if let (true, Ok(place)) = (relative, std::path::absolute(find(name))) {
+        if let (true, Ok(place)) = (relative, std::path::absolute(place(name))) {
             places.insert(name.clone(), place);
         }
     }
@@ -66,8 +66,8 @@ pub(crate) fn note_places(data: &DataSection, run: &RunFolder) -> Result<(), Err
 pub(crate) fn placed(data: &DataSection, run: &Path) -> anyhow::Result<DataSection> {
     let mut data = data.clone();
     let places: BTreeMap<String, PathBuf> = read_json(&run.join(PLACES))?.unwrap_or_default();
-    for name in named(&mut data) {
-        let here = std::path::absolute(find(name)).ok();
+    for (name, place) in named(&mut data) {
+        let here = std::path::absolute(place(name)).ok();
         let place = places.get(name).filter(|place| place.exists() && here.as_ref() != Some(*place));
         if let Some(place) = place.and_then(|place| place.to_str()) {
             place.clone_into(name);
@@ -76,10 +76,10 @@ pub(crate) fn placed(data: &DataSection, run: &Path) -> anyhow::Result<DataSecti
     Ok(data)
 }
 
-/// The settings that name files or folders.
-fn named(data: &mut DataSection) -> [&mut String; 4] {
+/// The settings that name files or folders, and where each is looked for: the cache is in no checkout.
+fn named(data: &mut DataSection) -> [(&mut String, fn(&str) -> PathBuf); 4] {
     let DataSection { train, validation, tokenizer, cache, .. } = data;
-    [train, validation, tokenizer, cache]
+    [(train, find), (validation, find), (tokenizer, find), (cache, |name| PathBuf::from(name))]
 }
 
 #[cfg(test)]

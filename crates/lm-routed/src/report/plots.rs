@@ -27,8 +27,15 @@ fn fully_labelled(results: &[PartResult]) -> Vec<&PartResult> {
     if full.iter().any(|result| result.method.needs_labels) { full } else { results.iter().collect() }
 }
 
+/// What a figure of [`fully_labelled`] leaves out, if anything, as the beginning of a subtitle.
+fn whose_labels(results: &[PartResult]) -> &'static str {
+    let shown = fully_labelled(results);
+    if shown.len() < results.len() { "with all labels; " } else { "" }
+}
+
 /// Forget and retain loss of the methods at every stage, as bars.
 pub(crate) fn losses(results: &[PartResult], stories: &[usize]) -> BarChart {
+    let labels = whose_labels(results);
     let results = fully_labelled(results);
     let panel = |title: &str, of: fn(&Losses) -> f64| {
         let series = results.iter().map(|result| {
@@ -56,8 +63,9 @@ pub(crate) fn losses(results: &[PartResult], stories: &[usize]) -> BarChart {
     };
     BarChart {
         title: "What is left of the concept".to_owned(),
-        subtitle: "relearned N: the lowest loss after fine-tuning on N stories with the concept; axes do not begin at 0"
-            .to_owned(),
+        subtitle: format!(
+            "{labels}relearned N: the lowest loss after fine-tuning on N stories with the concept; axes do not begin at 0"
+        ),
         panels: vec![
             panel("Stories with the concept (to be forgotten)", |losses| losses.forget),
             panel("Other stories (to be retained)", |losses| losses.retain),
@@ -76,6 +84,7 @@ fn panel(title: String, series: Vec<Series>) -> Panel {
 
 /// The forget loss while the concept is taught back, one panel for each number of stories.
 pub(crate) fn relearning(results: &[PartResult], stories: &[usize]) -> Option<Figure> {
+    let labels = whose_labels(results);
     let results = fully_labelled(results);
     let panels: Vec<Panel> = stories
         .iter()
@@ -92,7 +101,7 @@ pub(crate) fn relearning(results: &[PartResult], stories: &[usize]) -> Option<Fi
         .collect();
     (!panels.is_empty()).then(|| Figure {
         title: "Teaching the concept back".to_owned(),
-        subtitle: "validation loss on stories with the concept, mean over the repeats".to_owned(),
+        subtitle: format!("{labels}validation loss on stories with the concept, mean over the repeats"),
         x_label: "steps".to_owned(),
         x_scale: Scale::Linear,
         panels,
@@ -101,6 +110,7 @@ pub(crate) fn relearning(results: &[PartResult], stories: &[usize]) -> Option<Fi
 
 /// The lowest forget loss against the number of stories.
 pub(crate) fn relearned(results: &[PartResult]) -> Option<Figure> {
+    let labels = whose_labels(results);
     let results = fully_labelled(results);
     let series: Vec<Series> = results
         .iter()
@@ -113,7 +123,7 @@ pub(crate) fn relearned(results: &[PartResult]) -> Option<Figure> {
         .collect();
     (!series.is_empty()).then(|| Figure {
         title: "How much it takes to teach the concept back".to_owned(),
-        subtitle: "the lowest validation loss on stories with the concept".to_owned(),
+        subtitle: format!("{labels}the lowest validation loss on stories with the concept"),
         x_label: "stories with the concept".to_owned(),
         x_scale: Scale::Log,
         panels: vec![panel(String::new(), series)],
@@ -184,7 +194,7 @@ pub(super) fn training(records: &[Record]) -> Option<Figure> {
             let series = curves.iter().filter(|((other, _), _)| other == kind).map(|((_, part), (x, y))| {
                 let method = Method::all().find(|method| part.split('-').next() == Some(method.files));
                 Series {
-                    label: part.clone(),
+                    label: method.map_or_else(|| part.clone(), |method| titled(method, part)),
                     x: x.clone(),
                     y: y.clone(),
                     band: None,
@@ -202,6 +212,14 @@ pub(super) fn training(records: &[Record]) -> Option<Figure> {
         x_scale: Scale::Linear,
         panels: panels.into(),
     })
+}
+
+/// A part's name in figures: its method's title, as everywhere, with the labelled share that its own name ends on.
+fn titled(method: Method, part: &str) -> String {
+    match part.split_once("-p") {
+        Some((_, share)) => format!("{}, {share}% labelled", method.title),
+        None => method.title.to_owned(),
+    }
 }
 
 /// How often the token comes, by push.
@@ -278,5 +296,19 @@ pub(super) fn localised(result: &LocaliseResult) -> BarChart {
             reference_lines: Vec::new(),
             y_range: None,
         }],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_has_one_name_in_all_figures() {
+        let names = ["base", "era", "era-p50", "demix"];
+        let values = names.map(|name| (format!("{name}/eval/forget"), 1.0)).into();
+        let figure = training(&[Record { step: 1, update: 1, values }]).unwrap();
+        let labels: Vec<&str> = figure.panels[0].series.iter().map(|series| series.label.as_str()).collect();
+        assert_eq!(labels, ["base", "DEMix + ablate", "ERA", "ERA, 50% labelled"]);
     }
 }

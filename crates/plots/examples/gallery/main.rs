@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     methods().write_png(&folder.join("methods.png"))?;
     sweep().write_png(&folder.join("sweep.png"))?;
     awkward().write_png(&folder.join("awkward.png"))?;
+    one_level().write_png(&folder.join("one_level.png"))?;
     policies(&folder)?;
     tables::draw(&folder)?;
     Ok(())
@@ -219,6 +220,37 @@ fn awkward() -> Figure {
     }
 }
 
+/// One level with three methods beside each other, whose intervals leave the axes, and a method that is below them.
+fn one_level() -> Figure {
+    let series = |label: &str, x: f64, y: f64, half: f64, colour| Series {
+        label: label.into(),
+        x: vec![x],
+        y: vec![y],
+        band: None,
+        whiskers: Some(Band { lower: vec![y - half], upper: vec![y + half] }),
+        colour,
+        dash: false,
+    };
+    Figure {
+        title: "One level of oversight, two seeds".into(),
+        subtitle: "mean and its 95% interval, which leaves the axes where an arrow says so".into(),
+        x_label: "share of terminal cells under oversight, p".into(),
+        x_scale: Scale::Log,
+        panels: vec![Panel {
+            title: String::new(),
+            y_label: "stepwise ground-truth return".into(),
+            series: vec![
+                series("routing", 0.097, 0.7, 0.9, Colour::Blue),
+                series("naive", 0.1, 0.0, 0.2, Colour::Vermillion),
+                series("filtering", 0.103, 1.0, 0.1, Colour::Green),
+                series("below the axes, so without a label", 0.1, -0.8, 0.1, Colour::Purple),
+            ],
+            reference_lines: ceilings(),
+            y_range: Some((0.0, 1.0)),
+        }],
+    }
+}
+
 /// Snapshots of a policy as it learns, as pictures and as an animation.
 fn policies(folder: &Path) -> Result<(), PlotError> {
     let frames: Vec<Image> =
@@ -235,7 +267,10 @@ fn snapshot(learned: f64) -> PolicyPicture {
         title: title.into(),
         rows: 5,
         cols: 5,
-        probabilities: (0..25).map(|cell| towards(cell, goal, learned)).collect(),
+        // the last row is a wall
+        probabilities: (0..25)
+            .map(|cell| if cell < 20 { towards(cell, goal, learned) } else { [f64::NAN; 4] })
+            .collect(),
         background: gate.then(|| {
             let nearer = |cell: usize| (distance(cell, ghost) - distance(cell, diamond)) / 5.0;
             (0..25).map(|cell| 0.5 + 0.5 * learned * nearer(cell).clamp(-1.0, 1.0)).collect()

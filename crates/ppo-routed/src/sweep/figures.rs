@@ -108,10 +108,14 @@ fn return_vs_oversight(results: &Results) -> Figure {
         subtitle: format!("{}. {}", setting(results), leaders(results)),
         x_label: OVERSIGHT.to_owned(),
         x_scale: Scale::Log,
-        panels: vec![
-            panel("Mean over seeds and its 95% interval", Shown::Interval),
-            panel("Mean over seeds and the 5–95% range of the seeds", Shown::Quantiles),
-        ],
+        panels: if is_one_seed(results) {
+            vec![panel("One seed", Shown::Interval)]
+        } else {
+            vec![
+                panel("Mean over seeds and its 95% interval", Shown::Interval),
+                panel("Mean over seeds and the 5–95% range of the seeds", Shown::Quantiles),
+            ]
+        },
     }
 }
 
@@ -125,7 +129,7 @@ fn final_and_best(results: &Results) -> Figure {
     };
     Figure {
         title: "At the end, and at the best moment".to_owned(),
-        subtitle: format!("{}: mean and its 95% interval", setting(results)),
+        subtitle: format!("{}{}", setting(results), over_seeds(results, ": mean and its 95% interval")),
         x_label: OVERSIGHT.to_owned(),
         x_scale: Scale::Log,
         panels: vec![
@@ -141,11 +145,15 @@ fn learning_curves(results: &Results, level: f64) -> Figure {
         let (x, spreads): (Vec<f64>, Vec<Spread>) = curve.into_iter().unzip();
         (!x.is_empty()).then(|| line(index, arm, x, &spreads, Shown::Quantiles))
     });
+    let series: Vec<Series> = series.collect();
+    // from the lowest point, where the untrained policies begin
+    let lowest = series.iter().flat_map(|series| &series.y).copied().fold(y_range(results).0, f64::min);
     Figure {
         title: format!("Learning curves at {} oversight", percent(level)),
         subtitle: format!(
-            "{}: mean and 5–95% range{}",
+            "{}{}{}",
             setting(results),
+            over_seeds(results, ": mean and 5–95% range"),
             results.about_oracle("; the oracle's axis is stretched by 1/p")
         ),
         x_label: "environment steps".to_owned(),
@@ -153,9 +161,9 @@ fn learning_curves(results: &Results, level: f64) -> Figure {
         panels: vec![Panel {
             title: String::new(),
             y_label: returns(results),
-            series: series.collect(),
+            series,
             reference_lines: reference_lines(results),
-            y_range: Some(y_range(results)),
+            y_range: Some(((lowest - 0.03).max(-1.0), 1.0)),
         }],
     }
 }
@@ -180,8 +188,9 @@ fn steps_to_threshold(results: &Results, threshold: f64) -> Option<Figure> {
     (!series.is_empty()).then(|| Figure {
         title: format!("Environment steps until a return of {threshold}"),
         subtitle: format!(
-            "{}: median over seeds, where more than half of them got there{}",
+            "{}{}{}",
             setting(results),
+            over_seeds(results, ": median over seeds, where more than half of them got there"),
             results.about_oracle("; the oracle's steps count 1/p-fold")
         ),
         x_label: OVERSIGHT.to_owned(),
@@ -222,7 +231,11 @@ fn ablation(results: &Results) -> Option<BarChart> {
     });
     Some(BarChart {
         title: "What routes and gate are worth".to_owned(),
-        subtitle: format!("{}: final return, mean and its 95% interval", setting(results)),
+        subtitle: format!(
+            "{}: final return{}",
+            setting(results),
+            over_seeds(results, ", mean and its 95% interval")
+        ),
         panels: vec![BarPanel {
             title: String::new(),
             y_label: returns(results),
@@ -304,12 +317,41 @@ fn y_range(results: &Results) -> (f64, f64) {
     ((lasts.fold(-0.1, f64::min) - 0.1).max(-1.0), 1.0)
 }
 
+/// Whether no number of the results is a mean over several seeds.
+fn is_one_seed(results: &Results) -> bool {
+    results.rows.iter().all(|row| row.planned.seed == results.rows[0].planned.seed)
+}
+
+/// What is said of numbers over several seeds.
+fn over_seeds<'a>(results: &Results, said: &'a str) -> &'a str {
+    if is_one_seed(results) { "" } else { said }
+}
+
+/// Steps in millions, or in thousands where they are fewer.
+pub(super) fn millions(steps: u64) -> String {
+    match steps as f64 {
+        steps if steps >= 1e5 => format!("{:.1}M", steps / 1e6),
+        steps => format!("{:.1}k", steps / 1e3),
+    }
+}
+
 /// Algorithm, steps and seeds.
 fn setting(results: &Results) -> String {
     let mut algos: Vec<&str> = results.rows.iter().map(|row| row.planned.config.train.algo.title()).collect();
     algos.dedup();
-    let most = results.rows.iter().map(|row| row.summary.env_steps).max().unwrap_or(0) as f64 / 1e6;
+    let most = results.rows.iter().map(|row| row.summary.env_steps).max().unwrap_or(0);
     let seeds: std::collections::BTreeSet<u64> = results.rows.iter().map(|row| row.planned.seed).collect();
     let plural = if seeds.len() == 1 { "" } else { "s" };
-    format!("{}, {most:.1}M steps, {} seed{plural}", algos.join(" and "), seeds.len())
+    format!("{}, {} steps, {} seed{plural}", algos.join(" and "), millions(most), seeds.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_steps_are_not_none() {
+        let said = [1_966_080, 100_000, 2560, 0].map(millions);
+        assert_eq!(said, ["2.0M", "0.1M", "2.6k", "0.0k"]);
+    }
 }

@@ -45,7 +45,7 @@ impl SweepProgram for Ppo {
         files.extend(figures::draw(&results, keys.threshold, &folder.join("plots"))?);
         let seconds: f64 = results.rows.iter().map(|row| row.summary.seconds).sum();
         let steps: u64 = results.rows.iter().map(|row| row.summary.env_steps).sum();
-        let mut effort = format!("{:.1}M environment steps", steps as f64 / 1e6);
+        let mut effort = format!("{} environment steps", figures::millions(steps));
         if seconds > 0.0 {
             write!(effort, ", {:.1} minutes of computing in all", seconds / 60.0)?;
         }
