@@ -34,7 +34,6 @@
 #![warn(missing_docs)]
 
 mod atomic;
-mod bounded;
 mod checkpoint;
 mod checkpoint_store;
 mod cli;
@@ -42,10 +41,12 @@ mod config;
 mod device;
 pub mod driver;
 mod error;
+mod hold;
 mod interrupt;
 mod logging;
 mod manifest;
 mod metrics;
+mod opening;
 mod progress;
 mod report;
 mod run_folder;
@@ -55,7 +56,6 @@ mod tensorboard;
 mod terminal;
 
 pub use atomic::write_atomic;
-pub use bounded::read_at_most;
 pub use checkpoint::Checkpoint;
 pub use checkpoint_store::CheckpointStore;
 pub use cli::{
@@ -72,10 +72,11 @@ pub use interrupt::{Interrupt, install};
 pub use logging::init_logging;
 pub use manifest::{Manifest, utc_timestamp};
 pub use metrics::{MetricsWriter, Record, read_metrics, write_csv};
+pub use opening::{open_own, open_regular, read_at_most};
 pub use progress::Progress;
 pub use rand_xoshiro::Xoshiro256PlusPlus;
 pub use report::{UserError, report};
 pub use run_folder::{RunFolder, create_folder};
 pub use seeds::SeedStreams;
 pub use tensorboard::EventWriter;
-pub use terminal::{lines, print, say};
+pub use terminal::{lines, print, say, shell_path, shell_word};

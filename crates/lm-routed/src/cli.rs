@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use experiment::driver::{Bar, Outputs, Program as _, Run, RunRequest};
 use experiment::sweep::{SweepArgs, SweepReport, sweep};
 use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, UserError};
@@ -12,6 +12,7 @@ use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, UserError};
 use crate::Error;
 use crate::bench::{Shape, bench};
 use crate::config::{Config, Experiment};
+use crate::data::CacheIs;
 use crate::{Language, commands, localise};
 use transformer::generate::Sampling;
 
@@ -44,6 +45,8 @@ enum Verb {
     Resume {
         /// The run folder.
         run: PathBuf,
+        #[command(flatten)]
+        trust: TrustArg,
     },
     /// Write the tables and pictures of a run anew, also of one that is still going on.
     Plot {
@@ -57,6 +60,8 @@ enum Verb {
         /// One file of its models or checkpoints in place of all its models.
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
+        #[command(flatten)]
+        trust: TrustArg,
     },
     /// Continue a text with a model of a run.
     Generate {
@@ -83,6 +88,8 @@ enum Verb {
         /// Added to a dimension of the residual stream after a block.
         #[arg(long, value_name = "BLOCK:DIMENSION:STRENGTH", allow_hyphen_values = true)]
         push: Option<PushArg>,
+        #[command(flatten)]
+        trust: TrustArg,
     },
     /// The experiment of the config with several seeds and settings: many runs, and a table of their losses.
     Sweep {
@@ -136,24 +143,25 @@ fn dispatch(cli: Cli) -> Result<()> {
             let tokens = localise::read_tokens(&tokens).map_err(Error::for_user)?;
             train_as(Experiment::Virology, &common, outputs, tokens)?
         }
-        Some(Verb::Resume { run }) => {
+        Some(Verb::Resume { run, trust }) => {
             let advice = "it goes on with the settings of the run; to change them, start a new run";
             given.refuse("resume", &["--csv", "--tensorboard"], advice)?;
             let mut bar = Bar::new(Language::UNIT, common.quiet);
-            Run::resume(&Language::default(), &run, common.threads, outputs)?.drive(&mut bar)?
+            Run::resume(&Language::reading(trust.cache()), &run, common.threads, outputs)?.drive(&mut bar)?
         }
         Some(Verb::Plot { run }) => {
             let advice = "it draws what the run has written, into the run's folder or into --out";
             given.refuse("plot", &["--out"], advice)?;
             commands::plot(&run, common.out.as_deref())?
         }
-        Some(Verb::Eval { run, checkpoint }) => {
+        Some(Verb::Eval { run, checkpoint, trust }) => {
             let advice = "it prints on stdout and has the config of the run, to be changed with --set";
             given.refuse("eval", &["--set", "--device"], advice)?;
             let device = common.device.open()?;
-            commands::eval(&run, checkpoint.as_deref(), &common.set, common.thread_count(), &device)?
+            let request = commands::EvalRequest { checkpoint, set: common.set.clone(), cache: trust.cache() };
+            commands::eval(&run, &request, common.thread_count(), &device)?
         }
-        Some(Verb::Generate { run, model, prompt, length, samples, temperature, top_k, push }) => {
+        Some(Verb::Generate { run, model, prompt, length, samples, temperature, top_k, push, trust }) => {
             given.refuse("generate", &["--seed", "--device"], "it prints on stdout")?;
             if !(temperature > 0.0 && temperature.is_finite()) {
                 let error = UserError::usage(format!("a temperature of {temperature} makes no sense"));
@@ -166,6 +174,7 @@ fn dispatch(cli: Cli) -> Result<()> {
                 sampling: Sampling { temperature, top_k },
                 push: push.map(|push| (push.block, push.dimension, push.strength)),
                 seed: common.seed.unwrap_or(0),
+                cache: trust.cache(),
             };
             let device = common.device.open()?;
             commands::generate(&run, &request, common.thread_count(), &device)?
@@ -213,6 +222,20 @@ fn train(config: Config, common: &CommonArgs, outputs: Outputs, tokens: Vec<Stri
     let program = Language::new(tokens);
     let request = RunRequest::new(&program, config, common, outputs);
     Run::create(&program, &request)?.drive(&mut Bar::new(Language::UNIT, common.quiet))
+}
+
+/// Whether the paths of a run's own config may be written.
+#[derive(Args, Clone, Copy, Debug)]
+struct TrustArg {
+    /// Also make the folder outside the run that its own config.toml names as data.cache.
+    #[arg(long)]
+    trust: bool,
+}
+
+impl TrustArg {
+    fn cache(self) -> CacheIs {
+        if self.trust { CacheIs::TheUsers } else { CacheIs::TheRuns }
+    }
 }
 
 /// `BLOCK:DIMENSION:STRENGTH`

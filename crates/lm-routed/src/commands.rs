@@ -15,7 +15,7 @@ use transformer::{HookPoint, Hooks, Intervention, Network};
 use crate::Error;
 use crate::checkpoint::{load_network, network_of};
 use crate::config::Config;
-use crate::data::Dataset;
+use crate::data::{CacheIs, Dataset};
 use crate::evaluate::Validation;
 use crate::finetune::model_of;
 use crate::methods::Recipe;
@@ -33,27 +33,35 @@ pub fn plot(run: &Path, out: Option<&Path>) -> Result<String> {
     Ok(format!("{}\n{}", report.text, experiment::lines(&report.files)))
 }
 
+/// What to measure, and how.
+#[derive(Clone, Debug)]
+pub struct EvalRequest {
+    /// A file in place of all models.
+    pub checkpoint: Option<PathBuf>,
+    /// Settings over those of the run.
+    pub set: Vec<String>,
+    /// Who has named the cache of tokens.
+    pub cache: CacheIs,
+}
+
 /// Measures all models that a run has left, or the one in a file, which may be a checkpoint of its training, and
 /// returns one JSON line a model.
 ///
 /// # Errors
 /// Fails where the run has no model yet or its data are not there.
-pub fn eval(
-    run: &Path,
-    checkpoint: Option<&Path>,
-    set: &[String],
-    threads: usize,
-    device: &Device,
-) -> Result<String> {
+pub fn eval(run: &Path, request: &EvalRequest, threads: usize, device: &Device) -> Result<String> {
     let folder = RunFolder::view(run)?;
-    let config: Config = experiment::load_run(&folder.config_path(), set)?;
-    let paths = match checkpoint {
-        Some(path) => vec![path.to_owned()],
+    let config: Config = experiment::load_run(&folder.config_path(), &request.set)?;
+    let named = request.set.iter().any(|set| set.starts_with("data.cache="));
+    let cache = if named { CacheIs::TheUsers } else { request.cache };
+    let paths = match &request.checkpoint {
+        Some(path) => vec![path.clone()],
         None => model_names(&folder)?.iter().map(|name| model_path(&folder, name)).collect(),
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
-        let dataset = Dataset::load(&config.data, config.model.block_size).map_err(Error::for_user)?;
+        let dataset =
+            Dataset::load_as(&config.data, config.model.block_size, cache).map_err(Error::for_user)?;
         let validation = Validation::new(&dataset, config.eval.stories, config.model.block_size);
         let [forget_stories, retain_stories] = validation.stories();
         let mut out = String::new();
@@ -88,6 +96,8 @@ pub struct GenerateRequest {
     pub push: Option<(usize, usize, f32)>,
     /// The seed of the stream `generate`.
     pub seed: u64,
+    /// Who has named the cache of tokens.
+    pub cache: CacheIs,
 }
 
 /// Continues a text with a model of a run.
@@ -117,7 +127,8 @@ pub fn generate(run: &Path, request: &GenerateRequest, threads: usize, device: &
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
-        let dataset = Dataset::load(&config.data, config.model.block_size).map_err(Error::for_user)?;
+        let dataset = Dataset::load_as(&config.data, config.model.block_size, request.cache)
+            .map_err(Error::for_user)?;
         let vocabulary = &dataset.vocabulary;
         let needed = config.architecture(vocabulary.size());
         let network = load_network(&model_path(&folder, &request.model), &needed, device)?;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::Error;
 use crate::config::{Config, DataSection, Experiment};
-use crate::data::Dataset;
+use crate::data::{CacheIs, Dataset};
 use crate::methods::Part;
 use crate::parts::{Parts, Shared};
 use crate::{finetune, localise, report, steer};
@@ -25,6 +25,8 @@ pub struct Language {
     /// The file that the list was read from, where each run of a sweep has to read it.
     list: Option<PathBuf>,
     texts: Mutex<Option<(DataSection, usize, Arc<Dataset>)>>,
+    /// Who has named the cache of a run that goes on.
+    cache: CacheIs,
 }
 
 /// The file with the token list in a run folder.
@@ -34,6 +36,11 @@ impl Language {
     /// With the token list of `virology`, which is empty for other experiments.
     pub fn new(tokens: Vec<String>) -> Self {
         Self { tokens, ..Self::default() }
+    }
+
+    /// To go on with a run whose cache `cache` has named.
+    pub fn reading(cache: CacheIs) -> Self {
+        Self { cache, ..Self::default() }
     }
 
     /// With the token list of `virology` in a file.
@@ -55,21 +62,27 @@ impl Language {
     }
 
     /// The texts of a config. Computes on the current thread pool.
-    fn texts(&self, config: &Config) -> Result<Arc<Dataset>> {
+    fn texts(&self, config: &Config, cache: CacheIs) -> Result<Arc<Dataset>> {
         let (data, seen) = (&config.data, config.model.block_size);
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, _, dataset)) = texts.as_ref().filter(|(of, by, _)| (of, *by) == (data, seen)) {
             return Ok(Arc::clone(dataset));
         }
-        let dataset = Arc::new(Dataset::load(data, seen).map_err(Error::for_user)?);
+        let dataset = Arc::new(Dataset::load_as(data, seen, cache).map_err(Error::for_user)?);
         *texts = Some((data.clone(), seen, Arc::clone(&dataset)));
         Ok(dataset)
     }
 
-    fn begun(&self, config: &Config, cx: &BuildContext<'_>, tokens: &[String]) -> Result<Parts> {
+    fn begun(
+        &self,
+        config: &Config,
+        cx: &BuildContext<'_>,
+        tokens: &[String],
+        cache: CacheIs,
+    ) -> Result<Parts> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(cx.threads).build();
         let pool = Arc::new(pool.context("starting threads")?);
-        let dataset = pool.install(|| self.texts(config))?;
+        let dataset = pool.install(|| self.texts(config, cache))?;
         let listed = localise::known_tokens(&dataset, tokens);
         if config.experiment.kind == Experiment::Steer {
             steer::token_of(config, &dataset).map_err(Error::for_user)?;
@@ -93,7 +106,7 @@ impl Language {
             Experiment::Virology => localise::read_tokens(&cx.folder.join(TOKENS))?,
             _ => Vec::new(),
         };
-        let mut parts = self.begun(config, cx, &tokens)?;
+        let mut parts = self.begun(config, cx, &tokens, self.cache)?;
         // a damaged result shows now, not when everything else is done
         parts.skip(report::parts_done(&RunFolder::view(cx.folder)?, config)?);
         if let Some(checkpoint) = checkpoint {
@@ -146,7 +159,7 @@ impl Program for Language {
     }
 
     fn build(&self, config: &Config, cx: &BuildContext<'_>) -> Result<Parts> {
-        self.begun(config, cx, &self.tokens)
+        self.begun(config, cx, &self.tokens, CacheIs::TheUsers)
     }
 
     /// Parts that are done are skipped; the one in training goes on from its checkpoint.
@@ -164,7 +177,7 @@ impl Program for Language {
             folder.write_text(TOKENS, &(self.tokens.join("\n") + "\n"))?;
         }
         for name in ["parts", "models"] {
-            experiment::create_folder(&folder.path().join(name))?;
+            folder.make(name)?;
         }
         Ok(())
     }

@@ -242,7 +242,13 @@ fn plot(program: &Autoencoder, runs: &[PathBuf], common: &CommonArgs) -> Result<
         program.rewind(&config, &cx, &point)
     });
     let mut trainer = newest.transpose()?;
-    let folder = common.out.clone().unwrap_or_else(|| view.plots());
+    let folder = match &common.out {
+        Some(out) => {
+            experiment::create_folder(out)?;
+            out.clone()
+        }
+        None => view.make("plots")?,
+    };
     Ok(experiment::lines(&plots::draw(&config, &records, trainer.as_mut(), &folder)?))
 }
 

@@ -90,7 +90,7 @@ fn frames(config: &Config, snapshots: &[Snapshot]) -> Result<Vec<Image>, PlotErr
 
 /// The folder asked for, made where it is not there, or else the run's own `plots/`.
 fn picture_folder(run: &RunFolder, asked: Option<&Path>) -> Result<PathBuf> {
-    let Some(folder) = asked else { return Ok(run.plots()) };
+    let Some(folder) = asked else { return Ok(run.make("plots")?) };
     experiment::create_folder(folder)?;
     Ok(folder.to_owned())
 }

@@ -1,7 +1,7 @@
 //! The verb `list`: the runs of a folder.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -10,8 +10,8 @@ use clap::Args;
 use serde_json::Value as Json;
 use toml::{Table, Value};
 
-use crate::bounded::read_at_most;
 use crate::manifest::Manifest;
+use crate::opening::{open_regular, read_at_most};
 use crate::report::UserError;
 
 /// No config or summary is longer.
@@ -96,7 +96,7 @@ fn row(path: &Path, scores: &[Score]) -> Option<Row> {
 
 /// Whether a process holds the lock of a run folder.
 fn in_use(path: &Path) -> bool {
-    let lock = File::open(path.join(".lock"));
+    let lock = open_regular(&path.join(".lock"));
     lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
 }
 

@@ -13,6 +13,9 @@ pub use sections::{
     TrainSection,
 };
 
+/// Where tokens are kept where the config does not say.
+pub(crate) const DEFAULT_CACHE: &str = "runs/cache";
+
 /// All settings of `lm-routed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Config {
@@ -80,7 +83,7 @@ impl Default for Config {
                 tokenizer: String::new(),
                 vocab_size: 2048,
                 tokenizer_documents: 20_000,
-                cache: "runs/cache".to_owned(),
+                cache: DEFAULT_CACHE.to_owned(),
             },
             model: ModelSection {
                 n_layer: 4,

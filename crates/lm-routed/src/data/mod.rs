@@ -10,7 +10,7 @@ mod tokenizer_file;
 mod vocabulary;
 
 pub use corpus::{END_OF_TEXT, find, read_documents};
-pub use dataset::{Dataset, Documents};
+pub use dataset::{CacheIs, Dataset, Documents};
 pub use pool::Pool;
 pub(crate) use pool::SET_ASIDE;
 pub use token_file::TokenFile;
