@@ -11,10 +11,13 @@ use crate::language;
 use crate::workspace::{Tree, Workspace};
 
 /// A run of two parts of 12 updates, with all its checkpoints.
-static LANGUAGE: LazyLock<Tree> = LazyLock::new(|| {
+static LANGUAGE: LazyLock<&Tree> = LazyLock::new(|| &WITH_CACHE.0);
+
+/// And its cache of tokens.
+static WITH_CACHE: LazyLock<(Tree, Tree)> = LazyLock::new(|| {
     let ws = language::ws();
     ws.done("era --seed 3 --out run --threads 1 --set checkpoint.keep=0");
-    ws.tree("run")
+    (ws.tree("run"), ws.tree("cache"))
 });
 
 /// A run of two epochs of 4 updates, with both its checkpoints.
@@ -27,6 +30,7 @@ static MNIST: LazyLock<Tree> = LazyLock::new(|| {
 fn language_run() -> Workspace {
     let ws = language::ws();
     ws.lay("run", &LANGUAGE);
+    ws.lay("cache", &WITH_CACHE.1);
     ws
 }
 

@@ -21,6 +21,8 @@ mod repository;
 #[cfg(unix)]
 mod signals;
 #[cfg(target_os = "linux")]
+mod strangers;
+#[cfg(target_os = "linux")]
 mod streams;
 mod sweep;
 mod texts;

@@ -4,7 +4,10 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 use crate::error::RunError;
+use crate::hold::Hold;
 
 /// How the name of a file begins that a write has not finished; see [`sweep`].
 const PREFIX: &str = ".unfinished-";
@@ -16,27 +19,52 @@ const PREFIX: &str = ".unfinished-";
 /// # Errors
 /// [`RunError::Write`] naming `path`; what stood there before is untouched.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
-    write_atomic_with(path, |file| file.write_all(bytes))
-        .map_err(|source| RunError::Write { path: path.to_owned(), source })
+    write_held(path, bytes, None)
 }
 
-/// [`write_atomic`] with the content written by `fill`, which may fail at any point.
-fn write_atomic_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let folder = match path.parent() {
+/// [`write_atomic`] into a run folder that is held: the file takes its name only where the folder is still the same.
+///
+/// # Errors
+/// As [`write_atomic`], and [`RunError::Moved`].
+pub(crate) fn write_held(path: &Path, bytes: &[u8], hold: Option<&Hold>) -> Result<(), RunError> {
+    let check = || hold.map_or(Ok(()), Hold::check);
+    check()?;
+    let failed = |source| RunError::Write { path: path.to_owned(), source };
+    let file = match unfinished(path, |file| file.write_all(bytes)) {
+        Ok(file) => file,
+        // that it is gone says more than that nothing can be written there
+        Err(error) => return check().and(Err(failed(error))),
+    };
+    check()?;
+    finish(file, path).map_err(failed)
+}
+
+/// The folder that a file is in.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
+    }
+}
+
+/// A temporary file beside `path`, on the disk, with the content written by `fill`, which may fail at any point.
+fn unfinished(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(PREFIX);
     // temporary files are private by default, results are not: the umask decides, as for any new file
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder)?;
+    let mut file = builder.tempfile_in(folder_of(path))?;
     fill(file.as_file_mut())?;
     file.as_file().sync_all()?;
+    Ok(file)
+}
+
+/// Gives a temporary file its name.
+fn finish(file: NamedTempFile, path: &Path) -> io::Result<()> {
     file.persist(path)?;
     #[cfg(unix)]
-    sync_folder(folder);
+    sync_folder(folder_of(path));
     Ok(())
 }
 
@@ -80,7 +108,7 @@ mod tests {
         let path = folder.path().join("summary.json");
         write_atomic(&path, b"old").unwrap();
         for written in 0..8 {
-            let error = write_atomic_with(&path, |file| {
+            let error = unfinished(&path, |file| {
                 file.write_all(&b"newnewne"[..written])?;
                 Err(io::ErrorKind::StorageFull.into())
             });

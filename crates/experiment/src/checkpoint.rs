@@ -2,7 +2,6 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -12,8 +11,10 @@ use safetensors::tensor::{Dtype, Metadata, View};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::atomic::write_atomic;
+use crate::atomic::write_held;
 use crate::error::RunError;
+use crate::hold::Hold;
+use crate::opening::open_regular;
 
 /// The key of the file's `__metadata__` that holds our header. It is the only one: the library writes several
 /// in any order.
@@ -92,6 +93,14 @@ impl Checkpoint {
     /// [`RunError::Write`] where the disk refuses; [`RunError::Unsavable`] for a tensor of another type or
     /// name than a file can hold; [`RunError::Tensor`] where a tensor cannot be copied from its device.
     pub fn save(&self, path: &Path) -> Result<(), RunError> {
+        self.save_held(path, None)
+    }
+
+    /// [`Checkpoint::save`] into a run folder that is held.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::save`], and [`RunError::Moved`].
+    pub(crate) fn save_held(&self, path: &Path, hold: Option<&Hold>) -> Result<(), RunError> {
         let fault = |fault: String| RunError::Unsavable { path: path.to_owned(), fault };
         if self.tensors.contains_key("__metadata__") {
             return Err(fault(
@@ -132,7 +141,7 @@ impl Checkpoint {
                 LONGEST_HEADER >> 20
             )));
         }
-        write_atomic(path, &bytes)
+        write_held(path, &bytes, hold)
     }
 
     /// Reads a checkpoint onto a device. Memory is bounded by the size of the file.
@@ -143,7 +152,7 @@ impl Checkpoint {
     pub fn load(path: &Path, device: &Device) -> Result<Self, RunError> {
         let fault = |fault: String| RunError::Checkpoint { path: path.to_owned(), fault };
         let unreadable = |source| RunError::Read { path: path.to_owned(), source };
-        let mut file = File::open(path).map_err(unreadable)?;
+        let mut file = open_regular(path).map_err(unreadable)?;
         let length = file.metadata().map_err(unreadable)?.len();
         let Opened { metadata, envelope } = open(&mut file, length).map_err(|error| match error {
             Refused::Io(source) => unreadable(source),

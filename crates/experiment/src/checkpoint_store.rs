@@ -3,24 +3,34 @@ use std::error::Error as _;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use candle_core::Device;
 
 use crate::checkpoint::{Checkpoint, is_finite};
 use crate::error::RunError;
-use crate::run_folder::create_folder;
+use crate::hold::Hold;
+use crate::run_folder::{RunFolder, create_folder, make_one};
 
 /// The folder `checkpoints/` of a run, with files `update-000123.safetensors`.
 #[derive(Clone, Debug)]
 pub struct CheckpointStore {
     folder: PathBuf,
     keep: usize,
+    /// That of the run which saves here.
+    hold: Option<Arc<Hold>>,
 }
 
 impl CheckpointStore {
     /// The checkpoints in `folder`, of which the newest `keep` stay; 0 keeps all.
     pub fn new(folder: impl Into<PathBuf>, keep: usize) -> Self {
-        Self { folder: folder.into(), keep }
+        Self { folder: folder.into(), keep, hold: None }
+    }
+
+    /// The checkpoints of a run that this process has taken: saved there only while its folder is the one that was
+    /// taken.
+    pub fn of_run(run: &RunFolder, keep: usize) -> Self {
+        Self { hold: run.shared_hold(), ..Self::new(run.checkpoints(), keep) }
     }
 
     /// Saves the checkpoint of an update and removes the oldest ones beyond the number to keep. Those of later
@@ -30,14 +40,22 @@ impl CheckpointStore {
     /// Returns the file it wrote.
     ///
     /// # Errors
-    /// As [`Checkpoint::save`], and [`RunError::NotFinite`] for a state that nobody could go on from; every older
-    /// checkpoint is then still there.
+    /// As [`Checkpoint::save`], [`RunError::NotFinite`] for a state that nobody could go on from, and
+    /// [`RunError::Moved`]; every older checkpoint is then still there.
     pub fn save(&self, update: u64, checkpoint: &Checkpoint) -> Result<PathBuf, RunError> {
-        create_folder(&self.folder)?;
+        let check = || self.hold.as_deref().map_or(Ok(()), Hold::check);
+        check()?;
+        // a run never makes its own folder anew
+        if self.hold.is_some() {
+            make_one(&self.folder)?;
+        } else {
+            create_folder(&self.folder)?;
+        }
         let path = self.folder.join(format!("update-{update:06}.safetensors"));
         require_finite(checkpoint, &path)?;
-        checkpoint.save(&path)?;
+        checkpoint.save_held(&path, self.hold.as_deref())?;
         if self.keep > 0 {
+            check()?;
             let upto: Vec<_> = self.list()?.into_iter().filter(|(number, _)| *number <= update).collect();
             for (_, old) in upto.iter().rev().skip(self.keep) {
                 if let Err(error) = fs::remove_file(old)

@@ -2,6 +2,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::terminal::shell_path;
+
 /// A failure of a run folder, a metrics file, a checkpoint, a device or a signal handler.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -42,6 +44,22 @@ pub enum RunError {
         path: PathBuf,
         /// The process that holds the lock, where it could be read.
         pid: Option<u32>,
+    },
+    /// What was locked is no longer there, or something else is.
+    #[error("{what} {} was moved, deleted or replaced while the run was at work", path.display())]
+    Moved {
+        /// The folder as it was named.
+        path: PathBuf,
+        /// The folder, or its lock.
+        what: &'static str,
+    },
+    /// Something in a run folder is no file or folder.
+    #[error("{} is {what}, which no run leaves", path.display())]
+    Strange {
+        /// Its path.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
     },
     /// A file could not be read.
     #[error("cannot read {}", path.display())]
@@ -145,7 +163,7 @@ impl RunError {
         match self {
             Self::FolderExists { path } => Some(format!(
                 "choose another folder with --out or give the run another name; to go on with this run: resume {}",
-                path.display()
+                shell_path(path)
             )),
             Self::NotARun { .. } => Some("give the folder that `train` printed, such as runs/NAME-seed0".into()),
             Self::OtherProgram { found, .. } => Some(format!("give it to {found}")),
@@ -153,6 +171,16 @@ impl RunError {
             Self::Locked { .. } => Some(
                 "wait until the other process has ended, or choose another folder with --out; a dead process \
                  holds no lock"
+                    .into(),
+            ),
+            Self::Moved { .. } => Some(
+                "nothing was written after that; where the folder stands now, `resume` goes on from its last \
+                 checkpoint"
+                    .into(),
+            ),
+            Self::Strange { .. } => Some(
+                "give the folder that a link leads to, or put the file itself in its place: links are not followed, \
+                 and regular files alone are read"
                     .into(),
             ),
             Self::Read { source, .. } | Self::Write { source, .. } => io_hint(source),
@@ -180,6 +208,7 @@ impl RunError {
             Self::FolderExists { .. }
             | Self::NotARun { .. }
             | Self::OtherProgram { .. }
+            | Self::Strange { .. }
             | Self::Locked { .. }
             | Self::Device { .. } => 2,
             _ => 1,

@@ -34,7 +34,6 @@
 #![warn(missing_docs)]
 
 mod atomic;
-mod bounded;
 mod checkpoint;
 mod checkpoint_store;
 mod cli;
@@ -42,11 +41,13 @@ mod config;
 mod device;
 pub mod driver;
 mod error;
+mod hold;
 mod interrupt;
 mod logging;
 mod manifest;
 mod metrics;
 mod numbers;
+mod opening;
 mod overview;
 mod progress;
 mod report;
@@ -58,7 +59,6 @@ mod terminal;
 mod user_cache;
 
 pub use atomic::write_atomic;
-pub use bounded::read_at_most;
 pub use checkpoint::Checkpoint;
 pub use checkpoint_store::CheckpointStore;
 pub use cli::{
@@ -75,6 +75,7 @@ pub use logging::init_logging;
 pub use manifest::{AskedOutputs, Manifest, utc_timestamp};
 pub use metrics::{MetricsWriter, Record, read_metrics, write_csv};
 pub use numbers::{decimals, signed_decimals};
+pub use opening::{open_own, open_regular, read_at_most};
 pub use overview::{Measures, Overview, RunState};
 pub use progress::{Activity, Progress};
 pub use rand_xoshiro::Xoshiro256PlusPlus;
@@ -82,5 +83,5 @@ pub use report::{UserError, report};
 pub use run_folder::{RunFolder, create_folder};
 pub use seeds::SeedStreams;
 pub use tensorboard::EventWriter;
-pub use terminal::{lines, print, say};
+pub use terminal::{lines, print, say, shell_path, shell_word};
 pub use user_cache::user_cache_folder;

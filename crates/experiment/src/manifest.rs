@@ -9,9 +9,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::bounded::read_at_most;
 use crate::cli::MOST_THREADS;
 use crate::error::RunError;
+use crate::opening::read_at_most;
 
 /// No manifest is longer, command line included.
 const LONGEST: u64 = 4 << 20;

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::atomic::write_atomic;
 use crate::error::RunError;
+use crate::opening::{open_own, open_regular};
 
 /// No record is longer: whatever is, is another file, and must not be read into memory whole.
 const LONGEST_LINE: u64 = 1 << 20;
@@ -41,7 +42,7 @@ impl MetricsWriter {
     /// # Errors
     /// [`RunError::Write`], also where the file exists: metrics are never overwritten.
     pub fn create(path: &Path) -> Result<Self, RunError> {
-        let file = OpenOptions::new().write(true).create_new(true).open(path);
+        let file = open_own(OpenOptions::new().write(true).create_new(true), path);
         file.map(|file| Self::over(path, file)).map_err(|source| unwritable(path, source))
     }
 
@@ -76,13 +77,9 @@ impl MetricsWriter {
     /// Opens the file and cuts it where `end` says, which is told where the last whole line ends.
     fn cut(path: &Path, end: impl FnOnce(&mut File, u64) -> Result<u64, RunError>) -> Result<Self, RunError> {
         let fail = |source| unwritable(path, source);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .map_err(fail)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = open_own(&mut options, path).map_err(fail)?;
         let length = file.metadata().map_err(fail)?.len();
         let whole_lines = end_of_last_line(&mut file).map_err(fail)?;
         if whole_lines < length {
@@ -175,7 +172,7 @@ fn end_of_last_line(file: &mut File) -> io::Result<u64> {
 /// [`RunError::Read`], or [`RunError::Metrics`] naming the first line that is not a record.
 pub fn read_metrics(path: &Path) -> Result<Vec<Record>, RunError> {
     let unreadable = |source| RunError::Read { path: path.to_owned(), source };
-    let mut lines = Lines::new(path, File::open(path).map_err(unreadable)?);
+    let mut lines = Lines::new(path, open_regular(path).map_err(unreadable)?);
     let mut records = Vec::new();
     while let Some(record) = lines.next_record()? {
         records.push(record);

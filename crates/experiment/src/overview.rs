@@ -1,15 +1,15 @@
 //! A run at a glance, for whoever looks at many.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use toml::{Table, Value};
 
-use crate::bounded::read_at_most;
 use crate::manifest::Manifest;
+use crate::opening::{open_regular, read_at_most};
 
 /// No config is longer.
 const LONGEST_CONFIG: u64 = 4 << 20;
@@ -119,7 +119,7 @@ impl Overview {
 
 /// Whether a process holds the lock of a run folder.
 fn in_use(path: &Path) -> bool {
-    let lock = File::open(path.join(".lock"));
+    let lock = open_regular(&path.join(".lock"));
     lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(fs::TryLockError::WouldBlock)))
 }
 

@@ -82,7 +82,7 @@ fn describe(error: &anyhow::Error) -> (String, u8) {
     });
     let known: Vec<(Option<String>, u8)> = context.into_iter().chain(causes).collect();
     if let Some(hint) = known.iter().find_map(|(hint, _)| hint.as_ref()) {
-        writeln!(text, "hint: {hint}").ok();
+        writeln!(text, "hint: {}", printable(hint, false)).ok();
     }
     (text, known.first().map_or(1, |(_, code)| *code))
 }

@@ -1,24 +1,27 @@
 //! The folder of a run: created once, locked while in use, written atomically.
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, Write};
+use std::fs::{self, FileType};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process;
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::atomic::{is_unfinished, sweep, write_atomic};
+use crate::atomic::{is_unfinished, sweep, write_held};
 use crate::error::RunError;
+use crate::hold::{Hold, LOCK};
 use crate::manifest::Manifest;
 use crate::report::UserError;
 
-const LOCK: &str = ".lock";
 const CONFIG: &str = "config.toml";
 
 /// The folder of a run, held by this process.
 ///
 /// While the value lives, the process holds a lock of the operating system on a file in the folder: a second
 /// process that asks for the same folder is refused. The lock of a process that died, however it died, is gone
-/// with it.
+/// with it. Before anything is written it is made sure that the folder and its lock are still those that were taken.
+///
+/// What leads out of a run folder, a symbolic link, or may never end, a pipe or a device, is refused: a folder that
+/// came from somebody else must not have other files written, cut or removed.
 ///
 /// ```text
 /// NAME-seedN/
@@ -29,8 +32,8 @@ const CONFIG: &str = "config.toml";
 #[derive(Debug)]
 pub struct RunFolder {
     path: PathBuf,
-    /// Held for its lock; nothing for a folder that is only looked at.
-    _lock: Option<File>,
+    /// Nothing for a folder that is only looked at.
+    hold: Option<Arc<Hold>>,
 }
 
 /// Makes a folder, with the folders above it; one that is there already will do.
@@ -46,17 +49,19 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`RunError::FolderExists`] where the folder holds anything, [`RunError::Locked`] where another process
-    /// has just taken it, [`RunError::Write`] where it cannot be made.
+    /// has just taken it, [`RunError::Strange`] where it is a symbolic link, [`RunError::Write`] where it cannot be
+    /// made.
     pub fn create(path: &Path) -> Result<Self, RunError> {
+        refuse_link(path)?;
         create_folder(path)?;
         refuse_content(path)?;
-        let lock = lock(path)?;
+        let hold = Hold::take(path)?;
         // another process may have come and gone between the look and the lock
         refuse_content(path)?;
         sweep(path);
-        let run = Self { path: path.to_owned(), _lock: lock };
-        create_folder(&run.checkpoints())?;
-        create_folder(&run.plots())?;
+        let run = Self { path: path.to_owned(), hold: Some(Arc::new(hold)) };
+        run.make("checkpoints")?;
+        run.make("plots")?;
         Ok(run)
     }
 
@@ -64,10 +69,10 @@ impl RunFolder {
     /// were cut off.
     ///
     /// # Errors
-    /// [`RunError::NotARun`] where no run is, [`RunError::Locked`] where another process is at work there.
+    /// As [`RunFolder::view`]; [`RunError::Locked`] where another process is at work there.
     pub fn open(path: &Path) -> Result<Self, RunError> {
         Self::view(path)?;
-        let run = Self { path: path.to_owned(), _lock: lock(path)? };
+        let run = Self { path: path.to_owned(), hold: Some(Arc::new(Hold::take(path)?)) };
         sweep(path);
         Ok(run)
     }
@@ -76,8 +81,10 @@ impl RunFolder {
     /// `plot`, also while it is still running.
     ///
     /// # Errors
-    /// [`RunError::NotARun`] where no run is.
+    /// [`RunError::NotARun`] where no run is; [`RunError::Strange`] where the folder or something in it is a symbolic
+    /// link, a pipe or a device.
     pub fn view(path: &Path) -> Result<Self, RunError> {
+        refuse_link(path)?;
         let refused = |fault| Err(RunError::NotARun { path: path.to_owned(), fault });
         if !path.exists() {
             return refused("there is no such folder");
@@ -88,7 +95,36 @@ impl RunFolder {
         if !path.join(CONFIG).exists() && !path.join(LOCK).exists() {
             return refused("it has no config.toml");
         }
-        Ok(Self { path: path.to_owned(), _lock: None })
+        refuse_strange(path)?;
+        Ok(Self { path: path.to_owned(), hold: None })
+    }
+
+    /// Makes sure that what is written now reaches the folder that was taken: to be called before a file is written
+    /// other than through this value. A folder that is only looked at is always as it should be.
+    ///
+    /// # Errors
+    /// [`RunError::Moved`] where it was moved, deleted or replaced, or its lock was.
+    pub fn require_held(&self) -> Result<(), RunError> {
+        self.hold().map_or(Ok(()), Hold::check)
+    }
+
+    pub(crate) fn hold(&self) -> Option<&Hold> {
+        self.hold.as_deref()
+    }
+
+    /// The hold on the folder, for who writes into it beside this value.
+    pub(crate) fn shared_hold(&self) -> Option<Arc<Hold>> {
+        self.hold.clone()
+    }
+
+    /// Makes a folder in the run folder; one that is there already will do. The run folder itself is never made anew.
+    ///
+    /// # Errors
+    /// As [`RunFolder::require_held`], and [`RunError::Write`].
+    pub fn make(&self, name: &str) -> Result<PathBuf, RunError> {
+        self.require_held()?;
+        let path = self.path.join(name);
+        make_one(&path).map(|()| path)
     }
 
     /// As [`RunFolder::view`], for a run of `program` alone.
@@ -127,7 +163,7 @@ impl RunFolder {
                 create_folder(folder)?;
                 Ok(folder.to_owned())
             }
-            ([run], None) => Ok(Self::view(run)?.plots()),
+            ([run], None) => Ok(Self::view(run)?.make("plots")?),
             _ => Err(UserError::usage("the pictures of several runs need a folder of their own")
                 .with_hint("name it with --out DIR")
                 .into()),
@@ -172,9 +208,9 @@ impl RunFolder {
     /// Writes a text file into the folder, atomically.
     ///
     /// # Errors
-    /// [`RunError::Write`]; the file that was there before is untouched.
+    /// [`RunError::Write`], and as [`RunFolder::require_held`]; the file that was there before is untouched.
     pub fn write_text(&self, name: &str, text: &str) -> Result<(), RunError> {
-        write_atomic(&self.path.join(name), text.as_bytes())
+        write_held(&self.path.join(name), text.as_bytes(), self.hold())
     }
 
     /// Writes a value into the folder as indented JSON, atomically.
@@ -204,41 +240,40 @@ fn refuse_content(path: &Path) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Takes the lock of a run folder and leaves this process's id in it, for the message to the next one.
-fn lock(folder: &Path) -> Result<Option<File>, RunError> {
-    let path = folder.join(LOCK);
-    let unwritable = |source| RunError::Write { path: path.clone(), source };
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(unwritable)?;
-    match file.try_lock() {
-        Ok(()) => {
-            note_process(&mut file).map_err(unwritable)?;
-            Ok(Some(file))
+/// Makes a folder, but none above it; one that is there already will do.
+pub(crate) fn make_one(path: &Path) -> Result<(), RunError> {
+    match fs::create_dir(path) {
+        Err(source) if source.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => {
+            Err(RunError::Write { path: path.to_owned(), source })
         }
-        Err(TryLockError::WouldBlock) => {
-            let mut pid = String::new();
-            // where the id cannot be read the message goes without it
-            (&mut file).take(20).read_to_string(&mut pid).ok();
-            Err(RunError::Locked { path: folder.to_owned(), pid: pid.trim().parse().ok() })
-        }
-        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-            tracing::warn!(
-                "the file system of {} has no locks: make sure yourself that only one process uses this run",
-                folder.display()
-            );
-            Ok(None)
-        }
-        Err(TryLockError::Error(error)) => Err(unwritable(error)),
+        _ => Ok(()),
     }
 }
 
-fn note_process(file: &mut File) -> io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()?;
-    writeln!(file, "{}", process::id())
+/// Refuses a run folder that is a symbolic link.
+fn refuse_link(path: &Path) -> Result<(), RunError> {
+    // with a slash at its end, the system would look at what it leads to
+    let path: PathBuf = path.components().collect();
+    match fs::symlink_metadata(&path) {
+        Ok(about) if about.is_symlink() => Err(strange(path, about.file_type())),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a run folder in which something is neither file nor folder.
+fn refuse_strange(path: &Path) -> Result<(), RunError> {
+    let unreadable = |source| RunError::Read { path: path.to_owned(), source };
+    for entry in fs::read_dir(path).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        let kind = entry.file_type().map_err(unreadable)?;
+        if !kind.is_file() && !kind.is_dir() {
+            return Err(strange(entry.path(), kind));
+        }
+    }
+    Ok(())
+}
+
+fn strange(path: PathBuf, kind: FileType) -> RunError {
+    let what = if kind.is_symlink() { "a symbolic link" } else { "a pipe, a socket or a device" };
+    RunError::Strange { path, what }
 }

@@ -14,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crc32c::crc32c;
 
 use crate::error::RunError;
+use crate::opening::open_own;
 use crate::run_folder::create_folder;
 
 /// Writes scalars into an event file that TensorBoard shows.
@@ -34,7 +35,7 @@ impl EventWriter {
         let mut seconds = wall_time() as u64;
         let (path, file) = loop {
             let path = folder.join(format!("events.out.tfevents.{seconds:010}.signalbox"));
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
+            match open_own(OpenOptions::new().write(true).create_new(true), &path) {
                 Ok(file) => break (path, file),
                 // a second writer within one second takes the next name
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => seconds += 1,

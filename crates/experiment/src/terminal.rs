@@ -1,7 +1,8 @@
 //! What goes to stdout and to stderr. Either may be a full disk, or a pipe whose reader has left, where the standard
 //! library's macros would panic.
+use std::borrow::Cow;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::error::RunError;
 use crate::progress::above_the_bar;
@@ -25,6 +26,17 @@ pub fn say(line: &str) {
 /// Paths as a text, one a line.
 pub fn lines(paths: &[PathBuf]) -> String {
     paths.iter().fold(String::new(), |text, path| text + &path.display().to_string() + "\n")
+}
+
+/// A word for a shell: as it is where it is plain, else quoted.
+pub fn shell_word(text: &str) -> String {
+    // no file name and no argument can have the zero byte that is refused
+    shlex::try_quote(text).map_or_else(|_| "''".to_owned(), Cow::into_owned)
+}
+
+/// A path as a word for a shell, for commands that a user copies.
+pub fn shell_path(path: &Path) -> String {
+    shell_word(&path.to_string_lossy())
 }
 
 /// What came of writing to stdout, without the case that its reader has left.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use experiment::driver::{Bar, Outputs, Program as _, Run, RunRequest};
 use experiment::sweep::{SweepArgs, SweepReport, sweep};
 use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, Overview, UserError};
@@ -13,6 +13,7 @@ use report::{ReportVerb, Shown};
 use crate::Error;
 use crate::bench::{Method, Shape, bench};
 use crate::config::{Config, Experiment};
+use crate::data::CacheIs;
 use crate::methods::Part;
 use crate::sweep::shown;
 use crate::{Language, attack, commands, localise};
@@ -47,6 +48,8 @@ enum Verb {
     Resume {
         /// The run folder.
         run: PathBuf,
+        #[command(flatten)]
+        trust: TrustArg,
     },
     /// Write the tables and pictures of a run anew, also of one that is still going on.
     Plot {
@@ -60,6 +63,8 @@ enum Verb {
         /// One file of its models or checkpoints in place of all its models.
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
+        #[command(flatten)]
+        trust: TrustArg,
     },
     /// Continue a text with a model of a run.
     Generate {
@@ -86,6 +91,8 @@ enum Verb {
         /// Added to a dimension of the residual stream after a block.
         #[arg(long, value_name = "BLOCK:DIMENSION:STRENGTH", allow_hyphen_values = true)]
         push: Option<PushArg>,
+        #[command(flatten)]
+        trust: TrustArg,
     },
     /// Attack the models of a run: is the concept gone, or only hidden? The same command goes on where it was stopped.
     Attack {
@@ -181,11 +188,11 @@ fn dispatch(cli: Cli) -> Result<()> {
             let tokens = localise::read_tokens(&tokens).map_err(Error::for_user)?;
             train_as(Experiment::Virology, &common, outputs, tokens)?
         }
-        Some(Verb::Resume { run }) => {
+        Some(Verb::Resume { run, trust }) => {
             let advice = "it goes on with the settings of the run; to change them, start a new run";
             given.refuse("resume", &["--csv", "--tensorboard"], advice)?;
             let mut bar = Bar::new(Language::UNIT, common.quiet);
-            let program = Language::default().telling(common.quiet);
+            let program = Language::reading(trust.cache()).telling(common.quiet);
             Run::resume(&program, &run, common.threads, outputs)?.drive(&mut bar)?
         }
         Some(Verb::Plot { run }) => {
@@ -193,12 +200,13 @@ fn dispatch(cli: Cli) -> Result<()> {
             given.refuse("plot", &["--out"], advice)?;
             commands::plot(&run, common.out.as_deref())?
         }
-        Some(Verb::Eval { run, checkpoint }) => {
+        Some(Verb::Eval { run, checkpoint, trust }) => {
             let advice = "it prints on stdout and has the config of the run, to be changed with --set";
             given.refuse("eval", &["--set", "--device"], advice)?;
-            commands::eval(&run, checkpoint.as_deref(), &common.set, &options(&common)?)?
+            let options = options(&common, trust.cache())?;
+            commands::eval(&run, checkpoint.as_deref(), &common.set, &options)?
         }
-        Some(Verb::Generate { run, model, prompt, length, samples, temperature, top_k, push }) => {
+        Some(Verb::Generate { run, model, prompt, length, samples, temperature, top_k, push, trust }) => {
             given.refuse("generate", &["--seed", "--device"], "it prints on stdout")?;
             if !(temperature > 0.0 && temperature.is_finite()) {
                 let error = UserError::usage(format!("a temperature of {temperature} makes no sense"));
@@ -212,12 +220,12 @@ fn dispatch(cli: Cli) -> Result<()> {
                 push: push.map(|push| (push.block, push.dimension, push.strength)),
                 seed: common.seed.unwrap_or(0),
             };
-            commands::generate(&run, &request, &options(&common)?)?
+            commands::generate(&run, &request, &options(&common, trust.cache())?)?
         }
         Some(Verb::Attack { run }) => {
             let advice = "it writes into the run's folder, with the settings of the run";
             given.refuse("attack", &["--set", "--seed", "--device"], advice)?;
-            attack::attack(&run, &common.set, common.seed.unwrap_or(0), &options(&common)?)?
+            attack::attack(&run, &common.set, common.seed.unwrap_or(0), &options(&common, CacheIs::TheRuns)?)?
         }
         Some(Verb::Profile { run, keep }) => {
             given.refuse("profile", &["--out"], "it has the settings of the run")?;
@@ -245,9 +253,9 @@ fn dispatch(cli: Cli) -> Result<()> {
 }
 
 /// What `eval` and `generate` compute with.
-fn options(common: &CommonArgs) -> Result<commands::Options> {
+fn options(common: &CommonArgs, cache: CacheIs) -> Result<commands::Options> {
     let CommonArgs { quiet, .. } = *common;
-    Ok(commands::Options { threads: common.thread_count(), device: common.device.open()?, quiet })
+    Ok(commands::Options { threads: common.thread_count(), device: common.device.open()?, quiet, cache })
 }
 
 /// A list of tokens makes the sweep's runs those of `virology`, as the verb does.
@@ -277,6 +285,20 @@ fn train(config: Config, common: &CommonArgs, outputs: Outputs, tokens: Vec<Stri
     let program = Language::new(tokens).telling(common.quiet);
     let request = RunRequest::new(&program, config, common, outputs);
     Run::create(&program, &request)?.drive(&mut Bar::new(Language::UNIT, common.quiet))
+}
+
+/// Whether the paths of a run's own config may be written.
+#[derive(Args, Clone, Copy, Debug)]
+struct TrustArg {
+    /// Also make the folder outside the run that its own config.toml names as data.cache.
+    #[arg(long)]
+    trust: bool,
+}
+
+impl TrustArg {
+    fn cache(self) -> CacheIs {
+        if self.trust { CacheIs::TheUsers } else { CacheIs::TheRuns }
+    }
 }
 
 /// `BLOCK:DIMENSION:STRENGTH`

@@ -15,7 +15,7 @@ use transformer::{HookPoint, Hooks, Intervention, Network};
 use crate::Error;
 use crate::checkpoint::{load_network, network_of, save_network};
 use crate::config::Config;
-use crate::data::{Dataset, Vocabulary, placed};
+use crate::data::{CacheIs, Dataset, Vocabulary, placed};
 use crate::evaluate::Validation;
 use crate::finetune::model_of;
 use crate::methods::{Part, Recipe, module_names};
@@ -43,6 +43,8 @@ pub struct Options {
     pub device: Device,
     /// No word about what is being done.
     pub quiet: bool,
+    /// Who has named the cache of tokens.
+    pub cache: CacheIs,
 }
 
 /// Measures all models that a run has left, or the one in a file, which may be a checkpoint of its training, and
@@ -51,17 +53,19 @@ pub struct Options {
 /// # Errors
 /// Fails where the run has no model yet or its data are not there.
 pub fn eval(run: &Path, checkpoint: Option<&Path>, set: &[String], options: &Options) -> Result<String> {
-    let Options { threads, ref device, quiet } = *options;
+    let Options { threads, ref device, quiet, cache } = *options;
     let folder = RunFolder::view_of(run, Language::NAME)?;
     let config: Config = experiment::load_run(&folder.config_path(), set)?;
     let data = placed(&config.data, run)?;
+    let named = set.iter().any(|set| set.starts_with("data.cache="));
+    let cache = if named { CacheIs::TheUsers } else { cache };
     let paths = match checkpoint {
         Some(path) => vec![path.to_owned()],
         None => model_names(&folder)?.iter().map(|name| model_path(&folder, name)).collect(),
     };
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
-        let dataset = prepared(&data, &config.concepts(), config.model.block_size, quiet)?;
+        let dataset = prepared(&data, &config.concepts(), config.model.block_size, cache, quiet)?;
         require_tokens(&folder, &dataset.vocabulary)?;
         let validation = Validation::new(&dataset, config.eval.stories, config.model.block_size);
         let [forget_stories, retain_stories] = validation.stories();
@@ -127,7 +131,7 @@ pub fn generate(run: &Path, request: &GenerateRequest, options: &Options) -> Res
     }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
-        let vocabulary = &vocabulary_of(&folder, &config, options.quiet)?;
+        let vocabulary = &vocabulary_of(&folder, &config, options.cache, options.quiet)?;
         let needed = config.architecture(vocabulary.size());
         let network = load_network(&model_path(&folder, &request.model), &needed, device)?;
         let mut model = model_of(&network, &config, threads)?;
@@ -169,7 +173,7 @@ pub fn profile(run: &Path, keep: &[String], out: &Path) -> Result<String> {
         };
         groups.push(1 + index);
     }
-    let vocabulary = vocabulary_of(&folder, &config, false)?;
+    let vocabulary = vocabulary_of(&folder, &config, CacheIs::TheRuns, false)?;
     let needed = config.architecture(vocabulary.size());
     let whole = load_network(&model_path(&folder, &part.name()), &needed, &Device::Cpu)?;
     let routes = (part.method.routes)(&config)?;
@@ -184,13 +188,13 @@ pub fn profile(run: &Path, keep: &[String], out: &Path) -> Result<String> {
 }
 
 /// The vocabulary of a run's models: its file, or what its texts make where an earlier version has left none.
-fn vocabulary_of(folder: &RunFolder, config: &Config, quiet: bool) -> Result<Vocabulary> {
+fn vocabulary_of(folder: &RunFolder, config: &Config, cache: CacheIs, quiet: bool) -> Result<Vocabulary> {
     let file = folder.path().join(TOKENIZER);
     if file.exists() {
         return Vocabulary::read(&file).map_err(Error::for_user);
     }
     let data = placed(&config.data, folder.path())?;
-    Ok(prepared(&data, &config.concepts(), config.model.block_size, quiet)?.vocabulary)
+    Ok(prepared(&data, &config.concepts(), config.model.block_size, cache, quiet)?.vocabulary)
 }
 
 /// Refuses texts that are tokenised otherwise than those that the models of a run have learned from.

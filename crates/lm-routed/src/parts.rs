@@ -169,6 +169,7 @@ impl Parts {
         mut tell: impl FnMut(&str) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let (trained, recipe) = self.trained(part, folder, &mut tell)?;
+        folder.require_held()?;
         let model = model_path(folder, &part.name());
         let result = format!("parts/{}.json", part.name());
         // with it and nothing else, a model can be used
@@ -177,6 +178,7 @@ impl Parts {
             Experiment::Era => {
                 let (mut found, kept) = pipeline::after_training(part, &recipe, &trained, self.cx(), tell)?;
                 found.seconds = self.began.elapsed().as_secs_f64();
+                folder.require_held()?;
                 save_network(&kept, &model)?;
                 folder.write_json(&result, &found)?;
             }

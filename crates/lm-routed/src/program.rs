@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::Error;
 use crate::config::{ConceptSection, Config, DataSection, Experiment};
-use crate::data::{Dataset, Documents, PLACES, note_places, placed};
+use crate::data::{CacheIs, Dataset, Documents, PLACES, note_places, placed};
 use crate::methods::Part;
 use crate::parts::{Parts, Shared};
 use crate::{finetune, localise, report, steer};
@@ -27,6 +27,8 @@ pub struct Language {
     /// Whether it says on stderr what it does with the texts.
     telling: bool,
     texts: Mutex<Option<Texts>>,
+    /// Who has named the cache of a run that goes on.
+    cache: CacheIs,
 }
 
 /// Texts with what was asked for: the documents, the concepts, the tokens that are seen.
@@ -39,6 +41,11 @@ impl Language {
     /// With the token list of `virology`, which is empty for other experiments.
     pub fn new(tokens: Vec<String>) -> Self {
         Self { tokens, ..Self::default() }
+    }
+
+    /// To go on with a run whose cache `cache` has named.
+    pub fn reading(cache: CacheIs) -> Self {
+        Self { cache, ..Self::default() }
     }
 
     /// With the token list of `virology` in a file.
@@ -66,14 +73,14 @@ impl Language {
     }
 
     /// The texts of a run. Computes on the current thread pool.
-    fn texts(&self, config: &Config, run: &Path) -> Result<Arc<Dataset>> {
+    fn texts(&self, config: &Config, run: &Path, cache: CacheIs) -> Result<Arc<Dataset>> {
         let asked = (placed(&config.data, run)?, config.concepts(), config.model.block_size);
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, dataset)) = texts.as_ref().filter(|(of, _)| *of == asked) {
             return Ok(Arc::clone(dataset));
         }
         let (data, concepts, seen) = &asked;
-        let dataset = Arc::new(prepared(data, concepts, *seen, !self.telling)?);
+        let dataset = Arc::new(prepared(data, concepts, *seen, cache, !self.telling)?);
         if self.telling {
             experiment::say(&format!("texts: {}", what_for(&config.data, &dataset)));
         }
@@ -81,10 +88,16 @@ impl Language {
         Ok(dataset)
     }
 
-    fn begun(&self, config: &Config, cx: &BuildContext<'_>, tokens: &[String]) -> Result<Parts> {
+    fn begun(
+        &self,
+        config: &Config,
+        cx: &BuildContext<'_>,
+        tokens: &[String],
+        cache: CacheIs,
+    ) -> Result<Parts> {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(cx.threads).build();
         let pool = Arc::new(pool.context("starting threads")?);
-        let dataset = pool.install(|| self.texts(config, cx.folder));
+        let dataset = pool.install(|| self.texts(config, cx.folder, cache));
         let listing = config.experiment.kind == Experiment::Virology;
         let dataset = dataset.map_err(|error| if listing { of_the_list(error) } else { error })?;
         let listed = localise::known_tokens(&dataset, tokens);
@@ -110,7 +123,7 @@ impl Language {
             Experiment::Virology => localise::read_tokens(&cx.folder.join(TOKENS))?,
             _ => Vec::new(),
         };
-        let mut parts = self.begun(config, cx, &tokens)?;
+        let mut parts = self.begun(config, cx, &tokens, self.cache)?;
         // a damaged result shows now, not when everything else is done
         parts.skip(report::parts_done(&RunFolder::view(cx.folder)?, config)?);
         if let Some(checkpoint) = checkpoint {
@@ -129,11 +142,12 @@ pub(crate) fn prepared(
     data: &DataSection,
     concepts: &[ConceptSection],
     seen: usize,
+    cache: CacheIs,
     quiet: bool,
 ) -> Result<Dataset> {
     let interrupt = experiment::install()?;
     let mut activity = Activity::new(quiet);
-    let loaded = Dataset::load_telling(data, concepts, seen, &mut |what| {
+    let loaded = Dataset::load_telling(data, concepts, seen, cache, &mut |what| {
         activity.say(&format!("texts: {what}"));
         if interrupt.requested() { Err(Error::Interrupted) } else { Ok(()) }
     });
@@ -219,7 +233,7 @@ impl Program for Language {
     }
 
     fn build(&self, config: &Config, cx: &BuildContext<'_>) -> Result<Parts> {
-        self.begun(config, cx, &self.tokens)
+        self.begun(config, cx, &self.tokens, CacheIs::TheUsers)
     }
 
     /// Parts that are done are skipped; the one in training goes on from its checkpoint.
@@ -241,7 +255,7 @@ impl Program for Language {
             note_places(&config.data, folder)?;
         }
         for name in ["parts", "models"] {
-            experiment::create_folder(&folder.path().join(name))?;
+            folder.make(name)?;
         }
         Ok(())
     }

@@ -67,7 +67,6 @@ pub fn draw(
     trainer: Option<&mut Trainer>,
     folder: &Path,
 ) -> Result<Vec<PathBuf>> {
-    experiment::create_folder(folder)?;
     let mut paths = Vec::new();
     let mut path = |name: &str| {
         paths.push(folder.join(name));

@@ -121,7 +121,8 @@ impl Program for Autoencoder {
         )?;
         if run.pictures {
             let config = trainer.config().clone();
-            let paths = plots::draw(&config, &[run.records.to_vec()], Some(trainer), &run.folder.plots())?;
+            let paths =
+                plots::draw(&config, &[run.records.to_vec()], Some(trainer), &run.folder.make("plots")?)?;
             text += &experiment::lines(&paths);
         }
         Ok(Finished { summary, text })

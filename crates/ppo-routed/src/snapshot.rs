@@ -1,7 +1,7 @@
 //! Snapshots of the policies in one fixed layout, for the arrow pictures: `snapshots.jsonl`.
 
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 
 use candle_core::{Device, Tensor};
@@ -15,6 +15,9 @@ use crate::{Config, Error, Supervision};
 
 /// The file in a run folder.
 pub(crate) const FILE: &str = "snapshots.jsonl";
+
+/// No run leaves more of them.
+const LONGEST: u64 = 4 << 30;
 
 /// What the policies would do in every cell of the picture's layout, at one moment of training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -109,7 +112,7 @@ impl Snapshot {
         let path = folder.join(FILE);
         let mut line = self.line(&path)?;
         line.push('\n');
-        let written = OpenOptions::new().create(true).append(true).open(&path);
+        let written = experiment::open_own(OpenOptions::new().create(true).append(true), &path);
         // synced, so that no checkpoint outlives a snapshot that was taken before it
         let written =
             written.and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_data()));
@@ -126,10 +129,13 @@ impl Snapshot {
     /// Fails where the file cannot be read or another line is no snapshot.
     pub fn read_all(folder: &Path) -> Result<Vec<Self>, RunError> {
         let path = folder.join(FILE);
-        let text = match std::fs::read_to_string(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(|source| RunError::Read { path: path.clone(), source })?,
+        let unreadable = |source| RunError::Read { path: path.clone(), source };
+        let bytes = match experiment::read_at_most(&path, LONGEST) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            other => other.map_err(unreadable)?,
         };
+        let text = String::from_utf8(bytes)
+            .map_err(|_| unreadable(io::Error::new(io::ErrorKind::InvalidData, "it is no UTF-8 text")))?;
         let complete = text.rfind('\n').map_or("", |end| &text[..end]);
         let parse = |(index, line): (usize, &str)| {
             serde_json::from_str(line).map_err(|error| {

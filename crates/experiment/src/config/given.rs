@@ -1,6 +1,5 @@
 //! What the user gave, as single keys with their origin.
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -10,6 +9,7 @@ use toml::{Table, Value};
 use super::check::{Known, join, lookup};
 use super::faults::{OVERRIDE, short};
 use super::{ConfigError, Fault};
+use crate::opening::open_regular;
 
 /// A config is a page; whatever is longer is another file.
 const LONGEST_FILE: u64 = 64 << 10;
@@ -132,12 +132,13 @@ impl Given {
 
 pub(super) fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
-    let length = File::open(path)?.take(LONGEST_FILE + 1).read_to_string(&mut text).map_err(|error| {
-        match error.kind() {
+    let length =
+        open_regular(path)?.take(LONGEST_FILE + 1).read_to_string(&mut text).map_err(|error| match error
+            .kind()
+        {
             io::ErrorKind::InvalidData => io::Error::new(error.kind(), "not a text file: it is not UTF-8"),
             _ => error,
-        }
-    })?;
+        })?;
     if length as u64 > LONGEST_FILE {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "longer than 64 KiB, which no config is"));
     }

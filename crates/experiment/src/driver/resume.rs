@@ -210,6 +210,9 @@ impl<'p, P: Program> Run<'p, P> {
                 .with_hint("restore it from a copy, or start the run again")
                 .into());
         }
+        // one that was copied by hand may lack what a run begins with
+        folder.make("checkpoints")?;
+        folder.make("plots")?;
         program.prepare_folder(&folder)?;
         let metrics = MetricsWriter::resume(&folder.metrics_path(), update)?;
         program.cut_back(&folder, update)?;

@@ -16,6 +16,7 @@ use crate::checkpoint_store::CheckpointStore;
 use crate::cli::CommonArgs;
 use crate::config::to_toml;
 use crate::device::DeviceArg;
+use crate::error::RunError;
 use crate::interrupt::{Interrupt, install};
 use crate::manifest::{AskedOutputs, Manifest};
 use crate::metrics::{MetricsWriter, read_metrics, write_csv};
@@ -139,7 +140,7 @@ impl<'p, P: Program> Run<'p, P> {
         let events =
             outputs.tensorboard.then(|| EventWriter::create(&saved.folder.path().join("tensorboard")));
         Ok(Self {
-            store: CheckpointStore::new(saved.folder.checkpoints(), program.checkpoints_kept(config)),
+            store: CheckpointStore::of_run(&saved.folder, program.checkpoints_kept(config)),
             config: serde_json::to_value(config).context("the settings as JSON")?,
             events: events.transpose()?,
             interrupt: install()?,
@@ -182,15 +183,17 @@ impl<'p, P: Program> Run<'p, P> {
             if before.update >= before.updates_total {
                 return Ok(());
             }
+            self.saved.folder.require_held()?;
             let began = Instant::now();
             let Report { mut values, message: mut news } =
-                self.training.update().with_context(|| self.store.last_checkpoint_message())?;
+                self.training.update().map_err(|error| self.stopped(error))?;
             let position = self.training.position();
             let speed = (position.step - before.step) as f64 / began.elapsed().as_secs_f64();
             values.push(("charts/SPS".to_owned(), speed));
             let last = position.update >= position.updates_total;
             let evaluated = last || self.training.due(Due::Evaluation);
             if evaluated {
+                self.saved.folder.require_held()?;
                 let report = self.training.evaluate()?;
                 values.extend(report.values);
                 news = report.message.or(news);
@@ -204,7 +207,7 @@ impl<'p, P: Program> Run<'p, P> {
             watch.update(position.step, speed, &message);
             let stop = self.interrupt.requested();
             if last || stop || self.training.due(Due::Checkpoint) {
-                self.save(position).with_context(|| self.store.last_checkpoint_message())?;
+                self.save(position).map_err(|error| self.stopped(error))?;
             }
             if stop && !last {
                 let Position { update, updates_total, .. } = position;
@@ -215,13 +218,22 @@ impl<'p, P: Program> Run<'p, P> {
         }
     }
 
+    /// Says which checkpoint is left, but where the error says itself how to go on or that there is no folder to look
+    /// into.
+    fn stopped(&self, error: anyhow::Error) -> anyhow::Error {
+        let moved = || error.downcast_ref::<RunError>().is_some_and(|e| matches!(e, RunError::Moved { .. }));
+        if error.is::<UserError>() || moved() {
+            error
+        } else {
+            error.context(self.store.last_checkpoint_message())
+        }
+    }
+
     fn between_updates(&mut self, watch: &mut dyn Watch) -> Result<()> {
+        self.saved.folder.require_held()?;
         let mut stage =
             Stage { program: P::NAME, folder: &self.saved.folder, interrupt: &self.interrupt, watch };
-        self.training.between_updates(&mut stage).map_err(|error| {
-            // an error for the user says itself how to go on
-            if error.is::<UserError>() { error } else { error.context(self.store.last_checkpoint_message()) }
-        })
+        self.training.between_updates(&mut stage).map_err(|error| self.stopped(error))
     }
 
     fn seconds(&self) -> f64 {
@@ -240,6 +252,7 @@ impl<'p, P: Program> Run<'p, P> {
     }
 
     fn save(&mut self, position: Position) -> Result<()> {
+        self.saved.folder.require_held()?;
         // metrics first, so that no checkpoint is ahead of them
         self.saved.metrics.sync()?;
         if let Some(events) = &mut self.events {
@@ -261,6 +274,7 @@ impl<'p, P: Program> Run<'p, P> {
     }
 
     fn finish(mut self) -> Result<String> {
+        self.saved.folder.require_held()?;
         self.saved.metrics.sync()?;
         let seconds = self.seconds();
         let Saved { folder, manifest, .. } = &mut self.saved;

@@ -4,6 +4,7 @@ use super::progress::Watch;
 use crate::interrupt::Interrupt;
 use crate::report::UserError;
 use crate::run_folder::RunFolder;
+use crate::terminal::shell_path;
 
 /// What [`super::Training::between_updates`] has at hand: the run's folder, and someone to tell what it is doing.
 pub struct Stage<'a> {
@@ -38,5 +39,5 @@ impl<'a> Stage<'a> {
 /// What a user who stopped a run reads.
 pub(super) fn interrupted(program: &str, folder: &RunFolder, after: &str) -> UserError {
     UserError::failed(format!("interrupted after {after}"))
-        .with_hint(format!("go on with: {program} resume {}", folder.path().display()))
+        .with_hint(format!("go on with: {program} resume {}", shell_path(folder.path())))
 }

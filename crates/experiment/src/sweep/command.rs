@@ -186,12 +186,13 @@ pub fn sweep<P: SweepProgram>(program: &P, args: SweepArgs, common: &CommonArgs)
         None => run_and_collect(program, &request(Vec::new()), args.jobs, resources, common.quiet),
         Some(SweepVerb::Plan { axes }) => {
             let sweep = plan::<P>(&request(axes.axes))?;
-            let (name, folder) = (P::NAME, sweep.folder.display());
+            let (name, folder) = (P::NAME, crate::shell_path(&sweep.folder));
             Ok(SweepReport::of(format!(
-                "{} runs in {folder}/{PLAN}\n\
+                "{} runs in {}\n\
                  each: {name} sweep run {folder} --index I\n\
                  then: {name} sweep collect {folder}\n",
-                sweep.runs.len()
+                sweep.runs.len(),
+                sweep.folder.join(PLAN).display(),
             )))
         }
         Some(SweepVerb::Run { sweep, index }) => {
@@ -299,7 +300,7 @@ fn collect<P: SweepProgram>(program: &P, sweep: &Sweep<P>) -> Result<SweepReport
         let said: Vec<String> = std::iter::once(format!("{}{more}", some.join(", "))).chain(faults).collect();
         let message = format!("{} of {total} runs are not finished: {}", total - finished, said.join("; "));
         let own = results.unusable.first().and_then(|first| first.hint.clone());
-        let each = format!("each: {} sweep run {} --index I", P::NAME, sweep.folder.display());
+        let each = format!("each: {} sweep run {} --index I", P::NAME, crate::shell_path(&sweep.folder));
         UserError::failed(message).with_hint(own.unwrap_or(each))
     });
     if finished == 0 {
@@ -365,8 +366,8 @@ fn through_slurm<P: SweepProgram>(
             "{count} runs in {}\n\
              submit: jid=$(sbatch --parsable {}) && sbatch --dependency=afterany:$jid {}\n",
             jobs.runs.display(),
-            jobs.runs.display(),
-            jobs.collect.display()
+            crate::shell_path(&jobs.runs),
+            crate::shell_path(&jobs.collect)
         )
     }))
 }

@@ -1,7 +1,6 @@
 //! The result of a run as a line of a file: what defines the run and what it came to, without any clock.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
@@ -183,7 +182,7 @@ pub(super) fn read_lines<P: SweepProgram>(path: &Path) -> Result<Vec<(String, Re
         UserError::usage(message).with_hint("give files that `sweep export` wrote, whole as they are")
     };
     let unreadable = |error| refused(format!("cannot read {}: {error}", path.display()));
-    let mut reader = BufReader::new(File::open(path).map_err(unreadable)?);
+    let mut reader = BufReader::new(crate::open_regular(path).map_err(unreadable)?);
     let mut lines = Vec::new();
     loop {
         let mut bytes = Vec::new();

@@ -1,7 +1,6 @@
 //! The list of runs of a sweep.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -95,7 +94,7 @@ impl<P: SweepProgram> Sweep<P> {
         let path = folder.join(PLAN);
         let hint = format!("`{} sweep plan --config FILE --out DIR` writes one", P::NAME);
         let unreadable = |message: String| UserError::usage(message).with_hint(&hint);
-        let file = File::open(&path)
+        let file = crate::open_regular(&path)
             .map_err(|error| unreadable(format!("{} has no plan.jsonl: {error}", folder.display())))?;
         let mut text = String::new();
         let length = file
@@ -215,7 +214,7 @@ fn last_part(key: &str) -> &str {
 }
 
 /// A name that any file system, shell and table takes.
-fn file_name(name: &str) -> String {
+pub(super) fn file_name(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
     name.chars().map(|c| if plain(c) { c } else { '_' }).collect()
 }

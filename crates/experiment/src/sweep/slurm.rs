@@ -5,9 +5,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::plan::Sweep;
+use super::plan::{Sweep, file_name};
 use super::program::SweepProgram;
-use crate::UserError;
+use crate::{UserError, shell_path, shell_word};
 
 /// What the user says about the jobs.
 #[derive(Clone, Debug, Default)]
@@ -40,7 +40,7 @@ pub(crate) struct Jobs {
 /// that of the program, at a path that all nodes see.
 ///
 /// # Errors
-/// Fails where they cannot be written, or an option of the user does not fit into a line.
+/// Fails where they cannot be written, or an option of the user or the path of the sweep does not fit into a line.
 pub(crate) fn write<P: SweepProgram>(
     program: &P,
     sweep: &Sweep<P>,
@@ -50,23 +50,26 @@ pub(crate) fn write<P: SweepProgram>(
 ) -> Result<Jobs> {
     let folder = std::path::absolute(&sweep.folder)?;
     let slurm = folder.join("slurm");
-    std::fs::create_dir_all(&slurm).with_context(|| format!("cannot make {}", slurm.display()))?;
-    let name = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-    if let Some(bad) = request.options.iter().find(|option| !option.starts_with('-') || option.contains('\n'))
-    {
+    // the name of the job is not quoted: whatever is no plain letter would be another option, or another line
+    let name = folder.file_name().map_or_else(String::new, |name| file_name(&name.to_string_lossy()));
+    let log = |file: &str| log_path(&slurm.join(file));
+    let (runs_log, collect_log) = (log("run-%a.log")?, log("collect.log")?);
+    let is_option = |option: &str| option.starts_with('-') && !option.contains(char::is_control);
+    if let Some(bad) = request.options.iter().find(|option| !is_option(option)) {
         let message = format!("{bad:?} is not an option of sbatch");
         return Err(UserError::usage(message).with_hint("write it as --sbatch=--partition=cpu").into());
     }
     let further = lines(request.options.iter().map(|option| format!("#SBATCH {option}")));
-    let (folder, binary) = (quoted(&folder.to_string_lossy()), quoted(&binary.to_string_lossy()));
-    let own: String = program.options().iter().flat_map(|option| [" ".to_owned(), quoted(option)]).collect();
+    std::fs::create_dir_all(&slurm).with_context(|| format!("cannot make {}", slurm.display()))?;
+    let (folder, binary) = (shell_path(&folder), shell_path(binary));
+    let own: String =
+        program.options().iter().flat_map(|option| [" ".to_owned(), shell_word(option)]).collect();
     let list = lines(indices.iter().map(ToString::to_string));
     let list_path = slurm.join("indices.txt");
     crate::write_atomic(&list_path, list.as_bytes())?;
     let tasks = indices.len().min(MOST_TASKS);
     let limit = request.concurrent.map_or_else(String::new, |most| format!("%{most}"));
     let threads = request.threads;
-    let log = |name: &str| format!("{:?}", slurm.join(name).to_string_lossy());
     let runs = format!(
         "#!/bin/sh\n\
          #SBATCH --job-name={name}\n\
@@ -74,7 +77,7 @@ pub(crate) fn write<P: SweepProgram>(
          #SBATCH --cpus-per-task={threads}\n\
          #SBATCH --requeue\n\
          #SBATCH --open-mode=append\n\
-         #SBATCH --output={log}\n\
+         #SBATCH --output={runs_log}\n\
          {further}\
          # Slurm sends SIGTERM before a time limit: the run writes a checkpoint and ends. The shell waits for it.\n\
          trap 'stopped=1' TERM\n\
@@ -90,16 +93,14 @@ pub(crate) fn write<P: SweepProgram>(
          done\n\
          exit \"${{failed:-0}}\"\n",
         last = tasks.saturating_sub(1),
-        log = log("run-%a.log"),
-        list = quoted(&list_path.to_string_lossy()),
+        list = shell_path(&list_path),
     );
     let collect = format!(
         "#!/bin/sh\n\
          #SBATCH --job-name={name}-collect\n\
-         #SBATCH --output={log}\n\
+         #SBATCH --output={collect_log}\n\
          {further}\
          exec {binary} sweep collect {folder}{own}\n",
-        log = log("collect.log"),
     );
     let jobs = Jobs { runs: slurm.join("runs.sh"), collect: slurm.join("collect.sh") };
     crate::write_atomic(&jobs.runs, runs.as_bytes())?;
@@ -139,7 +140,19 @@ fn lines(lines: impl Iterator<Item = String>) -> String {
     lines.flat_map(|line| [line, "\n".to_owned()]).collect()
 }
 
-/// A word for the shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
+/// The path of a log for a line of options, in quotes, where a backslash takes the meaning of what follows; of its
+/// name alone `%` has one.
+///
+/// # Errors
+/// Fails where it has control characters or is no UTF-8.
+fn log_path(path: &Path) -> Result<String> {
+    let folder = path.parent().and_then(Path::to_str).filter(|text| !text.contains(char::is_control));
+    let (Some(folder), Some(name)) = (folder, path.file_name()) else {
+        let message = format!("the path {:?} does not fit into a job script", path.display());
+        return Err(UserError::usage(message)
+            .with_hint("give the sweep's folder a name without line breaks and other control characters")
+            .into());
+    };
+    let folder = folder.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%");
+    Ok(format!("\"{folder}/{}\"", name.to_string_lossy()))
 }

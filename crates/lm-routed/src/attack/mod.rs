@@ -74,7 +74,7 @@ pub(crate) struct Attacked {
 /// Fails where the run has no model, documents are too few, an earlier attack had other settings, or a file cannot be
 /// written.
 pub fn attack(run: &Path, set: &[String], seed: u64, options: &Options) -> Result<String> {
-    let Options { threads, ref device, quiet } = *options;
+    let Options { threads, ref device, quiet, cache } = *options;
     let folder = RunFolder::view_of(run, Language::NAME)?;
     let config: Config = experiment::load_run(&folder.config_path(), set)?;
     if config.experiment.kind != Experiment::Era {
@@ -87,7 +87,8 @@ pub fn attack(run: &Path, set: &[String], seed: u64, options: &Options) -> Resul
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     let results = pool.install(|| -> Result<Vec<AttackResult>> {
         let concepts = config.concepts();
-        let dataset = prepared(&placed(&config.data, run)?, &concepts, config.model.block_size, quiet)?;
+        let dataset =
+            prepared(&placed(&config.data, run)?, &concepts, config.model.block_size, cache, quiet)?;
         require_tokens(&folder, &dataset.vocabulary)?;
         let most = config.attack.stories.iter().copied().max().unwrap_or(0);
         crate::finetune::require_relearning(&dataset, most).map_err(Error::for_user)?;

@@ -19,13 +19,13 @@ struct Limits {
     /// Bytes in all, which are held in memory.
     total: u64,
     /// Bytes in all of a packed file: this many times its size. Text packs to a quarter, text that repeats itself to a
-    /// twentieth; what unpacks to more was made to fill the memory.
+    /// twentieth; what unpacks to twice that was made to fill the memory.
     unpacked: u64,
     /// Bytes in all that a packed file may have whatever its size.
     free: u64,
 }
 
-const LIMITS: Limits = Limits { line: 64 << 20, total: 8 << 30, unpacked: 100, free: 64 << 20 };
+const LIMITS: Limits = Limits { line: 64 << 20, total: 8 << 30, unpacked: 40, free: 64 << 20 };
 
 #[derive(Deserialize)]
 struct Line {
@@ -35,7 +35,7 @@ struct Line {
 /// The first `most` documents of a file (0 for all): the `text` fields of a `.jsonl`, the parts of any other file
 /// between `<|endoftext|>`, or between blank lines where it has none. A name that ends in `.gz` is unpacked.
 ///
-/// No line may have more than 64 MiB, and no more than 8 GiB of text are read, or a hundred times the size of a packed
+/// No line may have more than 64 MiB, and no more than 8 GiB of text are read, or forty times the size of a packed
 /// file.
 ///
 /// # Errors
@@ -48,20 +48,14 @@ pub fn read_documents(path: &Path, most: usize) -> Result<Vec<String>, Error> {
 fn read_within(path: &Path, most: usize, limits: Limits) -> Result<Vec<String>, Error> {
     let fault = |fault: String| Error::Corpus { path: path.to_owned(), fault };
     let (file, length) = open(path)?;
-    let name = path.to_string_lossy().to_lowercase();
-    let (plain, reader): (&str, Box<dyn Read>) = match name.strip_suffix(".gz") {
-        Some(plain) => (plain, Box::new(flate2::read::MultiGzDecoder::new(file))),
-        None => (&name, Box::new(file)),
-    };
+    let kind = Kind::of(path);
+    let reader: Box<dyn Read> =
+        if kind.packed { Box::new(flate2::read::MultiGzDecoder::new(file)) } else { Box::new(file) };
     let unpacked = limits.unpacked.saturating_mul(length).max(limits.free);
-    let total = if plain.len() < name.len() { unpacked.min(limits.total) } else { limits.total };
+    let total = if kind.packed { unpacked.min(limits.total) } else { limits.total };
     let lines = Lines::new(BufReader::with_capacity(1 << 16, reader), Limits { total, ..limits });
     let most = if most == 0 { usize::MAX } else { most };
-    let documents = if Path::new(plain).extension().is_some_and(|extension| extension == "jsonl") {
-        json_lines(lines, most)
-    } else {
-        plain_text(lines, most)
-    };
+    let documents = if kind.json { json_lines(lines, most) } else { plain_text(lines, most) };
     let documents = documents.map_err(fault)?;
     if documents.is_empty() {
         return Err(fault("it holds no text".to_owned()));
@@ -69,16 +63,31 @@ fn read_within(path: &Path, most: usize, limits: Limits) -> Result<Vec<String>, 
     Ok(documents)
 }
 
+/// How a file is read, of which its name decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kind {
+    /// `.gz`
+    packed: bool,
+    /// `.jsonl`
+    json: bool,
+}
+
+impl Kind {
+    pub(super) fn of(path: &Path) -> Self {
+        let name = path.to_string_lossy().to_lowercase();
+        let plain = name.strip_suffix(".gz");
+        let json = Path::new(plain.unwrap_or(&name)).extension().is_some_and(|end| end == "jsonl");
+        Self { packed: plain.is_some(), json }
+    }
+}
+
 /// Opens a file and tells its length. What has none, such as a device or a pipe, is refused: it may never end, and
 /// cannot be read twice.
 pub(super) fn open(path: &Path) -> Result<(File, u64), Error> {
     let fault = |fault: String| Error::Corpus { path: path.to_owned(), fault };
-    // asked before it is opened, which would wait for the other end of a pipe
-    let about = std::fs::metadata(path).map_err(|error| fault(error.to_string()))?;
-    if !about.is_file() {
-        return Err(fault("it is no regular file".to_owned()));
-    }
-    Ok((File::open(path).map_err(|error| fault(error.to_string()))?, about.len()))
+    let file = experiment::open_regular(path).map_err(|error| fault(error.to_string()))?;
+    let length = file.metadata().map_err(|error| fault(error.to_string()))?.len();
+    Ok((file, length))
 }
 
 /// The lines of a file within limits.

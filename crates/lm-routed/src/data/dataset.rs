@@ -1,6 +1,6 @@
 //! The documents of a run: read, tokenised and marked once, then taken from the cache.
 
-use std::fmt::Write as _;
+use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -8,8 +8,8 @@ use experiment::{SeedStreams, create_folder, write_atomic};
 use rand::seq::SliceRandom;
 use regex::Regex;
 
-use super::corpus::{find, open, read_documents};
-use super::places::cache_folder;
+use super::corpus::{Kind, find, open, read_documents};
+use super::places::{USER_CACHE, cache_folder};
 use super::pool::Pool;
 use super::token_file::TokenFile;
 use super::vocabulary::Vocabulary;
@@ -64,6 +64,37 @@ impl Documents {
     }
 }
 
+/// The user's cache, and where an earlier version kept tokens where the config did not say.
+const EARLIER_OR_USERS: [&str; 2] = [USER_CACHE, "runs/cache"];
+
+/// Who has named `data.cache`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheIs {
+    /// Who runs the program.
+    TheUsers,
+    #[default]
+    /// The run's own `config.toml`, which may have come from somebody else.
+    TheRuns,
+}
+
+impl CacheIs {
+    /// Whether the folder of these texts may be written: one that the run names and that is neither there already nor
+    /// in the default place is not, which is said.
+    fn may_be_made(self, folder: &Path, data: &DataSection) -> bool {
+        let may = self == Self::TheUsers
+            || EARLIER_OR_USERS.contains(&data.cache.as_str())
+            || fs::symlink_metadata(folder).is_ok_and(|about| about.is_dir());
+        if !may {
+            tracing::warn!(
+                "the run's config.toml has the texts kept in {}, which is not written without --trust: they are \
+                 tokenised each time",
+                data.cache
+            );
+        }
+        may
+    }
+}
+
 /// Training and validation documents with their vocabulary.
 pub struct Dataset {
     /// What the tokens stand for.
@@ -83,10 +114,11 @@ impl Dataset {
     /// Fails where files cannot be read or written, a document has no vocabulary, or a side of a concept's split is
     /// empty.
     pub fn load(data: &DataSection, concepts: &[ConceptSection], seen: usize) -> Result<Self, Error> {
-        Self::load_telling(data, concepts, seen, &mut |_| Ok(()))
+        Self::load_telling(data, concepts, seen, CacheIs::TheUsers, &mut |_| Ok(()))
     }
 
-    /// As [`Dataset::load`], and tells what is being done where the cache does not have the documents.
+    /// As [`Dataset::load`], with a cache that may be another's to name: what is not there yet is then not made. Tells
+    /// what is being done where the cache does not have the documents.
     ///
     /// # Errors
     /// As there, and where `tell` says so; nothing has been written then.
@@ -94,6 +126,7 @@ impl Dataset {
         data: &DataSection,
         concepts: &[ConceptSection],
         seen: usize,
+        cache: CacheIs,
         tell: &mut dyn FnMut(&str) -> Result<(), Error>,
     ) -> Result<Self, Error> {
         let train = source(&data.train)?;
@@ -109,8 +142,9 @@ impl Dataset {
                 Err(error) => tracing::warn!("{error}; made anew from {}", train.display()),
             }
         }
-        let cache = cached.as_ref().and_then(|folder| folder.parent());
-        let kept = cache.map(|cache| format!("; the result is kept in {}", cache.display()));
+        let cached = cached.filter(|folder| cache.may_be_made(folder, data));
+        let place = cached.as_ref().and_then(|folder| folder.parent());
+        let kept = place.map(|place| format!("; the result is kept in {}", place.display()));
         tell(&format!("preparing {}{}", train.display(), kept.unwrap_or_default()))?;
         let mut texts = read_documents(&train, data.max_documents)?;
         let held_out = if let Some(path) = &validation {
@@ -147,11 +181,6 @@ impl Dataset {
             write_atomic(&folder.join(VALIDATION), &validation)?;
             // the last one, which says that the others are there
             write_atomic(&folder.join(VOCABULARY), vocabulary.to_json()?.as_bytes())?;
-            // a file system that maps no files keeps none from working
-            match Self::from_cache(folder) {
-                Ok(dataset) => return dataset.checked(concepts),
-                Err(error) => tracing::warn!("{error}; the texts are kept in memory"),
-            }
         }
         Self::of(vocabulary, TokenFile::held(packed)?, TokenFile::held(validation)?).checked(concepts)
     }
@@ -160,7 +189,7 @@ impl Dataset {
         let vocabulary = Vocabulary::read(&folder.join(VOCABULARY))?;
         let tokens = |name: &str| {
             let path = folder.join(name);
-            let file = TokenFile::map(&path)?;
+            let file = TokenFile::read(&path)?;
             // whole, but beside the vocabulary of other texts
             if file.largest().is_some_and(|token| token as usize >= vocabulary.size()) {
                 let fault = format!("it has tokens that {VOCABULARY} beside it does not have");
@@ -276,19 +305,31 @@ fn cache_key(
 ) -> Result<String, Error> {
     let mut hash = Fnv::default();
     // counts up with each change of the files
-    hash.add(b"3");
-    for path in [Some(train), validation].into_iter().flatten() {
-        hash.add_file(path)?;
+    hash.field("version", b"4");
+    let tokenizer = (!data.tokenizer.is_empty()).then(|| find(&data.tokenizer));
+    for (name, path) in
+        [("train", Some(train)), ("validation", validation), ("tokenizer", tokenizer.as_deref())]
+    {
+        if let Some(path) = path {
+            hash.file(name, path)?;
+        }
     }
-    if !data.tokenizer.is_empty() {
-        hash.add_file(&find(&data.tokenizer))?;
+    for concept in concepts {
+        for word in &concept.words {
+            hash.field("word", word.as_bytes());
+        }
+        hash.field("concept", b"");
     }
-    let words: Vec<String> = concepts.iter().map(|concept| concept.words.join("|")).collect();
-    let mut rest = words.join("||");
     let DataSection { max_documents, validation_documents, vocab_size, tokenizer_documents, .. } = data;
-    // writing into a string cannot fail
-    write!(rest, "|{max_documents}|{validation_documents}|{vocab_size}|{tokenizer_documents}|{seen}").ok();
-    hash.add(rest.as_bytes());
+    for (name, number) in [
+        ("max_documents", max_documents),
+        ("validation_documents", validation_documents),
+        ("vocab_size", vocab_size),
+        ("tokenizer_documents", tokenizer_documents),
+        ("seen", &seen),
+    ] {
+        hash.field(name, &(*number as u64).to_le_bytes());
+    }
     Ok(format!("{:016x}", hash.0))
 }
 
@@ -308,16 +349,35 @@ impl Fnv {
         }
     }
 
-    fn add_file(&mut self, path: &Path) -> Result<(), Error> {
-        let fault = |error: io::Error| Error::Corpus { path: path.to_owned(), fault: error.to_string() };
-        let (mut file, _) = open(path)?;
-        let mut chunk = vec![0; 1 << 16];
+    /// The name of a field and how long it is, and then the field: no two lists of fields give the same bytes.
+    fn begin(&mut self, name: &str, length: u64) {
+        self.add(&(name.len() as u64).to_le_bytes());
+        self.add(name.as_bytes());
+        self.add(&length.to_le_bytes());
+    }
+
+    fn field(&mut self, name: &str, bytes: &[u8]) {
+        self.begin(name, bytes.len() as u64);
+        self.add(bytes);
+    }
+
+    /// A file, with what its name says of how it is read.
+    fn file(&mut self, name: &str, path: &Path) -> Result<(), Error> {
+        let fault = |fault: String| Error::Corpus { path: path.to_owned(), fault };
+        self.field("kind", format!("{:?}", Kind::of(path)).as_bytes());
+        let (mut file, length) = open(path)?;
+        self.begin(name, length);
+        let (mut chunk, mut total) = (vec![0; 1 << 16], 0);
         loop {
-            match file.read(&mut chunk) {
-                Ok(0) => return Ok(()),
-                Ok(read) => self.add(&chunk[..read]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(fault(error)),
+            match file.read(&mut chunk).map_err(|error| (error.kind(), error)) {
+                Ok(0) if total == length => return Ok(()),
+                Ok(0) => return Err(fault("it was changed while it was read".to_owned())),
+                Ok(read) => {
+                    total += read as u64;
+                    self.add(&chunk[..read]);
+                }
+                Err((io::ErrorKind::Interrupted, _)) => {}
+                Err((_, error)) => return Err(fault(error.to_string())),
             }
         }
     }
@@ -325,8 +385,6 @@ impl Fnv {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::config::Config;
 
@@ -374,6 +432,38 @@ mod tests {
         }
         fs::remove_file(cache.join(TRAIN)).unwrap();
         assert_eq!(tokens(&Dataset::load(&data, &concepts(), SEEN).unwrap()), good);
+    }
+
+    #[test]
+    fn a_cache_is_that_of_the_same_files_in_the_same_places() {
+        let folder = tempfile::tempdir().unwrap();
+        let of_words = |data: &DataSection| {
+            vec![ConceptSection { name: String::new(), words: data.forget_words.clone() }]
+        };
+        let mut data = section(folder.path());
+        data.validation = folder.path().join("held_out.txt").display().to_string();
+        let key = |data: &DataSection, train: &str, validation: &str| {
+            fs::write(&data.train, train).unwrap();
+            fs::write(&data.validation, validation).unwrap();
+            cache_key(data, &of_words(data), SEEN, Path::new(&data.train), Some(Path::new(&data.validation)))
+                .unwrap()
+        };
+        let first = key(&data, "A tree.\n\nA boat.\n\n", "A house.\n");
+        assert_eq!(key(&data, "A tree.\n\nA boat.\n\n", "A house.\n"), first);
+        // the same bytes, of which more are held out
+        assert_ne!(key(&data, "A tree.\n\n", "A boat.\n\nA house.\n"), first);
+        // as lines of JSON
+        let json = DataSection { train: data.train.replace(".txt", ".jsonl"), ..data.clone() };
+        assert_ne!(key(&json, "A tree.\n\nA boat.\n\n", "A house.\n"), first);
+        let words = |words: &[&str]| DataSection {
+            forget_words: words.iter().map(|word| (*word).to_owned()).collect(),
+            ..data.clone()
+        };
+        let one = key(&words(&["tree|boat"]), "A tree.", "A house.");
+        assert_ne!(key(&words(&["tree", "boat"]), "A tree.", "A house."), one);
+        let fewer = DataSection { max_documents: 12, validation_documents: 3, ..data.clone() };
+        let other = DataSection { max_documents: 1, validation_documents: 23, ..data.clone() };
+        assert_ne!(key(&fewer, "A tree.", "A house."), key(&other, "A tree.", "A house."));
     }
 
     #[test]

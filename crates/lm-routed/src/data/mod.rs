@@ -11,7 +11,7 @@ mod tokenizer_file;
 mod vocabulary;
 
 pub use corpus::{END_OF_TEXT, find, read_documents};
-pub use dataset::{Dataset, Documents};
+pub use dataset::{CacheIs, Dataset, Documents};
 pub use places::USER_CACHE;
 pub(crate) use places::{PLACES, note_places, placed};
 pub use pool::Pool;

@@ -1,10 +1,8 @@
-//! Tokenised documents in a file that is mapped into memory.
+//! Tokenised documents as the bytes of a file.
 
-use std::fs::File;
 use std::path::Path;
 
-use experiment::crc32c;
-use memmap2::Mmap;
+use experiment::{crc32c, read_at_most};
 
 use crate::Error;
 
@@ -14,24 +12,13 @@ const COUNT: usize = 12;
 /// Where the ends of the documents begin.
 const ENDS: usize = 20;
 
+/// No file is longer: texts end at 8 GiB, and no token has less than a letter.
+const LONGEST: u64 = 16 << 30;
+
 /// Documents as tokens, each with the concepts that it is about.
 pub struct TokenFile {
-    bytes: Bytes,
+    bytes: Vec<u8>,
     documents: usize,
-}
-
-enum Bytes {
-    Mapped(Mmap),
-    Held(Vec<u8>),
-}
-
-impl Bytes {
-    fn get(&self) -> &[u8] {
-        match self {
-            Self::Mapped(map) => map,
-            Self::Held(bytes) => bytes,
-        }
-    }
 }
 
 impl TokenFile {
@@ -63,29 +50,24 @@ impl TokenFile {
     /// Content that is in memory already.
     ///
     /// # Errors
-    /// As [`TokenFile::map`].
+    /// As [`TokenFile::read`].
     pub fn held(bytes: Vec<u8>) -> Result<Self, Error> {
-        Self::checked(Bytes::Held(bytes), Path::new("the tokens"))
+        Self::checked(bytes, Path::new("the tokens"))
     }
 
-    /// Maps a file.
+    /// Reads a file into memory. It is not mapped: a mapped one that somebody cuts short ends the program.
     ///
     /// # Errors
     /// [`Error::Corpus`] where it cannot be read or is no such file, cut short, too long or damaged.
-    #[expect(unsafe_code, reason = "a file can only be mapped so")]
-    pub fn map(path: &Path) -> Result<Self, Error> {
-        let fault = |error: std::io::Error| Error::Corpus { path: path.to_owned(), fault: error.to_string() };
-        let file = File::open(path).map_err(fault)?;
-        // SAFETY: the file is in a cache that only this program writes, and it writes by renaming whole files, which
-        // leaves a mapped one as it was. Bytes changed by someone else would be read as other tokens; a file cut
-        // short by someone else would end the program.
-        let map = unsafe { Mmap::map(&file) }.map_err(fault)?;
-        Self::checked(Bytes::Mapped(map), path)
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let bytes = read_at_most(path, LONGEST)
+            .map_err(|error| Error::Corpus { path: path.to_owned(), fault: error.to_string() })?;
+        Self::checked(bytes, path)
     }
 
-    fn checked(bytes: Bytes, path: &Path) -> Result<Self, Error> {
+    fn checked(bytes: Vec<u8>, path: &Path) -> Result<Self, Error> {
         let fault = |fault: &str| Error::Corpus { path: path.to_owned(), fault: fault.to_owned() };
-        let all = bytes.get();
+        let all = bytes.as_slice();
         if !all.starts_with(MAGIC) {
             return Err(fault("it is no token file of this version"));
         }
@@ -118,13 +100,13 @@ impl TokenFile {
     }
 
     fn end(&self, document: usize) -> usize {
-        let bytes = self.bytes.get()[ENDS + 8 * document..].first_chunk();
+        let bytes = self.bytes[ENDS + 8 * document..].first_chunk();
         bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes) as usize)
     }
 
     /// The largest token; nothing where there is none.
     pub fn largest(&self) -> Option<u32> {
-        tokens_of(&self.bytes.get()[ENDS + 9 * self.documents..]).max()
+        tokens_of(&self.bytes[ENDS + 9 * self.documents..]).max()
     }
 
     /// Documents in it.
@@ -145,7 +127,7 @@ impl TokenFile {
         assert!(index < self.documents, "document {index} of {}", self.documents);
         let start = if index == 0 { 0 } else { self.end(index - 1) };
         let tokens = ENDS + 9 * self.documents;
-        tokens_of(&self.bytes.get()[tokens + 2 * start..tokens + 2 * self.end(index)]).collect()
+        tokens_of(&self.bytes[tokens + 2 * start..tokens + 2 * self.end(index)]).collect()
     }
 
     /// The concepts that a document is about, of which concept i has bit i.
@@ -154,7 +136,7 @@ impl TokenFile {
     /// Panics if there is no such document.
     pub fn concepts(&self, index: usize) -> u8 {
         assert!(index < self.documents, "document {index} of {}", self.documents);
-        self.bytes.get()[ENDS + 8 * self.documents + index]
+        self.bytes[ENDS + 8 * self.documents + index]
     }
 }
 
@@ -172,13 +154,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tokens_come_back_from_memory_and_from_a_mapped_file() {
+    fn tokens_come_back_from_memory_and_from_a_file() {
         let documents = vec![vec![1, 65535, 3], vec![], vec![9]];
         let bytes = TokenFile::encode(&documents, &[1, 0, 6]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("tokens.bin");
         std::fs::write(&path, &bytes).unwrap();
-        for file in [TokenFile::map(&path).unwrap(), TokenFile::held(bytes.clone()).unwrap()] {
+        for file in [TokenFile::read(&path).unwrap(), TokenFile::held(bytes.clone()).unwrap()] {
             assert_eq!((0..file.len()).map(|i| file.document(i)).collect::<Vec<_>>(), documents);
             assert_eq!((0..3).map(|i| file.concepts(i)).collect::<Vec<_>>(), [1, 0, 6]);
             assert_eq!(file.largest(), Some(65535));
@@ -196,6 +178,17 @@ mod tests {
             flipped[at] ^= 4;
             assert!(TokenFile::held(flipped).is_err(), "a bit of byte {at}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_short_later_is_still_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tokens.bin");
+        // more than a page, of which the rest would be gone
+        std::fs::write(&path, TokenFile::encode(&[vec![7; 1 << 16]], &[1]).unwrap()).unwrap();
+        let file = TokenFile::read(&path).unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
+        assert_eq!(file.document(0), vec![7; 1 << 16]);
     }
 
     #[test]

@@ -110,6 +110,10 @@ fn growth(part: &Value) -> Result<usize, String> {
         Some(content) if parts.contains_key("pattern") => 1 + content.len(),
         _ => match kind {
             Some("Metaspace") => 4,
+            // of a text with a single letter
+            _ if parts.contains_key("prepend") => {
+                1 + parts.get("prepend").and_then(Value::as_str).map_or(0, str::len)
+            }
             Some("ByteLevel" | "BertNormalizer" | "CTC") => 2,
             _ => 1,
         },
@@ -178,5 +182,12 @@ mod tests {
         assert!(!replaces(200, "aa").is_empty());
         assert!(!replaces(1, &"a".repeat(5000)).is_empty());
         assert_eq!(replaces(50, ""), "");
+        let prepends = |length: usize, kind: &str| {
+            refused(&format!(r#""normalizer": {{{kind}"prepend": "{}"}}"#, "_".repeat(length)))
+        };
+        for kind in [r#""type": "Prepend", "#, ""] {
+            assert_eq!(prepends(4095, kind), "");
+            assert_eq!(prepends(4096, kind), "its normalizer can make a text more than 4096 times as long");
+        }
     }
 }

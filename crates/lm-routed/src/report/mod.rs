@@ -67,8 +67,13 @@ impl Target<'_> {
 /// Fails where the run has no results yet, one cannot be read, or a file cannot be written.
 pub(crate) fn write(folder: &RunFolder, config: &Config, out: Option<&Path>) -> Result<Report> {
     let plots = folder.plots();
-    let into = out.unwrap_or(&plots);
-    experiment::create_folder(into)?;
+    let into = if let Some(out) = out {
+        experiment::create_folder(out)?;
+        out
+    } else {
+        folder.make("plots")?;
+        &plots
+    };
     let mut target = Target { folder: into, files: Vec::new() };
     let mut markdown = String::new();
     let mut above = Vec::new();

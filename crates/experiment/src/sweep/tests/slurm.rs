@@ -19,7 +19,7 @@ fn the_scripts_name_each_unfinished_run_once() {
         assert!(script.lines().any(|found| found == line), "{script}");
     }
     // run for each task with the program replaced by one that shows its words
-    let script = script.replace("'/opt/toy'", "printf '<%s>'");
+    let script = script.replace(" /opt/toy sweep", " printf '<%s>' sweep");
     let index_of = |task: usize| {
         let output = Command::new("sh")
             .args(["-c", &script])
@@ -35,7 +35,40 @@ fn the_scripts_name_each_unfinished_run_once() {
         assert!(said.ends_with(&end), "{said}");
     }
     let collect = std::fs::read_to_string(&jobs.collect).unwrap();
-    assert!(collect.ends_with("'\\''s' '--shelf' 'top shelf'\n"), "{collect}");
+    assert!(collect.ends_with("it's\" --shelf 'top shelf'\n"), "{collect}");
+}
+
+#[test]
+fn whatever_the_folder_is_called_nothing_else_is_run() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, job) in [
+        ("two words --uid=0", "two_words_--uid_0"),
+        ("$(touch pwned)`touch pwned`;touch pwned", "__touch_pwned__touch_pwned__touch_pwned"),
+        ("'\"\\ %a #", "_____a__"),
+    ] {
+        let sweep = Sweep::<Toy>::plan(&folder.path().join(name), None, &[]).unwrap();
+        let jobs = write(&TOY, &sweep, &[0], Path::new("printf"), &SlurmRequest::default()).unwrap();
+        for (path, ending) in [(&jobs.runs, ""), (&jobs.collect, "-collect")] {
+            let script = std::fs::read_to_string(path).unwrap();
+            let options: Vec<&str> = script.lines().filter(|line| line.starts_with("#SBATCH")).collect();
+            assert_eq!(options[0], format!("#SBATCH --job-name={job}{ending}"));
+            assert!(options[1..].iter().all(|line| !line.contains("touch") || line.contains("--output=\"")));
+            let script = script.replace("printf sweep", "printf '<%s>' sweep");
+            let output = Command::new("sh")
+                .args(["-c", &script])
+                .env("SLURM_ARRAY_TASK_ID", "0")
+                .current_dir(folder.path())
+                .output()
+                .unwrap();
+            let said = String::from_utf8(output.stdout).unwrap();
+            assert!(said.contains(&format!("/{name}>")), "{said} {script}");
+        }
+        assert!(!folder.path().join("pwned").exists(), "{name}");
+    }
+    let sweep = Sweep::<Toy>::plan(&folder.path().join("a\ntouch pwned"), None, &[]).unwrap();
+    let error = write(&TOY, &sweep, &[0], Path::new("toy"), &SlurmRequest::default()).unwrap_err();
+    assert!(error.to_string().ends_with("does not fit into a job script"), "{error}");
+    assert!(!sweep.folder.exists());
 }
 
 #[test]
