@@ -76,8 +76,11 @@ pub(crate) fn placed(data: &DataSection, run: &Path) -> anyhow::Result<DataSecti
     Ok(data)
 }
 
+/// Where what is named lies, as seen from here.
+type Place = fn(&str) -> PathBuf;
+
 /// The settings that name files or folders, and where each is looked for: the cache is in no checkout.
-fn named(data: &mut DataSection) -> [(&mut String, fn(&str) -> PathBuf); 4] {
+fn named(data: &mut DataSection) -> [(&mut String, Place); 4] {
     let DataSection { train, validation, tokenizer, cache, .. } = data;
     [(train, find), (validation, find), (tokenizer, find), (cache, |name| PathBuf::from(name))]
 }
