@@ -14,6 +14,8 @@ mod language;
 mod lookup;
 mod mnist;
 mod outputs;
+#[cfg(unix)]
+mod pages;
 mod redraw;
 mod refusals;
 mod report;

@@ -100,6 +100,16 @@ fn without_a_cache_the_texts_are_prepared_each_time() {
     }
 }
 
+#[test]
+fn a_folder_that_is_taken_is_refused_before_texts_are_prepared() {
+    let ws = ws();
+    std::fs::create_dir(ws.path("run")).unwrap();
+    ws.write("run/mine", "");
+    let ended = ws.run("era --out run");
+    assert_eq!((ended.code, ended.texts.len()), (Some(2), 0), "{ended:?}");
+    assert!(ended.stderr.starts_with("error: the run folder run already holds files\n"), "{}", ended.stderr);
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_while_texts_are_prepared_says_that_nothing_is_lost() {

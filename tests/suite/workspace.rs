@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// Settings with which a run takes a fraction of a second; later `--set` options go over them.
-const TINY: &str = "--set env.num_envs=8 --set train.num_steps=8 --set train.updates=2 \
+pub(crate) const TINY: &str = "--set env.num_envs=8 --set train.num_steps=8 --set train.updates=2 \
     --set eval.every=1 --set eval.num_envs=4 --set checkpoint.every=2 \
     --set ppo.update_epochs=1 --set ppo.num_minibatches=1";
 
 /// The same for mnist-routed, on the digits that come with it.
-const TINY_MNIST: &str = "--set data.dataset=sample --set model.hidden=[16,8] --set model.latent=8 \
+pub(crate) const TINY_MNIST: &str = "--set data.dataset=sample --set model.hidden=[16,8] --set model.latent=8 \
     --set train.epochs=2 --set train.batch_size=50 --set checkpoint.every=1";
 
 /// As [`TINY`], for lm-routed on texts that stand in the workspace.

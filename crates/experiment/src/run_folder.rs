@@ -65,6 +65,14 @@ impl RunFolder {
         Ok(run)
     }
 
+    /// Refuses a folder that [`RunFolder::create`] will not take, before anything else is done for a run in it.
+    ///
+    /// # Errors
+    /// [`RunError::FolderExists`] where the folder holds anything.
+    pub fn require_free(path: &Path) -> Result<(), RunError> {
+        if path.is_dir() { refuse_content(path) } else { Ok(()) }
+    }
+
     /// Takes the folder of an earlier run, to go on with it, and clears away the temporary files of writes that
     /// were cut off.
     ///

@@ -113,6 +113,8 @@ impl<'p, P: Program> Run<'p, P> {
     pub fn create(program: &'p P, request: &RunRequest<P::Config>) -> Result<Self> {
         let RunRequest { config, seed, threads, outputs, .. } = request;
         let device = request.device.open()?;
+        // to build a training can take minutes
+        RunFolder::require_free(&request.folder)?;
         let (threads, lanes) = (*threads, *threads);
         let cx = BuildContext { seed: *seed, threads, lanes, device: &device, folder: &request.folder };
         let training = program.build(config, &cx)?;

@@ -76,11 +76,11 @@ pub(crate) fn placed(data: &DataSection, run: &Path) -> anyhow::Result<DataSecti
     Ok(data)
 }
 
-/// A setting, and where what it names is looked for.
-type Named<'a> = (&'a mut String, fn(&str) -> PathBuf);
+/// Where what is named lies, as seen from here.
+type Place = fn(&str) -> PathBuf;
 
 /// The settings that name files or folders, and where each is looked for: the cache is in no checkout.
-fn named(data: &mut DataSection) -> [Named<'_>; 4] {
+fn named(data: &mut DataSection) -> [(&mut String, Place); 4] {
     let DataSection { train, validation, tokenizer, cache, .. } = data;
     [(train, find), (validation, find), (tokenizer, find), (cache, |name| PathBuf::from(name))]
 }
