@@ -209,6 +209,16 @@ fn a_policy_that_is_no_number_is_neither_scored_nor_shown() {
 }
 
 #[test]
+fn a_model_that_is_no_number_is_not_measured() {
+    let (ws, model) = (language_run(), "run/models/era.safetensors");
+    exchange(&ws.path(model), "embed.W_E", |tensor| tensor.affine(f64::NAN, 0.0));
+    let error = "run/models/era.safetensors is of no use: its tensor \"embed.W_E\" holds NaN or infinity";
+    for line in ["eval run --threads 1", "generate run --threads 1 --length 2"] {
+        assert_refused(&ws, line, error, None);
+    }
+}
+
+#[test]
 fn a_damaged_cache_of_tokens_is_made_anew() {
     let ws = language_run();
     let eval = "eval run --threads 1";

@@ -284,6 +284,11 @@ fn what_cannot_be_is_refused_in_one_line_and_a_hint() {
             "must be below model.d_mlp (32), got 32",
         ),
         ("--set experiment.labelled=[1.5]", 2, "must lie between 0 and 1, got 1.5"),
+        (
+            "--set experiment.methods=[\"rmu\"] --set experiment.labelled=[0.0]",
+            2,
+            "needs a labelled document, and none is: raise experiment.labelled",
+        ),
         ("--set routing.layers=[7]", 2, "must be below model.n_layer (2), got 7"),
         ("--set model.n_embd=17", 2, "must be an even multiple of model.n_head (2), got 17"),
         ("--set data.train=nowhere.jsonl", 2, "cannot read the texts in nowhere.jsonl"),

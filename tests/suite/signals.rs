@@ -67,6 +67,59 @@ fn a_request_to_terminate_does_the_same() {
 }
 
 #[test]
+fn a_terminal_that_is_closed_does_the_same() {
+    // under `nohup` the runs ignore it, too
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    if ignored.is_some_and(|mask| u64::from_str_radix(mask.trim(), 16).unwrap() & 1 == 0) {
+        stopped_and_resumed("HUP");
+    }
+}
+
+#[test]
+fn one_that_is_to_be_ignored_is() {
+    let ws = Workspace::new();
+    let line = format!("trap '' HUP; exec \"$0\" {TRAIN} --threads 1 --quiet");
+    let binary = assert_cmd::cargo::cargo_bin!("ppo-routed-under-test");
+    let mut child =
+        Command::new("sh").args(["-c", &line]).arg(binary).current_dir(ws.path(".")).spawn().unwrap();
+    while newest_update(&ws) < 8 && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let hangup = || Command::new("kill").args(["-s", "HUP", &child.id().to_string()]).status().unwrap();
+    for _ in 0..3 {
+        hangup();
+    }
+    let before = newest_update(&ws);
+    while newest_update(&ws) < before + 16 && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let went_on = child.try_wait().unwrap().is_none() || ws.path("run/summary.json").exists();
+    child.kill().ok();
+    child.wait().unwrap();
+    assert!(went_on, "it was stopped after update {before}");
+}
+
+#[test]
+fn the_second_signal_says_what_is_on_the_disk() {
+    let ws = Workspace::new();
+    let mut running = ws.start(&format!("{TRAIN} --set ppo.update_epochs=1000000"));
+    // no update of it ends while it is watched
+    running.wait_until(|| ws.path("run/snapshots.jsonl").exists());
+    let id = running.id().to_string();
+    running.wait_until(|| {
+        Command::new("kill").args(["-s", "INT", &id]).status().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        false
+    });
+    let ended = running.end();
+    assert_eq!(ended.code, Some(130), "{ended:?}");
+    let lines: Vec<&str> = ended.stderr.lines().collect();
+    let stopping = "stopping after the update in hand; once more to stop at once";
+    assert_eq!(lines, [stopping, "stopped at once; run has no checkpoint"]);
+}
+
+#[test]
 fn a_run_that_is_killed_at_thirty_moments_ends_as_it_should() {
     let ws = Workspace::new();
     Kills { train: TRAIN, times: 30, apart: 0, total: 400 }.survive(&ws);

@@ -8,6 +8,7 @@ use tempfile::NamedTempFile;
 
 use crate::error::RunError;
 use crate::hold::Hold;
+use crate::opening::outlive_size_limits;
 
 /// How the name of a file begins that a write has not finished; see [`sweep`].
 const PREFIX: &str = ".unfinished-";
@@ -49,6 +50,7 @@ fn folder_of(path: &Path) -> &Path {
 
 /// A temporary file beside `path`, on the disk, with the content written by `fill`, which may fail at any point.
 fn unfinished(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<NamedTempFile> {
+    outlive_size_limits();
     let mut builder = tempfile::Builder::new();
     builder.prefix(PREFIX);
     // temporary files are private by default, results are not: the umask decides, as for any new file

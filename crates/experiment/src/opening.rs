@@ -2,6 +2,8 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::path::Path;
+#[cfg(unix)]
+use std::sync::{Arc, Once};
 
 #[cfg(unix)]
 use rustix::fs::OFlags;
@@ -20,12 +22,30 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     regular(options.open(path)?)
 }
 
+/// Has a write beyond the size that the system allows a file be an error that can be told; unless told so, the process
+/// is ended without a word. To be called before the first write.
+pub(crate) fn outlive_size_limits() {
+    #[cfg(unix)]
+    {
+        use signal_hook::consts::SIGXFSZ;
+
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            // a handler that does nothing to be seen is enough for the write to return
+            if let Err(error) = signal_hook::flag::register(SIGXFSZ, Arc::default()) {
+                tracing::warn!("a file that grows beyond the system's limit will end this process: {error}");
+            }
+        });
+    }
+}
+
 /// Opens a file of a run as `options` say, to write it: where a symbolic link or something that is no regular file
 /// stands at its path, nothing is opened.
 ///
 /// # Errors
 /// Those of the system; and [`io::ErrorKind::InvalidInput`] for a link and for what is no regular file.
 pub fn open_own(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    outlive_size_limits();
     #[cfg(unix)]
     flags(options, OFlags::NONBLOCK | OFlags::NOFOLLOW);
     let file = options.open(path).map_err(|error| match path.symlink_metadata() {

@@ -1,6 +1,5 @@
 //! The folder of a run: created once, locked while in use, written atomically.
 use std::fs::{self, FileType};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -250,12 +249,10 @@ fn refuse_content(path: &Path) -> Result<(), RunError> {
 
 /// Makes a folder, but none above it; one that is there already will do.
 pub(crate) fn make_one(path: &Path) -> Result<(), RunError> {
-    match fs::create_dir(path) {
-        Err(source) if source.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => {
-            Err(RunError::Write { path: path.to_owned(), source })
-        }
-        _ => Ok(()),
+    if path.is_dir() {
+        return Ok(());
     }
+    fs::create_dir(path).map_err(|source| RunError::Write { path: path.to_owned(), source })
 }
 
 /// Refuses a run folder that is a symbolic link.

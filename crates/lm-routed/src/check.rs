@@ -186,6 +186,18 @@ fn sizes(config: &Config, faults: &mut Faults) {
             faults.add(key, format!("must be at most {most}, got {value}"));
         }
     }
+    for (key, rows, tokens) in [
+        ("train.batch_size", train.batch_size, model.block_size),
+        ("rmu.batch_size", rmu.batch_size, model.block_size),
+        ("steer.samples", steer.samples, steer.sample_tokens),
+    ] {
+        let all = rows.saturating_mul(tokens);
+        if all > 1 << 24 {
+            let message =
+                format!("{rows} texts of {tokens} tokens are {all} tokens at once: use at most 16777216");
+            faults.add(key, message);
+        }
+    }
     if train.steps > 1 << 28 {
         faults.add("train.steps", format!("must be at most {}, got {}", 1 << 28, train.steps));
     }
@@ -282,5 +294,19 @@ fn layers(config: &Config, faults: &mut Faults) {
     if localise.neurons == 0 || localise.neurons >= model.d_mlp {
         let message = format!("must lie between 1 and model.d_mlp - 1, got {}", localise.neurons);
         faults.add("localise.neurons", message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_that_no_memory_holds_is_refused_with_its_size() {
+        let set = ["train.batch_size=65536", "model.block_size=16384"].map(str::to_owned);
+        let message = experiment::load::<Config>(None, &set).unwrap_err().to_string();
+        let words = "65536 texts of 16384 tokens are 1073741824 tokens at once: use at most 16777216";
+        assert!(message.contains("train.batch_size") && message.contains(words), "{message}");
+        experiment::load::<Config>(None, &["train.batch_size=64".to_owned()]).unwrap();
     }
 }

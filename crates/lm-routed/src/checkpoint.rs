@@ -30,6 +30,7 @@ pub(crate) fn network_of(
     if let Some(difference) = difference(&architecture, needed) {
         return Err(Error::State(format!("{origin} {difference}")));
     }
+    checkpoint.require_sound(path)?;
     Ok(Network::from_tensors(architecture, &checkpoint.tensors, &origin, device)?)
 }
 

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
 use experiment::driver::{BuildContext, Finished, FinishedRun, Program, ResumePoint};
-use experiment::{Activity, RunFolder, UserError};
+use experiment::{Activity, RunFolder, SeedStreams, UserError};
 use serde_json::{Value, json};
 
 use crate::Error;
 use crate::config::{ConceptSection, Config, DataSection, Experiment};
 use crate::data::{CacheIs, Dataset, Documents, PLACES, note_places, placed};
-use crate::methods::Part;
+use crate::methods::{Part, Start};
 use crate::parts::{Parts, Shared};
 use crate::{finetune, localise, report, steer};
 
@@ -109,7 +109,7 @@ impl Language {
             return Err(error.with_hint("list them one a line in a file and give it with --tokens").into());
         }
         // hours before they are needed
-        require_held_out(config, &dataset).map_err(Error::for_user)?;
+        require_held_out(config, &dataset, cx.seed).map_err(Error::for_user)?;
         Ok(Parts::new(config, cx, Shared { pool, dataset, listed }))
     }
 
@@ -191,13 +191,23 @@ fn what_for(data: &DataSection, dataset: &Dataset) -> String {
 }
 
 /// Refuses documents that are too few for what follows on the training.
-fn require_held_out(config: &Config, dataset: &Dataset) -> Result<(), Error> {
+fn require_held_out(config: &Config, dataset: &Dataset, seed: u64) -> Result<(), Error> {
     let taught = match config.experiment.kind {
         Experiment::Era => config.retrain.stories.iter().copied().max().unwrap_or(0),
         Experiment::Virology => config.localise.stories,
         Experiment::Steer | Experiment::Modules => return Ok(()),
     };
     finetune::require_relearning(dataset, taught)?;
+    // a method that changes a model by what is labelled comes hours later
+    let changed =
+        |part: &Part| part.method.needs_labels && matches!(part.method.start, Start::Changed { .. });
+    for part in Part::all(config).into_iter().filter(changed) {
+        if !dataset.labels(part.labelled, SeedStreams::new(seed)).contains(&true) {
+            let name = part.name();
+            let fault = format!("{name} needs a labelled document, and none is: raise experiment.labelled");
+            return Err(Error::Setting(fault));
+        }
+    }
     let ablates = |part: Part| (part.method.routes)(config).is_ok_and(|routes| routes.ablates());
     if config.coherence.steps > 0 && Part::all(config).into_iter().any(ablates) {
         finetune::require_coherence(dataset)?;

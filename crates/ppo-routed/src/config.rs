@@ -316,6 +316,20 @@ impl Settings for Config {
                 format!("a rollout of {samples} samples is too large; use at most 16,777,216"),
             );
         }
+        let epochs = if train.algo == Algo::Ppo { ppo.update_epochs } else { 1 };
+        let learned = samples.saturating_mul(epochs);
+        if learned > 1 << 32 {
+            let message = format!(
+                "an update would learn from {learned} samples, {epochs} times the {samples} of a rollout: use at most \
+                 4,294,967,296"
+            );
+            faults.add("ppo.update_epochs", message);
+        }
+        let total = u128::from(self.updates_total()) * samples as u128;
+        if total > 1 << 62 {
+            let message = format!("the run would take {total} steps: use at most 4,611,686,018,427,387,904");
+            faults.add("train.updates", message);
+        }
         if train.algo == Algo::Ppo && ppo.num_minibatches > 0 && samples > 0 && ppo.num_minibatches > samples
         {
             let message =
@@ -348,6 +362,22 @@ mod tests {
         for part in ["env.oversight_prob", "ppo.num_minibatches", "did you mean `train.gamma`"] {
             assert!(message.contains(part), "{message}");
         }
+    }
+
+    #[test]
+    fn what_would_never_end_is_refused_with_its_cost() {
+        let message = |set: &[&str]| {
+            let set: Vec<String> = set.iter().map(ToString::to_string).collect();
+            experiment::load::<Config>(None, &set).unwrap_err().to_string()
+        };
+        let small = ["env.num_envs=8", "train.num_steps=512"];
+        let epochs = message(&[small[0], small[1], "ppo.update_epochs=1048577"]);
+        assert!(epochs.contains("must be at most 1,048,576"), "{epochs}");
+        let cost = message(&["env.num_envs=16", small[1], "ppo.update_epochs=1048576"]);
+        let words = "an update would learn from 8589934592 samples, 1048576 times the 8192 of a rollout";
+        assert!(cost.contains(words), "{cost}");
+        let steps = message(&[small[0], small[1], "train.updates=9223372036854775807"]);
+        assert!(steps.contains("the run would take 37778931862957161705472 steps"), "{steps}");
     }
 
     #[test]

@@ -4,6 +4,10 @@
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The update was cut off between two of its steps, as it was asked to be; the parameters are those after some of
+    /// them.
+    #[error("the update was cut off")]
+    CutOff,
     /// A loss or gradient that is not a number.
     #[error("update {update}: {fault}: lower train.learning_rate, or raise ppo.max_grad_norm from 0")]
     NotFinite {

@@ -4,17 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use ::plots::PlotError;
 use anyhow::Result;
 use candle_core::Device;
 use experiment::driver::{
-    BuildContext, Due, Finished, FinishedRun, Position, Program, Report, ResumePoint, State, Training,
+    BuildContext, CutOff, Due, Finished, FinishedRun, Position, Program, Report, ResumePoint, State, Training,
 };
-use experiment::{RunFolder, decimals};
+use experiment::{Interrupt, RunFolder, decimals};
 use serde_json::Value;
 
 use crate::snapshot::Snapshot;
 use crate::summary::Summary;
-use crate::{Config, Supervision, Trainer, checkpoint, plots};
+use crate::{Config, Error, Supervision, Trainer, checkpoint, plots};
 
 /// Oversight experiments.
 #[derive(Clone, Copy, Debug, Default)]
@@ -83,8 +84,8 @@ impl Program for Ppo {
         let path = run.folder.path().to_owned();
         let mut paths = Vec::new();
         if run.pictures {
-            paths.extend(plots::plot(std::slice::from_ref(&path), None)?);
-            paths.extend(plots::render(&path, None)?);
+            paths.extend(drawn(plots::plot(std::slice::from_ref(&path), None))?);
+            paths.extend(drawn(plots::render(&path, None))?);
         }
         let mut text = summary.table();
         let Summary { env_steps, seconds, sps, .. } = summary;
@@ -96,14 +97,38 @@ impl Program for Ppo {
     }
 }
 
+/// Pictures, or none with a word where they cannot be drawn: a picture never costs a summary. A disk that takes none
+/// is an error, as a resumed run writes them.
+fn drawn(pictures: Result<Vec<PathBuf>>) -> Result<Vec<PathBuf>> {
+    pictures.or_else(|error| {
+        let plot = error.chain().find_map(|cause| cause.downcast_ref::<PlotError>());
+        let of_ours = error.downcast_ref::<Error>();
+        let plot =
+            plot.or(of_ours.and_then(|error| if let Error::Plot(plot) = error { Some(plot) } else { None }));
+        if plot.is_none_or(|plot| matches!(plot, PlotError::Write { .. })) {
+            return Err(error);
+        }
+        tracing::warn!("left out: {error:#}");
+        Ok(Vec::new())
+    })
+}
+
 impl Training for PpoTraining {
     fn position(&self) -> Position {
         let steps = self.trainer.config().steps_per_update();
         Position::of_updates(self.trainer.updates_done(), self.trainer.updates_total(), steps)
     }
 
+    fn listen(&mut self, interrupt: &Interrupt) {
+        self.trainer.listen(interrupt);
+    }
+
     fn update(&mut self) -> Result<Report> {
-        Ok(Report { values: self.trainer.update()?.values, message: None })
+        match self.trainer.update() {
+            Ok(report) => Ok(Report { values: report.values, message: None }),
+            Err(Error::CutOff) => Err(CutOff.into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Scores all policies and takes a snapshot.
@@ -134,5 +159,42 @@ impl Training for PpoTraining {
 
     fn state(&self) -> Result<State> {
         Ok(checkpoint::state(&self.trainer)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tiny() -> Config {
+        let mut config = Config::default();
+        (config.env.num_envs, config.train.num_steps) = (4, 4);
+        config
+    }
+
+    #[test]
+    fn an_update_ends_between_two_steps_where_it_was_asked_to_long_ago() {
+        let mut trainer = Trainer::new(&tiny(), 0, 1, &Device::Cpu).unwrap();
+        let interrupt = Interrupt::default();
+        trainer.listen(&interrupt);
+        trainer.update().unwrap();
+        interrupt.request();
+        trainer.update().unwrap();
+        interrupt.insist();
+        assert!(matches!(trainer.update(), Err(Error::CutOff)));
+        assert_eq!(trainer.updates_done(), 2);
+    }
+
+    #[test]
+    fn a_picture_that_cannot_be_drawn_is_left_out_and_one_that_cannot_be_written_is_an_error() {
+        let too_large = || PlotError::TooLarge { size: (20_000, 10) };
+        for error in [too_large().into(), Error::Plot(too_large()).into()] {
+            assert!(drawn(Err(error)).unwrap().is_empty());
+        }
+        let full =
+            PlotError::Write { path: PathBuf::from("a.png"), source: std::io::ErrorKind::StorageFull.into() };
+        assert!(drawn(Err(full.into())).is_err());
+        assert!(drawn(Err(anyhow::anyhow!("no run"))).is_err());
+        assert_eq!(drawn(Ok(vec![PathBuf::from("a.png")])).unwrap().len(), 1);
     }
 }

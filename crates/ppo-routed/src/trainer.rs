@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use candle_core::Device;
 use envs::{EnvError, Kind, VectorEnv};
-use experiment::SeedStreams;
+use experiment::{Interrupt, SeedStreams};
 use learning::{Adam, AdamConfig, Parameters, clip_grad_norm, global_norm, require_finite};
 use policies::Policy;
 use rand::seq::SliceRandom;
@@ -44,6 +44,7 @@ pub struct Trainer {
     streams: SeedStreams,
     pool: ThreadPool,
     device: Device,
+    interrupt: Interrupt,
 }
 
 enum Learner {
@@ -144,6 +145,7 @@ impl Trainer {
             shuffle: streams.stream("shuffle"),
             update: 0,
             device: device.clone(),
+            interrupt: Interrupt::default(),
             policy,
             adam,
             shards,
@@ -200,10 +202,16 @@ impl Trainer {
         train.learning_rate * (1.0 - self.update as f64 / self.updates_total() as f64).max(0.0)
     }
 
+    /// Has updates ask `interrupt` between their gradient steps whether to end with [`Error::CutOff`].
+    pub fn listen(&mut self, interrupt: &Interrupt) {
+        self.interrupt = interrupt.clone();
+    }
+
     /// One update: rollout, labels, routes, returns or advantages, losses, gradients, step.
     ///
     /// # Errors
-    /// Fails where a loss or a gradient is not finite; the parameters are those before the faulty step then.
+    /// Fails where a loss or a gradient is not finite, the parameters are those before the faulty step then; and where
+    /// it is cut off.
     pub fn update(&mut self) -> Result<UpdateReport, Error> {
         let lr = self.learning_rate();
         let began = Instant::now();
@@ -314,13 +322,16 @@ impl Trainer {
         let advantages = self.rollout.samples.advantages(gamma, ppo.gae_lambda as f32);
         let targets: Vec<f32> =
             advantages.iter().zip(&self.rollout.samples.values).map(|(a, v)| a + v).collect();
-        let mut steps = Vec::with_capacity(ppo.update_epochs * ppo.num_minibatches);
+        let mut steps = Vec::new();
         let total = targets.len();
         self.order.clear();
         self.order.extend(0..total as u32);
         for _ in 0..ppo.update_epochs {
             self.order.shuffle(&mut self.shuffle);
             for minibatch in 0..ppo.num_minibatches {
+                if self.interrupt.is_overdue() {
+                    return Err(Error::CutOff);
+                }
                 let bound = |k: usize| k * total / ppo.num_minibatches;
                 let rollout = &self.rollout;
                 let indices = &self.order[bound(minibatch)..bound(minibatch + 1)];

@@ -9,7 +9,7 @@
 //! | ends: `metrics.csv`, what the program draws, `manifest.json`, and `summary.json` last | [`Run::drive`] |
 //!
 //! A run that is killed at any moment and resumed leaves the same `metrics.jsonl` (but for `charts/SPS`) and the
-//! same last checkpoint, byte for byte, as one that nobody disturbed. A program keeps its side of that promise where
+//! same last checkpoint (but for `seconds` in its header), byte for byte, as one that nobody disturbed. A program keeps its side of that promise where
 //! [`Training::state`] holds everything that changes and [`Program::rewind`] brings all of it back.
 
 mod bench;
@@ -20,7 +20,9 @@ mod run;
 mod stage;
 
 pub use bench::{BenchFields, BenchPlan, Rates, median, peak_gflops};
-pub use program::{BuildContext, Due, Finished, FinishedRun, Position, Program, Report, State, Training};
+pub use program::{
+    BuildContext, CutOff, Due, Finished, FinishedRun, Position, Program, Report, State, Training,
+};
 pub use progress::{Bar, Watch};
 pub use resume::ResumePoint;
 pub use run::{Outputs, Run, RunRequest};

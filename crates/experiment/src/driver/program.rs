@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::resume::ResumePoint;
 use super::stage::Stage;
 use crate::config::Settings;
+use crate::interrupt::Interrupt;
 use crate::metrics::Record;
 use crate::run_folder::RunFolder;
 
@@ -31,7 +32,7 @@ pub struct Position {
 impl Position {
     /// After `update` of `updates_total` updates of as many steps each.
     pub fn of_updates(update: u64, updates_total: u64, steps_per_update: u64) -> Self {
-        let steps = |updates: u64| updates * steps_per_update;
+        let steps = |updates: u64| updates.saturating_mul(steps_per_update);
         Self { update, updates_total, step: steps(update), steps_total: steps(updates_total) }
     }
 }
@@ -63,10 +64,21 @@ pub struct State {
     pub tensors: BTreeMap<String, Tensor>,
 }
 
+/// The error of an update that was cut off between two of its steps, as it was asked to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the update was cut off")]
+pub struct CutOff;
+
 /// What changes while a run trains.
 pub trait Training {
     /// How far it is.
     fn position(&self) -> Position;
+
+    /// Is told, before the first update, whom to ask within an update that may take long: where
+    /// [`Interrupt::is_overdue`], it ends with [`CutOff`].
+    fn listen(&mut self, interrupt: &Interrupt) {
+        let _ = interrupt;
+    }
 
     /// One update. The driver adds `charts/SPS`, steps a second, to its metrics.
     ///

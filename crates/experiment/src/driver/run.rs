@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::program::{
-    BuildContext, Due, Finished, FinishedRun, Position, Program, Report, State, Training as _,
+    BuildContext, CutOff, Due, Finished, FinishedRun, Position, Program, Report, State, Training as _,
 };
 use super::progress::Watch;
 use super::stage::{Stage, interrupted};
@@ -23,6 +23,7 @@ use crate::metrics::{MetricsWriter, read_metrics, write_csv};
 use crate::report::UserError;
 use crate::run_folder::RunFolder;
 use crate::tensorboard::EventWriter;
+use crate::terminal::shell_path;
 
 /// What a run writes beside the run folder's own files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -165,16 +166,33 @@ impl<'p, P: Program> Run<'p, P> {
     /// Fails where training breaks down, a file cannot be written, or the run is interrupted; what is needed to go on
     /// is saved by then.
     pub fn drive(mut self, watch: &mut dyn Watch) -> Result<String> {
+        self.training.listen(&self.interrupt);
+        let path = self.saved.folder.path().to_owned();
+        self.interrupt.note_saved(&path, self.newest());
+        let trained = self.begin().and_then(|position| {
+            watch.begin(position.step, position.steps_total);
+            let trained = self.train(watch);
+            watch.end();
+            trained
+        });
+        self.interrupt.forget(&path);
+        trained?;
+        self.finish()
+    }
+
+    /// Scores the untrained model where curves begin with it.
+    fn begin(&mut self) -> Result<Position> {
         let position = self.training.position();
         if self.saved.untrained && position.update == 0 && self.training.due(Due::Evaluation) {
             let report = self.training.evaluate()?;
             self.log(position, &report.values)?;
         }
-        watch.begin(position.step, position.steps_total);
-        let trained = self.train(watch);
-        watch.end();
-        trained?;
-        self.finish()
+        Ok(position)
+    }
+
+    /// The update of the newest checkpoint.
+    fn newest(&self) -> Option<u64> {
+        Some(self.store.list().ok()?.last()?.0)
     }
 
     fn train(&mut self, watch: &mut dyn Watch) -> Result<()> {
@@ -188,7 +206,7 @@ impl<'p, P: Program> Run<'p, P> {
             self.saved.folder.require_held()?;
             let began = Instant::now();
             let Report { mut values, message: mut news } =
-                self.training.update().map_err(|error| self.stopped(error))?;
+                self.training.update().map_err(|error| self.stopped(error, before))?;
             let position = self.training.position();
             let speed = (position.step - before.step) as f64 / began.elapsed().as_secs_f64();
             values.push(("charts/SPS".to_owned(), speed));
@@ -209,7 +227,8 @@ impl<'p, P: Program> Run<'p, P> {
             watch.update(position.step, speed, &message);
             let stop = self.interrupt.requested();
             if last || stop || self.training.due(Due::Checkpoint) {
-                self.save(position).map_err(|error| self.stopped(error))?;
+                self.save(position).map_err(|error| self.stopped(error, position))?;
+                self.interrupt.note_saved(self.saved.folder.path(), Some(position.update));
             }
             if stop && !last {
                 let Position { update, updates_total, .. } = position;
@@ -222,7 +241,23 @@ impl<'p, P: Program> Run<'p, P> {
 
     /// Says which checkpoint is left, but where the error says itself how to go on or that there is no folder to look
     /// into.
-    fn stopped(&self, error: anyhow::Error) -> anyhow::Error {
+    fn stopped(&self, error: anyhow::Error, position: Position) -> anyhow::Error {
+        if error.is::<CutOff>() {
+            let Position { update, updates_total, .. } = position;
+            let within = format!("interrupted within update {} of {updates_total}", update + 1);
+            let folder = shell_path(self.saved.folder.path());
+            let (what, hint) = match self.newest() {
+                Some(saved) => (
+                    format!("saved up to update {saved}"),
+                    format!("go on with: {} resume {folder}", P::NAME),
+                ),
+                None => (
+                    "nothing was saved yet".to_owned(),
+                    "remove the folder and start the run again".to_owned(),
+                ),
+            };
+            return UserError::failed(format!("{within}, which takes long; {what}")).with_hint(hint).into();
+        }
         let moved = || error.downcast_ref::<RunError>().is_some_and(|e| matches!(e, RunError::Moved { .. }));
         if error.is::<UserError>() || moved() {
             error
@@ -233,9 +268,10 @@ impl<'p, P: Program> Run<'p, P> {
 
     fn between_updates(&mut self, watch: &mut dyn Watch) -> Result<()> {
         self.saved.folder.require_held()?;
+        let position = self.training.position();
         let mut stage =
             Stage { program: P::NAME, folder: &self.saved.folder, interrupt: &self.interrupt, watch };
-        self.training.between_updates(&mut stage).map_err(|error| self.stopped(error))
+        self.training.between_updates(&mut stage).map_err(|error| self.stopped(error, position))
     }
 
     fn seconds(&self) -> f64 {

@@ -96,13 +96,14 @@ pub fn run_all<P: SweepProgram>(
 ) -> Result<Ended> {
     let interrupt = crate::install()?;
     let imported = Imported::read(program, sweep)?;
-    let total = sweep.runs.iter().map(|planned| program.steps(&planned.config)).sum();
+    let steps = sweep.runs.iter().map(|planned| program.steps(&planned.config));
+    let total = steps.fold(0, u64::saturating_add);
     let board = Board::new(P::UNIT, sweep.runs.len(), total, quiet);
     let next = AtomicUsize::new(0);
     let failed = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
+    let started = std::thread::scope(|scope| -> std::io::Result<()> {
         for _ in 0..jobs.min(sweep.runs.len()) {
-            scope.spawn(|| {
+            std::thread::Builder::new().spawn_scoped(scope, || {
                 while !interrupt.requested()
                     && let Some(planned) = sweep.runs.get(next.fetch_add(1, Ordering::SeqCst))
                 {
@@ -131,10 +132,16 @@ pub fn run_all<P: SweepProgram>(
                         None => {}
                     }
                 }
-            });
+            })?;
         }
+        Ok(())
     });
     board.end();
+    // those that were started have ended by now
+    started.map_err(|error| {
+        UserError::failed(format!("cannot start a thread for each of {jobs} runs side by side: {error}"))
+            .with_hint("give fewer with --jobs, or raise the limit of processes (ulimit -u)")
+    })?;
     let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
     failed.sort();
     Ok(Ended { failed, interrupted: interrupt.requested() })

@@ -1,5 +1,6 @@
 //! Texts, tokens and the concept to be removed from them.
 
+mod cache_key;
 mod corpus;
 mod dataset;
 #[cfg(feature = "hub")]

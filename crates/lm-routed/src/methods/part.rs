@@ -1,5 +1,7 @@
 //! The parts of an experiment.
 
+use std::collections::BTreeSet;
+
 use super::{Method, Start, module_names, profiles};
 use crate::config::{Config, Experiment};
 
@@ -70,7 +72,9 @@ impl Part {
                 shares.iter().map(|labelled| Self { method, labelled: *labelled, filtered: filtered.clone() })
             }));
         }
-        parts.dedup();
+        // a share that is given twice is trained once, wherever it stands
+        let mut names = BTreeSet::new();
+        parts.retain(|part: &Self| names.insert(part.name()));
         parts
     }
 
@@ -93,4 +97,22 @@ impl Method {
 /// A share in per cent, to four places.
 pub(crate) fn percent(share: f64) -> f64 {
     (share * 1e6).round() / 1e4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_that_is_given_twice_is_trained_once() {
+        let mut config = Config::default();
+        let names = |config: &Config| Part::all(config).iter().map(Part::name).collect::<Vec<_>>();
+        config.experiment.labelled = vec![1.0, 0.5];
+        let once = names(&config);
+        // the last two have the same name
+        for labelled in [vec![1.0, 0.5, 1.0, 0.5], vec![1.0, 1.0, 0.5], vec![1.0, 0.5, 0.500_000_000_1]] {
+            config.experiment.labelled = labelled;
+            assert_eq!(names(&config), once);
+        }
+    }
 }
