@@ -115,7 +115,7 @@ fn the_second_signal_says_what_is_on_the_disk() {
     let ended = running.end();
     assert_eq!(ended.code, Some(130), "{ended:?}");
     let lines: Vec<&str> = ended.stderr.lines().collect();
-    let stopping = "stopping after the update in hand; once more to stop at once";
+    let stopping = "stopping after the work in hand; once more to stop at once";
     assert_eq!(lines, [stopping, "stopped at once; run has no checkpoint"]);
 }
 

@@ -75,7 +75,7 @@ fn a_model_is_measured_on_other_texts_with_its_own_tokens_alone() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
     let hint = "hint: to measure on other texts: --set data.tokenizer=run/models/tokenizer.json\n";
     assert!(ended.stderr.ends_with(hint), "{}", ended.stderr);
-    ws.done(&format!("{other} --set data.tokenizer=run/models/tokenizer.json"));
+    ws.done(&format!("{other} --set data.tokenizer=run/models/tokenizer.json --trust"));
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! The documents of a run: read, tokenised and marked once, then taken from the cache.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use experiment::{SeedStreams, create_folder, write_atomic};
@@ -9,7 +8,7 @@ use regex::Regex;
 
 use super::cache_key::cache_key;
 use super::corpus::{find, read_documents};
-use super::places::{USER_CACHE, cache_folder};
+use super::places::{CacheIs, cache_folder};
 use super::pool::Pool;
 use super::token_file::TokenFile;
 use super::vocabulary::Vocabulary;
@@ -61,37 +60,6 @@ impl Documents {
     /// The first `most` documents that are about the concept, or that are not.
     pub fn first(&self, forget: bool, most: usize) -> Vec<usize> {
         (0..self.len()).filter(|index| self.is_forget(*index) == forget).take(most).collect()
-    }
-}
-
-/// The user's cache, and where an earlier version kept tokens where the config did not say.
-const EARLIER_OR_USERS: [&str; 2] = [USER_CACHE, "runs/cache"];
-
-/// Who has named `data.cache`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CacheIs {
-    /// Who runs the program.
-    TheUsers,
-    #[default]
-    /// The run's own `config.toml`, which may have come from somebody else.
-    TheRuns,
-}
-
-impl CacheIs {
-    /// Whether the folder of these texts may be written: one that the run names and that is neither there already nor
-    /// in the default place is not, which is said.
-    fn may_be_made(self, folder: &Path, data: &DataSection) -> bool {
-        let may = self == Self::TheUsers
-            || EARLIER_OR_USERS.contains(&data.cache.as_str())
-            || fs::symlink_metadata(folder).is_ok_and(|about| about.is_dir());
-        if !may {
-            tracing::warn!(
-                "the run's config.toml has the texts kept in {}, which is not written without --trust: they are \
-                 tokenised each time",
-                data.cache
-            );
-        }
-        may
     }
 }
 
@@ -297,6 +265,8 @@ fn source(name: &str) -> Result<PathBuf, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::config::Config;
 

@@ -12,8 +12,8 @@ mod tokenizer_file;
 mod vocabulary;
 
 pub use corpus::{END_OF_TEXT, find, read_documents};
-pub use dataset::{CacheIs, Dataset, Documents};
-pub use places::USER_CACHE;
+pub use dataset::{Dataset, Documents};
+pub use places::{CacheIs, USER_CACHE};
 pub(crate) use places::{PLACES, note_places, placed};
 pub use pool::Pool;
 pub(crate) use pool::SET_ASIDE;

@@ -1,6 +1,7 @@
 //! Where texts and their cache lie on this machine, from whatever folder a command is given.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use experiment::{RunFolder, create_folder, user_cache_folder};
@@ -12,6 +13,37 @@ use crate::results::read_json;
 
 /// The value of `data.cache` that stands for the user's cache folder.
 pub const USER_CACHE: &str = "user";
+
+/// The user's cache, and where an earlier version kept tokens where the config did not say.
+const EARLIER_OR_USERS: [&str; 2] = [USER_CACHE, "runs/cache"];
+
+/// Who has named `data.cache`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CacheIs {
+    /// Who runs the program.
+    TheUsers,
+    #[default]
+    /// The run's own `config.toml`, which may have come from somebody else.
+    TheRuns,
+}
+
+impl CacheIs {
+    /// Whether the folder of these texts may be written: one that the run names and that is neither there already nor
+    /// in the default place is not, which is said.
+    pub(super) fn may_be_made(self, folder: &Path, data: &DataSection) -> bool {
+        let may = self == Self::TheUsers
+            || EARLIER_OR_USERS.contains(&data.cache.as_str())
+            || fs::symlink_metadata(folder).is_ok_and(|about| about.is_dir());
+        if !may {
+            tracing::warn!(
+                "the run's config.toml has the texts kept in {}, which is not written without --trust: they are \
+                 tokenised each time",
+                data.cache
+            );
+        }
+        may
+    }
+}
 
 /// The folder for tokenised documents that `data.cache` names; none where it is empty, or where this user has no cache
 /// that can be written, which a warning says.
@@ -102,7 +134,7 @@ mod tests {
         let place = folder.path().join("mine.txt");
         let places = serde_json::json!({"mine.txt": &place, "gone.txt": folder.path().join("gone.txt")});
         run.write_json(PLACES, &places).unwrap();
-        std::fs::write(&place, "A tree.").unwrap();
+        fs::write(&place, "A tree.").unwrap();
         (data.train, data.validation) = ("mine.txt".to_owned(), "gone.txt".to_owned());
         let found = placed(&data, run.path()).unwrap();
         assert_eq!(found, DataSection { train: place.display().to_string(), ..data.clone() });
