@@ -27,7 +27,9 @@ take_down() {
   pkill -f "slurmstepd: \[.*\]" 2>/dev/null || true
   if [ -n "$own_munge" ]; then pkill -x munged || true; fi
   if [ "$code" != 0 ]; then tail -n 20 "$scratch"/*.log "$scratch"/sweep/slurm/*.log 2>/dev/null || true; fi
-  rm -rf "$scratch"
+  # the controller writes its state once more when it ends
+  for _ in $(seq 50); do pgrep -x 'slurmctld|slurmd' >/dev/null || break; sleep 0.1; done
+  rm -rf "$scratch" || true
   exit "$code"
 }
 trap take_down EXIT
