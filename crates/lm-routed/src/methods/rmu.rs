@@ -56,16 +56,7 @@ pub fn rmu(
     let direction: Vec<f32> = (0..width).map(|_| StandardNormal.sample(&mut rng)).collect();
     let length = direction.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-9);
     let aim: Vec<f32> = direction.iter().map(|x| x / length * rmu.norm as f32).collect();
-    let of = |label: bool| -> Vec<usize> {
-        labels.iter().enumerate().filter(|(_, l)| **l == label).map(|(index, _)| index).collect()
-    };
-    let (forget, retain) = (of(true), of(false));
-    if forget.is_empty() || retain.is_empty() {
-        return Err(Error::Setting(
-            "rmu needs labelled documents and others: raise experiment.labelled".into(),
-        ));
-    }
-    let (mut forget, mut retain) = (Order::new(forget, cx.streams), Order::new(retain, cx.streams));
+    let [mut forget, mut retain] = Order::of_both_kinds(labels, cx.streams, "rmu")?;
     let mut frozen = cx.model(base)?;
     let mut model = cx.model(base)?;
     let trained: Vec<String> = rmu.layers.iter().map(|layer| format!("blocks.{layer}.mlp.W_out")).collect();

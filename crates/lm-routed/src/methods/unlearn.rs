@@ -72,16 +72,7 @@ fn unlearned(
 ) -> Result<Network, Error> {
     let (config, dataset) = (cx.config, cx.dataset);
     let (unlearn, tokens) = (&config.unlearn, config.model.block_size);
-    let of = |label: bool| -> Vec<usize> {
-        labels.iter().enumerate().filter(|(_, l)| **l == label).map(|(index, _)| index).collect()
-    };
-    let (forget, retain) = (of(true), of(false));
-    if forget.is_empty() || retain.is_empty() {
-        return Err(Error::Setting(
-            "unlearning needs labelled documents and others: raise experiment.labelled".into(),
-        ));
-    }
-    let (mut forget, mut retain) = (Order::new(forget, cx.streams), Order::new(retain, cx.streams));
+    let [mut forget, mut retain] = Order::of_both_kinds(labels, cx.streams, "unlearning")?;
     let mut rng = cx.streams.stream("unlearn");
     let mut model = cx.model(base)?;
     let mut adam = optimiser(model.parameters(), &config.train)?;

@@ -3,6 +3,8 @@
 use experiment::SeedStreams;
 use rand::seq::SliceRandom;
 
+use crate::Error;
+
 /// Documents in passes, each in an order of its own that is drawn from the stream `data.PASS`. What a step takes
 /// depends on its number only, so that a resumed run goes on with the same documents.
 #[derive(Clone, Debug)]
@@ -21,6 +23,22 @@ impl Order {
     pub fn new(documents: Vec<usize>, streams: SeedStreams) -> Self {
         assert!(!documents.is_empty(), "no document to train on");
         Self { documents, streams, pass: None, shuffled: Vec::new() }
+    }
+
+    /// Passes over the labelled documents, and others over the rest; `who` needs both.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] where there is none of one kind.
+    pub fn of_both_kinds(labels: &[bool], streams: SeedStreams, who: &str) -> Result<[Self; 2], Error> {
+        let of = |label: bool| -> Vec<usize> {
+            labels.iter().enumerate().filter(|(_, l)| **l == label).map(|(index, _)| index).collect()
+        };
+        let (labelled, others) = (of(true), of(false));
+        if labelled.is_empty() || others.is_empty() {
+            let fault = format!("{who} needs labelled documents and others: raise experiment.labelled");
+            return Err(Error::Setting(fault));
+        }
+        Ok([labelled, others].map(|documents| Self::new(documents, streams)))
     }
 
     /// The documents of step `step`, which takes `size` of them.
