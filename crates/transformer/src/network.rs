@@ -37,7 +37,16 @@ impl Network {
     /// # Errors
     /// As [`ChannelGroups::partitions`], and where a tensor cannot be copied.
     pub fn keeping(&self, groups: &ChannelGroups, keep: &[usize]) -> Result<Self, Error> {
-        let partitions = groups.partitions(&self.architecture)?;
+        self.keeping_parts(groups, &groups.partitions(&self.architecture)?, keep)
+    }
+
+    /// As [`Network::keeping`], with the partitions of the groups in this network.
+    pub(crate) fn keeping_parts(
+        &self,
+        groups: &ChannelGroups,
+        partitions: &BTreeMap<String, Partition>,
+        keep: &[usize],
+    ) -> Result<Self, Error> {
         let mut parameters = Parameters::default();
         for (name, var) in self.parameters.iter() {
             let whole = var.as_detached_tensor();

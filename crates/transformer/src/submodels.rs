@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use learning::{Backend, Parameters};
+use learning::{Backend, Parameters, Partition};
 
 use crate::Error;
 use crate::batch::{Batch, StepLoss};
@@ -18,6 +18,8 @@ type Runs = Vec<(Range<usize>, usize)>;
 /// its own that are kept from step to step.
 pub struct Submodels {
     groups: ChannelGroups,
+    /// The groups in the parameters of the whole network.
+    partitions: BTreeMap<String, Partition>,
     threads: usize,
     backend: Backend,
     /// Of each parameter, in the order of their names, its elements with their groups; none where it is in all of them.
@@ -44,7 +46,7 @@ impl Submodels {
         let partitions = groups.partitions(architecture)?;
         let runs = |(name, shape): (String, Vec<usize>)| partitions.get(&name).and_then(|p| p.runs(&shape));
         let runs = architecture.parameters().into_iter().map(runs).collect();
-        Ok(Self { groups, threads, backend, runs, models: BTreeMap::new() })
+        Ok(Self { groups, partitions, threads, backend, runs, models: BTreeMap::new() })
     }
 
     /// As [`Model::gradient`] of the network that is left of `whole` with the groups `keep` alone; the gradient is kept
@@ -55,7 +57,7 @@ impl Submodels {
     pub fn gradient(&mut self, whole: &mut Model, keep: &[usize], batch: &Batch) -> Result<StepLoss, Error> {
         let network =
             Network { architecture: whole.architecture().clone(), parameters: whole.parameters().clone() };
-        let left = network.keeping(&self.groups, keep)?;
+        let left = network.keeping_parts(&self.groups, &self.partitions, keep)?;
         let model = match self.models.entry(keep.to_vec()) {
             std::collections::btree_map::Entry::Occupied(there) => {
                 let model = there.into_mut();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use learning::{Backend, Partition};
-use transformer::{Architecture, Batch, Hooks, Model, StepLoss, Submodels};
+use transformer::{Architecture, Batch, Model, StepLoss, Submodels};
 
 use super::step_context::StepMask;
 use crate::Error;
@@ -56,8 +56,7 @@ impl LabelledSteps {
         let keep: Vec<usize> = (0..forward.len()).filter(|group| forward[*group] != 0.0).collect();
         let loss = match &mut self.parts {
             Some(parts) if keep.len() < forward.len() => parts.gradient(model, &keep, batch)?,
-            Some(_) => model.gradient(batch, &Hooks::default())?,
-            None => model.gradient(batch, &self.routes.forward_hooks(class))?,
+            _ => model.gradient(batch, &self.routes.forward_hooks(class))?,
         };
         Ok((loss, StepMask { trained: &self.masks.trained[class], semantics: self.masks.semantics }))
     }
