@@ -13,7 +13,7 @@ use super::tables::{leaders, percent, steps};
 use crate::{Method, plots};
 
 /// What the returns are made of in the first run.
-fn returns(results: &Results) -> String {
+pub(super) fn returns(results: &Results) -> String {
     let kinds = results.rows.first().map_or(&[][..], |row| &row.planned.config.env.kinds);
     plots::return_label("stepwise return of the kept policy", kinds)
 }
@@ -307,12 +307,12 @@ fn look(index: usize, arm: &Arm) -> (Colour, bool) {
     (arm.method.colour, arm.method.dash)
 }
 
-fn reference_lines(results: &Results) -> Vec<ReferenceLine> {
+pub(super) fn reference_lines(results: &Results) -> Vec<ReferenceLine> {
     results.rows.first().map(|row| plots::ceilings(&row.planned.config)).unwrap_or_default()
 }
 
 /// From just below the worst seed to the best return possible: an interval of few seeds may go far beyond.
-fn y_range(results: &Results) -> (f64, f64) {
+pub(super) fn y_range(results: &Results) -> (f64, f64) {
     let lasts = results.rows.iter().map(|row| row.kept().last);
     ((lasts.fold(-0.1, f64::min) - 0.1).max(-1.0), 1.0)
 }
@@ -323,7 +323,7 @@ fn is_one_seed(results: &Results) -> bool {
 }
 
 /// What is said of numbers over several seeds.
-fn over_seeds<'a>(results: &Results, said: &'a str) -> &'a str {
+pub(super) fn over_seeds<'a>(results: &Results, said: &'a str) -> &'a str {
     if is_one_seed(results) { "" } else { said }
 }
 
@@ -336,7 +336,7 @@ pub(super) fn millions(steps: u64) -> String {
 }
 
 /// Algorithm, steps and seeds.
-fn setting(results: &Results) -> String {
+pub(super) fn setting(results: &Results) -> String {
     let mut algos: Vec<&str> = results.rows.iter().map(|row| row.planned.config.train.algo.title()).collect();
     algos.dedup();
     let most = results.rows.iter().map(|row| row.summary.env_steps).max().unwrap_or(0);

@@ -1,6 +1,7 @@
 //! Sweeps over methods, levels of oversight and seeds, and the figures and tables of label efficiency that come of
 //! them. Planning, running and gathering are those of [`experiment::sweep`].
 
+mod by_kind;
 mod figures;
 mod keys;
 mod pages;

@@ -9,14 +9,15 @@ use anyhow::Result;
 use experiment::Record;
 use experiment::sweep::{PageProgram, Results as Gathered, not_of_these};
 
-use super::figures::{self, figures};
+use super::by_kind;
+use super::figures::{self, Picture, figures};
 use super::keys::LabelEfficiency;
 use super::results::{Cell, Results, Row};
 use super::tables::{cells_table, differences_table, mean_and_interval, percent, signed};
 use crate::{Ppo, plots};
 
 impl PageProgram for Ppo {
-    const TABLES: &'static [&'static str] = &["cells", "differences", "policies", "seeds"];
+    const TABLES: &'static [&'static str] = &["cells", "differences", "ends", "policies", "seeds", "sets"];
     const FIGURES: &'static [&'static str] = &FIGURES;
     const VALUES: &'static [&'static str] = &["kept", "best", "diamond", "ghost", "full", "separated"];
 
@@ -26,7 +27,9 @@ impl PageProgram for Ppo {
             "cells" => cells_table(&results, keys.threshold),
             "differences" => differences_table(&results)?
                 .ok_or_else(|| not_of_these(name, "routing and another method at one level")),
+            "ends" => by_kind::ends(&results),
             "policies" => policies(&results),
+            "sets" => by_kind::sets(&results)?.ok_or_else(|| not_of_these(name, "one method at one level")),
             "seeds" => seeds(&results),
             _ => Err(not_of_these(name, &format!("one of the names {}", Self::TABLES.join(", ")))),
         }
@@ -59,6 +62,11 @@ impl PageProgram for Ppo {
         if name == "policies" {
             return Ok(reward_curve(results, name)?.write_png(file)?);
         }
+        if name == "methods" {
+            let chart = by_kind::methods(&Results::new(results))
+                .ok_or_else(|| not_of_these(name, "a single level of oversight"))?;
+            return Ok(Picture::Bars(chart).write_png(file)?);
+        }
         let drawn = figures(&Results::new(results), keys.threshold, name);
         match drawn.as_slice() {
             [(_, picture)] => Ok(picture.write_png(file)?),
@@ -68,10 +76,10 @@ impl PageProgram for Ppo {
     }
 }
 
-/// Those of a sweep, and the return of each policy.
-const FIGURES: [&str; 6] = {
+/// Those of a sweep, the methods side by side, and the return of each policy.
+const FIGURES: [&str; 7] = {
     let [a, b, c, d, e] = figures::NAMES;
-    [a, b, c, d, e, "policies"]
+    [a, b, c, d, e, "methods", "policies"]
 };
 
 /// The return of each policy while training, as a run draws it of itself and other seeds.
