@@ -365,15 +365,47 @@ fn a_sweep_over_seeds_has_a_table_of_losses() {
 #[test]
 fn an_attack_measures_every_model_and_goes_on_where_it_was_stopped() {
     let ws = ws();
-    ws.done("--out run --set experiment.methods=[\"base\",\"pure\",\"era\",\"sgtm\",\"maxent\",\"ascent\"]");
-    let line = "attack run --set attack.stories=[1,2] --set attack.steps=4 --set attack.validation_stories=4";
+    ws.done("--out run --set experiment.methods=[\"base\",\"pure\",\"era\",\"sgtm\",\"gram\",\"maxent\",\"ascent\"] --set eval.every=3");
+    let line = "attack run --set attack.stories=[1,2] --set attack.steps=4 --set attack.validation_stories=4 \
+                --set attack.probe_stories=8 --set attack.batch_size=1";
     let said = ws.done(line);
-    for word in
-        ["base ", "pure ", "sgtm ", "maxent ", "ascent ", "relearned 2", "4 bits", "50% pruned", "probe 2"]
-    {
+    for word in [
+        "base ",
+        "pure ",
+        "sgtm ",
+        "gram ",
+        "maxent ",
+        "ascent ",
+        "relearned 2",
+        "LoRA 2",
+        "4 bits",
+        "50% pruned",
+        "probe 2",
+        "leakage",
+        "retain cost",
+        "compute ratio, forget",
+        "elicited forget",
+        "off by",
+    ] {
         assert!(said.contains(word), "{word}: {said}");
     }
     assert!(ws.path("run/attacks/attack.png").exists());
+    // each number beside the model that never saw the concept, whose own leakage is none
+    let lines = ws.read("run/attacks/attack.jsonl");
+    let measures: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |model: &str, what: &str| {
+        let found = measures.iter().find(|one| one["model"] == model && one["what"] == what).unwrap();
+        (found["value"].as_f64().unwrap(), found["anchor"].as_f64())
+    };
+    assert_eq!(of("pure", "leakage").0.to_bits(), 0f64.to_bits());
+    let (era, anchor) = of("era", "forget");
+    assert_eq!(anchor, Some(of("pure", "forget").0));
+    assert!((anchor.unwrap() - era - of("era", "leakage").0).abs() < 1e-12);
+    assert_eq!(of("pure", "relearned 2 times the steps").0.to_bits(), 1f64.to_bits());
+    // a run is exported with its attack, of which pages make tables
+    ws.done("sweep export run results.jsonl");
+    let exported: Value = serde_json::from_str(&ws.read("results.jsonl")).unwrap();
+    assert_eq!(exported["summary"]["attack"], Value::Array(measures));
     // what is there is not made again, and what is lacking is
     let before = ws.tree("run/attacks");
     let mark = ws.read("run/attacks/era.json").replace("\"model\":\"era\"", "\"model\":\"era, as it was\"");

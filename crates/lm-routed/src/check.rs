@@ -36,6 +36,13 @@ fn names(config: &Config, faults: &mut Faults) {
         Experiment::Modules => Experiment::Modules,
         _ => Experiment::Era,
     };
+    let gram = config.experiment.methods.iter().any(|name| name == "gram");
+    if gram && kind == Experiment::Era && config.concept.len() > 1 {
+        let several = config.concept.len();
+        let message =
+            format!("must lack \"gram\" where there are {several} concepts: `modules` is for several");
+        faults.add("experiment.methods", message);
+    }
     let known: Vec<&str> = Method::of(kind).map(|method| method.name).collect();
     for name in config.experiment.methods.iter().filter(|name| !known.contains(&name.as_str())) {
         faults.add("experiment.methods", format!("must be {}, got \"{name}\"", either(&known)));
@@ -110,8 +117,26 @@ fn attack(config: &Config, faults: &mut Faults) {
             faults.add(key, "must have at least one number, and no 0");
         }
     }
-    if let Some(rate) = attack.learning_rates.iter().find(|rate| !(**rate > 0.0 && rate.is_finite())) {
-        faults.add("attack.learning_rates", format!("must be above 0, got {rate}"));
+    if attack.lora_rank > 0 && attack.lora_learning_rates.is_empty() {
+        faults.add(
+            "attack.lora_learning_rates",
+            "must have at least one number where attack.lora_rank is above 0",
+        );
+    }
+    for (key, rates) in [
+        ("attack.learning_rates", &attack.learning_rates),
+        ("attack.lora_learning_rates", &attack.lora_learning_rates),
+    ] {
+        if let Some(rate) = rates.iter().find(|rate| !(**rate > 0.0 && rate.is_finite())) {
+            faults.add(key, format!("must be above 0, got {rate}"));
+        }
+    }
+    if attack.lora_rank > config.model.n_embd {
+        let most = config.model.n_embd;
+        faults.add(
+            "attack.lora_rank",
+            format!("must be at most model.n_embd ({most}), got {}", attack.lora_rank),
+        );
     }
     if let Some(bits) = attack.bits.iter().find(|bits| !(2..=16).contains(*bits)) {
         faults.add("attack.bits", format!("must lie between 2 and 16, got {bits}"));
@@ -121,6 +146,7 @@ fn attack(config: &Config, faults: &mut Faults) {
     }
     for (key, value) in [
         ("attack.every", attack.every),
+        ("attack.batch_size", attack.batch_size as u64),
         ("attack.validation_stories", attack.validation_stories as u64),
         ("attack.probe_stories", attack.probe_stories as u64),
     ] {

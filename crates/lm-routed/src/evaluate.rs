@@ -135,7 +135,18 @@ impl Validation {
 
 /// Documents in batches.
 pub(crate) fn batches(documents: &Documents, chosen: &[usize], tokens: usize, end: u32) -> Vec<Batch> {
-    chosen.chunks(AT_A_TIME).map(|chosen| batch_of(documents, chosen, tokens, end)).collect()
+    batches_of(AT_A_TIME, documents, chosen, tokens, end)
+}
+
+/// Documents in batches of at most `size`.
+pub(crate) fn batches_of(
+    size: usize,
+    documents: &Documents,
+    chosen: &[usize],
+    tokens: usize,
+    end: u32,
+) -> Vec<Batch> {
+    chosen.chunks(size).map(|chosen| batch_of(documents, chosen, tokens, end)).collect()
 }
 
 /// The mean over all targets of the batches, and over those of each document.

@@ -21,6 +21,7 @@ pub mod data;
 mod error;
 mod evaluate;
 mod finetune;
+mod learner;
 pub mod localise;
 pub mod methods;
 mod modules;

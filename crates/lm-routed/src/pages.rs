@@ -6,6 +6,7 @@ use anyhow::Result;
 use experiment::sweep::{NoKeys, PageProgram, Results, Row, Spread, not_of_these};
 
 use crate::Language;
+use crate::attack::{self, Measure};
 use crate::config::{Config, Experiment};
 use crate::evaluate::Losses;
 use crate::finetune::Relearned;
@@ -25,7 +26,8 @@ struct Arm {
 }
 
 impl PageProgram for Language {
-    const TABLES: &'static [&'static str] = &["methods", "stages", "profiles", "ends", "modules"];
+    const TABLES: &'static [&'static str] =
+        &["methods", "stages", "profiles", "ends", "modules", "attack", "attack_taught", "attack_found"];
     const FIGURES: &'static [&'static str] = &["losses", "relearning", "relearned", "labelled", "matrix"];
     const VALUES: &'static [&'static str] = &[];
 
@@ -37,6 +39,12 @@ impl PageProgram for Language {
                 return Ok(modules::losses(&means, config, |row| !ends || row.is_end(config)).markdown());
             }
             "modules" => return Ok(worth(results)?.markdown()),
+            "attack" | "attack_taught" | "attack_found" => {
+                let measures = attacked(results, name)?;
+                let table = attack::table(&measures, name).filter(|table| table.head.len() > 1);
+                let table = table.ok_or_else(|| not_of_these(name, "attacks with these numbers"))?;
+                return Ok(table.markdown());
+            }
             _ => {}
         }
         let (arms, stories) = (arms(results, name)?, stories(results, name)?);
@@ -241,6 +249,37 @@ fn mean_modules<'a>(results: &'a Results<Language>, name: &str) -> Result<(Vec<M
         }
     }
     Ok((means, &first.planned.config))
+}
+
+/// The numbers of the runs' attacks: means over seeds, with half the 95% interval in place of the error over stories.
+fn attacked(results: &Results<Language>, name: &str) -> Result<Vec<Measure>> {
+    let mut found: Vec<(Measure, Vec<[f64; 2]>)> = Vec::new();
+    let variant = results.rows.first().map(|row| row.planned.variant());
+    for row in &results.rows {
+        let measures = row.summary.get(attack::KEY).cloned();
+        let measures = measures.filter(|_| Some(row.planned.variant()) == variant);
+        let measures =
+            measures.ok_or_else(|| not_of_these(name, "runs of the same settings, each attacked"))?;
+        for one in serde_json::from_value::<Vec<Measure>>(measures)? {
+            let numbers = [one.value, one.anchor.unwrap_or(f64::NAN)];
+            match found.iter_mut().find(|(other, _)| (&other.model, &other.what) == (&one.model, &one.what)) {
+                Some((_, values)) => values.push(numbers),
+                None => found.push((one, vec![numbers])),
+            }
+        }
+    }
+    let means = found.into_iter().filter_map(|(first, values)| {
+        let spread = |of: usize| Spread::of(&values.iter().map(|both| both[of]).collect::<Vec<_>>());
+        let value = spread(0)?;
+        let standard_error = value.half.or(first.standard_error);
+        Some(Measure {
+            value: value.mean,
+            anchor: spread(1).map(|anchor| anchor.mean),
+            standard_error,
+            ..first
+        })
+    });
+    Ok(means.collect())
 }
 
 /// What the modules are worth: over seeds with the 95% interval, of one seed with the standard error over stories.

@@ -18,16 +18,23 @@ pub struct UnlearnSection {
 
 /// `[attack]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct AttackSection {
     /// Numbers of documents to teach from, each by itself.
     pub stories: Vec<usize>,
+    /// Documents of a step at most.
+    pub batch_size: usize,
     /// `AdamW`'s learning rates, of which the attacker has the best.
     pub learning_rates: Vec<f64>,
+    /// The rank of the matrices that an attacker teaches who leaves the weights alone (`LoRA`); 0 for no such attacker.
+    pub lora_rank: usize,
+    /// That attacker's learning rates.
+    pub lora_learning_rates: Vec<f64>,
     /// Steps.
     pub steps: u64,
     /// Steps between two measurements.
     pub every: u64,
-    /// Reported documents of each kind to measure on.
+    /// Reported documents about the concept to measure on while teaching; all else is measured on `eval.stories`.
     pub validation_stories: usize,
     /// Bits that weights are rounded to.
     pub bits: Vec<u32>,
@@ -41,7 +48,10 @@ impl Default for AttackSection {
     fn default() -> Self {
         Self {
             stories: vec![1, 4, 16, 64, 256],
+            batch_size: 32,
             learning_rates: vec![1e-4, 3e-4, 1e-3],
+            lora_rank: 8,
+            lora_learning_rates: vec![1e-3, 3e-3, 1e-2],
             steps: 40,
             every: 4,
             validation_stories: 100,

@@ -25,8 +25,8 @@ pub struct Spec {
     pub about: &'static str,
     /// Its lines and bars.
     pub colour: Colour,
-    /// The experiment that it is part of.
-    pub experiment: Experiment,
+    /// The experiments that it is part of.
+    pub experiments: &'static [Experiment],
     /// What the files and metrics of its model are called.
     pub files: &'static str,
     /// Whether it does something else where fewer documents are labelled.
@@ -103,7 +103,7 @@ impl Method {
 
     /// Those of an experiment.
     pub fn of(experiment: Experiment) -> impl Iterator<Item = Self> {
-        Self::all().filter(move |method| method.experiment == experiment)
+        Self::all().filter(move |method| method.experiments.contains(&experiment))
     }
 
     /// The method of that name.
