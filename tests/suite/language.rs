@@ -367,7 +367,7 @@ fn an_attack_measures_every_model_and_goes_on_where_it_was_stopped() {
     let ws = ws();
     ws.done("--out run --set experiment.methods=[\"base\",\"pure\",\"era\",\"sgtm\",\"gram\",\"maxent\",\"ascent\"] --set eval.every=3");
     let line = "attack run --set attack.stories=[1,2] --set attack.steps=4 --set attack.validation_stories=4 \
-                --set attack.probe_stories=8 --set attack.batch_size=1";
+                --set attack.probe_stories=8 --set attack.batch_size=1 --set attack.calibration_steps=9";
     let said = ws.done(line);
     for word in [
         "base ",
@@ -385,6 +385,7 @@ fn an_attack_measures_every_model_and_goes_on_where_it_was_stopped() {
         "retain cost",
         "compute ratio, forget",
         "elicited forget",
+        "calibrated retain",
         "off by",
     ] {
         assert!(said.contains(word), "{word}: {said}");

@@ -188,7 +188,7 @@ fn data_and_shapes(config: &Config, faults: &mut Faults) {
 }
 
 fn sizes(config: &Config, faults: &mut Faults) {
-    let Config { model, train, coherence, retrain, rmu, unlearn, steer, eval, checkpoint, .. } = config;
+    let Config { model, train, coherence, retrain, rmu, unlearn, undo, steer, eval, checkpoint, .. } = config;
     for (key, value, most) in [
         ("model.n_layer", model.n_layer, 256),
         ("model.n_head", model.n_head, 256),
@@ -202,6 +202,7 @@ fn sizes(config: &Config, faults: &mut Faults) {
         ("retrain.validation_stories", retrain.validation_stories, 1 << 20),
         ("rmu.batch_size", rmu.batch_size, 1 << 16),
         ("unlearn.batch_size", unlearn.batch_size, 1 << 16),
+        ("undo.batch_size", undo.batch_size, 1 << 16),
         ("steer.samples", steer.samples, 1 << 16),
         ("steer.sample_tokens", steer.sample_tokens, 1 << 14),
         ("steer.nearest", steer.nearest, 1 << 16),
@@ -215,6 +216,7 @@ fn sizes(config: &Config, faults: &mut Faults) {
     for (key, rows, tokens) in [
         ("train.batch_size", train.batch_size, model.block_size),
         ("rmu.batch_size", rmu.batch_size, model.block_size),
+        ("undo.batch_size", undo.batch_size, model.block_size),
         ("steer.samples", steer.samples, steer.sample_tokens),
     ] {
         let all = rows.saturating_mul(tokens);
@@ -245,7 +247,7 @@ fn sizes(config: &Config, faults: &mut Faults) {
 }
 
 fn rates(config: &Config, faults: &mut Faults) {
-    let Config { train, routing, coherence, retrain, rmu, unlearn, steer, localise, .. } = config;
+    let Config { train, routing, coherence, retrain, rmu, unlearn, undo, steer, localise, .. } = config;
     for (key, value) in [
         ("train.learning_rate", train.learning_rate),
         ("coherence.learning_rate", coherence.learning_rate),
@@ -253,6 +255,7 @@ fn rates(config: &Config, faults: &mut Faults) {
         ("rmu.learning_rate", rmu.learning_rate),
         ("unlearn.learning_rate", unlearn.learning_rate),
         ("unlearn.ascent_limit", unlearn.ascent_limit),
+        ("undo.learning_rate", undo.learning_rate),
         ("steer.temperature", steer.temperature),
     ] {
         if !(value > 0.0 && value.is_finite()) {
@@ -266,10 +269,14 @@ fn rates(config: &Config, faults: &mut Faults) {
         ("routing.l1", f64::from(routing.l1)),
         ("rmu.norm", rmu.norm),
         ("rmu.alpha", rmu.alpha),
+        ("undo.beta", undo.beta),
     ] {
         if !(value >= 0.0 && value.is_finite()) {
             faults.add(key, format!("must be 0 or more, got {value}"));
         }
+    }
+    if !(0.0..=1.0).contains(&undo.alpha) {
+        faults.add("undo.alpha", format!("must lie between 0 and 1, got {}", undo.alpha));
     }
     for (key, value) in [("train.beta1", train.beta1), ("train.beta2", train.beta2)] {
         if !(0.0..1.0).contains(&value) {

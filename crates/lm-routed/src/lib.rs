@@ -40,7 +40,8 @@ mod train;
 pub use config::{
     AttackSection, CheckpointSection, CoherenceSection, ConceptSection, Config, DataSection, EvalSection,
     Experiment, ExperimentSection, GramSection, LocaliseSection, ModelSection, Place, RetrainSection,
-    RmuSection, RoutingSection, SgtmSection, SteerSection, StepSemantics, TrainSection, UnlearnSection,
+    RmuSection, RoutingSection, SgtmSection, SteerSection, StepSemantics, TrainSection, UndoSection,
+    UnlearnSection,
 };
 pub use error::Error;
 pub use evaluate::{Losses, Validation};

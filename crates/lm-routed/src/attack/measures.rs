@@ -101,6 +101,10 @@ fn numbers(
     }
     add("compute ratio, forget", share(&curves.forget, before.losses.forget), None);
     add("compute ratio, retain", share(&curves.retain, before.losses.retain), None);
+    if let Some(calibrated) = &result.calibrated {
+        add("calibrated forget", Some(calibrated.losses.forget), None);
+        add("calibrated retain", Some(calibrated.losses.retain), None);
+    }
     add("elicited forget", Some(elicited.losses.forget), None);
     add(
         &format!("elicited {LEAKAGE}"),

@@ -5,6 +5,7 @@
 //! learning rates; taught on other documents; probed in every block; rounded to few bits; and pruned. What is done to one
 //! model is saved before the next is taken up, so that an attack that was stopped goes on.
 
+mod calibrate;
 mod curve;
 mod measures;
 mod probes;
@@ -48,6 +49,8 @@ pub(crate) struct AttackResult {
     pub seed: u64,
     /// Before any attack.
     pub before: Measured,
+    /// Before any attack, with a bias fitted to its logits.
+    pub calibrated: Option<Measured>,
     /// Taught from the most documents about the concept, by the better of the two attackers who do so.
     pub elicited: Measured,
     /// Taught from documents about the concept.
@@ -200,11 +203,15 @@ fn attacked(name: &str, network: &Network, cx: Context<'_>, seed: u64) -> Result
     let losses = |network: &Network| reported.losses(&mut cx.model(network)?, &Hooks::default());
     let quantised = |bits: &u32| Ok((*bits, losses(&weights::quantised(network, *bits)?)?));
     let pruned = |share: &f64| Ok((*share, losses(&weights::pruned(network, *share)?)?));
+    let calibrated = (settings.calibration_steps > 0)
+        .then(|| calibrate::calibrated(network, cx, &reported))
+        .transpose()?;
     Ok(AttackResult {
         model: name.to_owned(),
         settings: settings.clone(),
         seed,
         before,
+        calibrated,
         elicited,
         relearned,
         relearned_lora,

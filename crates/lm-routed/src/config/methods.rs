@@ -16,6 +16,21 @@ pub struct UnlearnSection {
     pub ascent_limit: f64,
 }
 
+/// `[undo]`, for the baseline of that name, which unlearns as `[unlearn]` says first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct UndoSection {
+    /// α, the share of the weights that is lost to noise.
+    pub alpha: f64,
+    /// β, the noise's size, of the size that weights have at the start of a training.
+    pub beta: f64,
+    /// Steps of learning the unlearned model's predictions.
+    pub steps: u64,
+    /// Documents of a step.
+    pub batch_size: usize,
+    /// `AdamW`'s learning rate after a tenth of the steps; it falls to a tenth of that.
+    pub learning_rate: f64,
+}
+
 /// `[attack]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -36,6 +51,8 @@ pub struct AttackSection {
     pub every: u64,
     /// Reported documents about the concept to measure on while teaching; all else is measured on `eval.stories`.
     pub validation_stories: usize,
+    /// Steps in which a bias on the logits is fitted, for losses that no unigram frequency decides; 0 leaves this out.
+    pub calibration_steps: u64,
     /// Bits that weights are rounded to.
     pub bits: Vec<u32>,
     /// Shares of the weights that are pruned.
@@ -55,6 +72,7 @@ impl Default for AttackSection {
             steps: 40,
             every: 4,
             validation_stories: 100,
+            calibration_steps: 200,
             bits: vec![8, 4],
             pruned: vec![0.1, 0.3, 0.5],
             probe_stories: 300,
@@ -103,6 +121,12 @@ pub struct GramSection {
 impl Default for UnlearnSection {
     fn default() -> Self {
         Self { steps: 200, batch_size: 16, learning_rate: 1e-4, ascent_limit: 6.0 }
+    }
+}
+
+impl Default for UndoSection {
+    fn default() -> Self {
+        Self { alpha: 0.6, beta: 0.1, steps: 900, batch_size: 32, learning_rate: 1e-3 }
     }
 }
 

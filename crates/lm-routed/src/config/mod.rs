@@ -10,7 +10,7 @@ use transformer::{Architecture, Norm, Position};
 
 use crate::data::USER_CACHE;
 
-pub use methods::{AttackSection, GramSection, SgtmSection, StepSemantics, UnlearnSection};
+pub use methods::{AttackSection, GramSection, SgtmSection, StepSemantics, UndoSection, UnlearnSection};
 pub use sections::{
     CheckpointSection, CoherenceSection, ConceptSection, DataSection, EvalSection, Experiment,
     ExperimentSection, LocaliseSection, ModelSection, Place, RetrainSection, RmuSection, RoutingSection,
@@ -42,6 +42,9 @@ pub struct Config {
     /// The baselines of maximum entropy and of gradient ascent.
     #[serde(default)]
     pub unlearn: UnlearnSection,
+    /// The baseline UNDO.
+    #[serde(default)]
+    pub undo: UndoSection,
     /// The method SGTM.
     #[serde(default)]
     pub sgtm: SgtmSection,
@@ -174,6 +177,7 @@ impl Default for Config {
                 learning_rate: 5e-4,
             },
             unlearn: UnlearnSection::default(),
+            undo: UndoSection::default(),
             sgtm: SgtmSection::default(),
             gram: GramSection::default(),
             attack: AttackSection::default(),
@@ -204,7 +208,7 @@ mod tests {
     #[test]
     fn settings_from_before_a_method_was_there_are_read_with_its_defaults() {
         let mut saved = serde_json::to_value(Config::default()).unwrap();
-        for section in ["concept", "unlearn", "sgtm", "gram", "attack"] {
+        for section in ["concept", "unlearn", "undo", "sgtm", "gram", "attack"] {
             assert!(saved.as_object_mut().unwrap().remove(section).is_some(), "{section}");
         }
         assert_eq!(serde_json::from_value::<Config>(saved).unwrap(), Config::default());

@@ -13,6 +13,7 @@ mod recipe;
 mod rmu;
 mod sgtm;
 mod single;
+mod undo;
 mod unlearn;
 
 use std::fmt::Write as _;
@@ -29,7 +30,7 @@ pub use recipe::Recipe;
 pub use rmu::rmu;
 
 /// All methods, in the order of the tables. The model of the first is what the others are measured against.
-pub static METHODS: [&Spec; 14] = [
+pub static METHODS: [&Spec; 15] = [
     &plain::BASE,
     &plain::PURE,
     &plain::CONTROL,
@@ -37,6 +38,7 @@ pub static METHODS: [&Spec; 14] = [
     &rmu::RMU,
     &unlearn::MAXENT,
     &unlearn::ASCENT,
+    &undo::UNDO,
     &demix::DEMIX,
     &sgtm::SGTM,
     &single::STEER,

@@ -50,7 +50,7 @@ pub(super) static ASCENT: Spec = Spec {
 
 /// What is done on labelled documents, beside the plain loss on the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Objective {
+pub(super) enum Objective {
     MaxEnt,
     Ascent,
 }
@@ -63,7 +63,7 @@ enum Objective {
 /// ```
 ///
 /// The first is estimated with one target a token, drawn uniformly anew in every step, of which it is the mean.
-fn unlearned(
+pub(super) fn unlearned(
     objective: Objective,
     base: &Network,
     labels: &[bool],
