@@ -247,7 +247,7 @@ fn what_cannot_be_is_refused_in_one_line_and_a_hint() {
         (
             "--set experiment.methods=[\"eraa\"]",
             2,
-            "must be `base`, `pure`, `control`, `era`, `rmu`, `maxent`, `ascent`, `demix` or `sgtm`",
+            "must be `base`, `pure`, `control`, `era`, `rmu`, `maxent`, `ascent`, `undo`, `demix`, `sgtm` or `gram`",
         ),
         ("--set experiment.methods=[]", 2, "must name at least one method"),
         (
