@@ -72,8 +72,22 @@ fn concepts(config: &Config, faults: &mut Faults) {
         } else if seen.contains(&name) {
             fault(format!("must have each name once, got \"{name}\" twice"));
         }
-        if concept.words.is_empty() || concept.words.iter().any(|word| word.trim().is_empty()) {
-            fault(format!("must have at least one word for \"{name}\", and no empty one"));
+        let ways = [!concept.words.is_empty(), !concept.file.is_empty(), !concept.field.is_empty()];
+        if ways.iter().filter(|way| **way).count() != 1
+            || concept.words.iter().any(|word| word.trim().is_empty())
+        {
+            fault(format!(
+                "must have at least one word for \"{name}\", and no empty one, or a file of words, or a field"
+            ));
+        }
+        if !(0.0..=1.0).contains(&concept.recall) {
+            fault(format!("must have a recall between 0 and 1 for \"{name}\", got {}", concept.recall));
+        }
+        if !(concept.precision > 0.0 && concept.precision <= 1.0) {
+            fault(format!(
+                "must have a precision above 0 and up to 1 for \"{name}\", got {}",
+                concept.precision
+            ));
         }
         seen.push(name);
     }
@@ -101,6 +115,9 @@ fn modules(config: &Config, faults: &mut Faults) {
         if sgtm.neurons == 0 {
             faults.add("sgtm.neurons", "must be at least 1, got 0");
         }
+    }
+    if let Some(dose) = gram.doses.iter().find(|dose| !dose.is_finite()) {
+        faults.add("gram.doses", format!("must be numbers, got {dose}"));
     }
     if gram.neurons == 0 || gram.neurons > 1 << 16 {
         faults.add("gram.neurons", format!("must lie between 1 and 65536, got {}", gram.neurons));
@@ -130,6 +147,10 @@ fn attack(config: &Config, faults: &mut Faults) {
         if let Some(rate) = rates.iter().find(|rate| !(**rate > 0.0 && rate.is_finite())) {
             faults.add(key, format!("must be above 0, got {rate}"));
         }
+    }
+    if config.branch.lora_rank > config.model.n_embd {
+        let (most, rank) = (config.model.n_embd, config.branch.lora_rank);
+        faults.add("branch.lora_rank", format!("must be at most model.n_embd ({most}), got {rank}"));
     }
     if attack.lora_rank > config.model.n_embd {
         let most = config.model.n_embd;
@@ -203,6 +224,7 @@ fn sizes(config: &Config, faults: &mut Faults) {
         ("rmu.batch_size", rmu.batch_size, 1 << 16),
         ("unlearn.batch_size", unlearn.batch_size, 1 << 16),
         ("undo.batch_size", undo.batch_size, 1 << 16),
+        ("branch.batch_size", config.branch.batch_size, 1 << 16),
         ("steer.samples", steer.samples, 1 << 16),
         ("steer.sample_tokens", steer.sample_tokens, 1 << 14),
         ("steer.nearest", steer.nearest, 1 << 16),
@@ -217,6 +239,7 @@ fn sizes(config: &Config, faults: &mut Faults) {
         ("train.batch_size", train.batch_size, model.block_size),
         ("rmu.batch_size", rmu.batch_size, model.block_size),
         ("undo.batch_size", undo.batch_size, model.block_size),
+        ("branch.batch_size", config.branch.batch_size, model.block_size),
         ("steer.samples", steer.samples, steer.sample_tokens),
     ] {
         let all = rows.saturating_mul(tokens);
@@ -256,6 +279,7 @@ fn rates(config: &Config, faults: &mut Faults) {
         ("unlearn.learning_rate", unlearn.learning_rate),
         ("unlearn.ascent_limit", unlearn.ascent_limit),
         ("undo.learning_rate", undo.learning_rate),
+        ("branch.learning_rate", config.branch.learning_rate),
         ("steer.temperature", steer.temperature),
     ] {
         if !(value > 0.0 && value.is_finite()) {

@@ -195,6 +195,8 @@ fn measures(config: &Config, summary: &Value) -> Result<Vec<Number>, String> {
                     } else {
                         profile.modules.join("+")
                     };
+                    let dose = profile.dose.map(|dose| format!(" × {dose}")).unwrap_or_default();
+                    let stage = stage + &dose;
                     let of = |kind: &KindLoss| (part.clone(), stage.clone(), kind.kind.clone(), kind.loss);
                     numbers.extend(profile.losses.iter().map(of));
                 }

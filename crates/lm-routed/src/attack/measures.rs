@@ -3,8 +3,8 @@
 use experiment::Record;
 use serde::{Deserialize, Serialize};
 
-use super::curve::LearningCurve;
 use super::{AttackResult, Attacked};
+use crate::learning_curve::LearningCurve;
 use crate::per_story::PerStory;
 
 /// The model that never saw the concept.
@@ -67,7 +67,7 @@ pub(super) fn all(results: &[AttackResult], curves: &BaseCurves) -> Vec<Measure>
 
 const LEAKAGE: &str = "leakage";
 const STEPS: &str = " steps";
-const TIMES: &str = " times the steps";
+pub(super) const TIMES: &str = " times the steps";
 const NEED_ANCHOR: [&str; 3] = [LEAKAGE, STEPS, TIMES];
 
 type Number = (String, f64, Option<f64>);

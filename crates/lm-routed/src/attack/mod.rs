@@ -6,7 +6,7 @@
 //! model is saved before the next is taken up, so that an attack that was stopped goes on.
 
 mod calibrate;
-mod curve;
+mod figures;
 mod measures;
 mod probes;
 mod relearning;
@@ -33,6 +33,7 @@ use crate::finetune::Context;
 use crate::per_story::StoryLosses;
 use crate::program::prepared;
 use crate::results::read_json;
+pub(crate) use figures::steps as steps_figure;
 use measures::BaseCurves;
 pub(crate) use measures::{ANCHOR, Measure};
 use relearning::Lesson;

@@ -31,6 +31,19 @@ pub struct UndoSection {
     pub learning_rate: f64,
 }
 
+/// `[branch]`, for the baseline of that name, which fine-tunes the model filtered of all concepts on each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct BranchSection {
+    /// Steps of a branch.
+    pub steps: u64,
+    /// Documents of a step.
+    pub batch_size: usize,
+    /// `AdamW`'s learning rate after a tenth of the steps; it falls to a tenth of that.
+    pub learning_rate: f64,
+    /// The rank of matrices that are learned beside the weights (`LoRA`); 0 for the weights themselves.
+    pub lora_rank: usize,
+}
+
 /// `[attack]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
@@ -107,6 +120,7 @@ pub struct SgtmSection {
 
 /// `[gram]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
 pub struct GramSection {
     /// Neurons of each concept's module in every MLP.
     pub neurons: usize,
@@ -116,6 +130,8 @@ pub struct GramSection {
     pub p_cr: f64,
     /// Whether the modules' output weights start at zero, so that they change nothing at first.
     pub silent: bool,
+    /// Weights, each by itself, with which all modules are measured in place of 1.
+    pub doses: Vec<f64>,
 }
 
 impl Default for UnlearnSection {
@@ -127,6 +143,12 @@ impl Default for UnlearnSection {
 impl Default for UndoSection {
     fn default() -> Self {
         Self { alpha: 0.6, beta: 0.1, steps: 900, batch_size: 32, learning_rate: 1e-3 }
+    }
+}
+
+impl Default for BranchSection {
+    fn default() -> Self {
+        Self { steps: 300, batch_size: 32, learning_rate: 5e-4, lora_rank: 0 }
     }
 }
 
@@ -144,6 +166,6 @@ impl Default for SgtmSection {
 
 impl Default for GramSection {
     fn default() -> Self {
-        Self { neurons: 64, p_as: 0.5, p_cr: 0.25, silent: true }
+        Self { neurons: 64, p_as: 0.5, p_cr: 0.25, silent: true, doses: Vec::new() }
     }
 }

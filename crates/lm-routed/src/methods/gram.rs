@@ -52,7 +52,7 @@ pub(super) static GRAM: Spec = Spec {
     name: "gram",
     title: "GRAM",
     about: "a module of neurons for each concept beside the core, any of which can be taken out",
-    colour: Colour::Blue,
+    colour: Colour::Orange,
     experiments: &[Experiment::Era, Experiment::Modules],
     files: "gram",
     needs_labels: true,
@@ -140,7 +140,7 @@ mod tests {
     use crate::config::ConceptSection;
 
     fn config() -> Config {
-        let concept = |name: &str| ConceptSection { name: name.to_owned(), words: vec![name.to_owned()] };
+        let concept = |name: &str| ConceptSection::of_words(name, vec![name.to_owned()]);
         Config { concept: vec![concept("sea"), concept("birds")], ..Config::default() }
     }
 

@@ -54,6 +54,11 @@ pub enum Start {
         /// What is done to its model.
         change: Change,
     },
+    /// It is another method's model that saw no concept, and a branch of it for each concept.
+    Branches {
+        /// The other method.
+        from: &'static Spec,
+    },
 }
 
 /// Makes a network out of a trained one. The labels say which training documents are labelled; the last argument is
@@ -109,6 +114,11 @@ impl Method {
     /// The method of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::all().find(|method| method.name == name)
+    }
+
+    /// Whether its model is the sum of branches.
+    pub(crate) fn has_branches(self) -> bool {
+        matches!(self.start, Start::Branches { .. })
     }
 
     /// Whether it is the one that the others are measured against.

@@ -11,19 +11,19 @@ use experiment::Record;
 /// # Source
 /// The compute ratio of GRAM, arXiv 2607.08077.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct LearningCurve {
+pub(crate) struct LearningCurve {
     /// E, which no number of steps comes below.
-    pub floor: f64,
+    floor: f64,
     /// A.
-    pub scale: f64,
+    scale: f64,
     /// α.
-    pub exponent: f64,
+    exponent: f64,
     /// The root of the mean square of what it is wrong by, in nats per token.
-    pub error: f64,
+    error: f64,
     /// Measurements that it was fitted to.
-    pub points: usize,
+    points: usize,
     /// Steps of the whole training.
-    pub steps: f64,
+    steps: f64,
 }
 
 /// Three numbers are fitted.
@@ -31,13 +31,18 @@ const FEWEST: usize = 4;
 
 impl LearningCurve {
     /// The curve of a metric of a run's first model; nothing where it was measured less than four times.
-    pub(super) fn of_metric(records: &[Record], metric: &str) -> Option<Self> {
+    pub(crate) fn of_metric(records: &[Record], metric: &str) -> Option<Self> {
         let point = |record: &Record| Some((record.update as f64, *record.values.get(metric)?));
         Self::fit(&records.iter().filter_map(point).collect::<Vec<_>>())
     }
 
+    /// The curve of an exported metric, whose steps are counted in tokens; only shares of the whole are read off it.
+    pub(crate) fn of_points(points: &[(u64, f64)]) -> Option<Self> {
+        Self::fit(&points.iter().map(|(step, loss)| (*step as f64, *loss)).collect::<Vec<_>>())
+    }
+
     /// Least squares in the loss: E ≥ 0 and A for each of many α, of which the best is taken.
-    pub(super) fn fit(points: &[(f64, f64)]) -> Option<Self> {
+    fn fit(points: &[(f64, f64)]) -> Option<Self> {
         let sound = |(steps, loss): &&(f64, f64)| *steps >= 1.0 && loss.is_finite();
         let points: Vec<(f64, f64)> = points.iter().filter(sound).copied().collect();
         if points.len() < FEWEST {
@@ -86,13 +91,13 @@ impl LearningCurve {
     /// ```text
     /// ((loss − E) / A)^(−1/α) / steps
     /// ```
-    pub(super) fn share_at(&self, loss: f64) -> Option<f64> {
+    pub(crate) fn share_at(&self, loss: f64) -> Option<f64> {
         let above = loss - self.floor;
         (above > 0.0).then(|| (above / self.scale).powf(-1.0 / self.exponent) / self.steps)
     }
 
     /// In words.
-    pub(super) fn described(&self) -> String {
+    pub(crate) fn described(&self) -> String {
         let Self { floor, scale, exponent, error, points, .. } = self;
         format!(
             "{floor:.3} + {scale:.2} · steps^−{exponent:.3}, off by {error:.3} nats (root mean square of {points} measurements)"
