@@ -247,31 +247,14 @@ fn what_cannot_be_is_refused_in_one_line_and_a_hint() {
         (
             "--set experiment.methods=[\"eraa\"]",
             2,
-            "must be `base`, `pure`, `control`, `era`, `rmu`, `maxent`, `ascent`, `demix` or `sgtm`",
+            "must be `base`, `pure`, `control`, `era`, `rmu`, `maxent`, `ascent`, `undo`, `demix`, `sgtm` or `gram`",
         ),
         ("--set experiment.methods=[]", 2, "must name at least one method"),
         (
             "--set experiment.kind=modules --set experiment.methods=[\"base\"]",
             2,
-            "must be `baseline`, `gram` or `filtered`",
+            "must be `baseline`, `gram`, `filtered` or `branch`",
         ),
-        (
-            "--set concept=[{name=\"a\",words=[\"x\"]},{name=\"a\",words=[\"y\"]}]",
-            2,
-            "each name once, got \"a\" twice",
-        ),
-        (
-            "--set concept=[{name=\"a/b\",words=[\"x\"]}]",
-            2,
-            "must have names of letters, digits and `_`, got \"a/b\"",
-        ),
-        (
-            "--set concept=[{name=\"all\",words=[\"x\"]}]",
-            2,
-            "must have other names than `all`, `core` or `general`",
-        ),
-        ("--set concept=[{name=\"a\",words=[]}]", 2, "must have at least one word for \"a\""),
-        ("--set concept=[{name=\"a\",words=[\"zebra\"]}]", 2, "has a word of the concept a (zebra)"),
         ("--set gram.p_as=2", 2, "must lie between 0 and 1, got 2"),
         (
             "--set experiment.methods=[\"sgtm\"] --set sgtm.heads=2",
@@ -315,15 +298,51 @@ fn what_cannot_be_is_refused_in_one_line_and_a_hint() {
         ("generate nowhere --push 1:2", 2, "a push is BLOCK:DIMENSION:STRENGTH"),
         ("--device cuda:4096", 2, "cannot use the device cuda:4096"),
     ] {
-        let ended = ws.run(line);
-        let lines: Vec<&str> = ended.stderr.lines().filter(|line| !line.starts_with("warning: ")).collect();
-        assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{line}: {}", ended.stderr);
-        assert!(lines[0].starts_with("error: ") && lines[0].contains(error), "{line}: {}", ended.stderr);
-        assert!(
-            lines.len() <= 2 && lines[1..].iter().all(|line| line.starts_with("hint: ")),
-            "{line}: {lines:?}"
-        );
-        assert!(!ws.path("runs").exists(), "{line}: it left something behind");
+        refused(&ws, line, code, error);
+    }
+}
+
+/// A command that ends with that code, one line that says what is wrong, a hint at most, and no run.
+fn refused(ws: &Workspace, line: &str, code: i32, error: &str) {
+    let ended = ws.run(line);
+    let lines: Vec<&str> = ended.stderr.lines().filter(|line| !line.starts_with("warning: ")).collect();
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(code), ""), "{line}: {}", ended.stderr);
+    assert!(lines[0].starts_with("error: ") && lines[0].contains(error), "{line}: {}", ended.stderr);
+    assert!(
+        lines.len() <= 2 && lines[1..].iter().all(|line| line.starts_with("hint: ")),
+        "{line}: {lines:?}"
+    );
+    assert!(!ws.path("runs").exists(), "{line}: it left something behind");
+}
+
+#[test]
+fn a_concept_that_cannot_be_is_refused() {
+    let ws = ws();
+    for (line, error) in [
+        (
+            "--set concept=[{name=\"a\",words=[\"x\"]},{name=\"a\",words=[\"y\"]}]",
+            "each name once, got \"a\" twice",
+        ),
+        (
+            "--set concept=[{name=\"a/b\",words=[\"x\"]}]",
+            "must have names of letters, digits and `_`, got \"a/b\"",
+        ),
+        (
+            "--set concept=[{name=\"all\",words=[\"x\"]}]",
+            "must have other names than `all`, `core` or `general`",
+        ),
+        ("--set concept=[{name=\"a\",words=[]}]", "must have at least one word for \"a\""),
+        ("--set concept=[{name=\"a\",words=[\"b\"],field=\"c\"}]", "or a file of words, or a field"),
+        (
+            "--set concept=[{name=\"a\",words=[\"b\"],recall=2}]",
+            "must have a recall between 0 and 1 for \"a\", got 2",
+        ),
+        ("--set concept=[{name=\"a\",words=[\"b\"],precision=0}]", "must have a precision above 0"),
+        ("--set concept=[{name=\"a\",file=\"nowhere.txt\"}]", "cannot read the texts in nowhere.txt"),
+        ("--set concept=[{name=\"a\",field=\"topic\"}]", "no line of it has the field `topic`"),
+        ("--set concept=[{name=\"a\",words=[\"zebra\"]}]", "has a word of the concept a (zebra)"),
+    ] {
+        refused(&ws, line, 2, error);
     }
 }
 
@@ -365,15 +384,49 @@ fn a_sweep_over_seeds_has_a_table_of_losses() {
 #[test]
 fn an_attack_measures_every_model_and_goes_on_where_it_was_stopped() {
     let ws = ws();
-    ws.done("--out run --set experiment.methods=[\"base\",\"pure\",\"era\",\"sgtm\",\"maxent\",\"ascent\"]");
-    let line = "attack run --set attack.stories=[1,2] --set attack.steps=4 --set attack.validation_stories=4";
+    ws.done("--out run --set experiment.methods=[\"base\",\"pure\",\"era\",\"sgtm\",\"gram\",\"maxent\",\"undo\",\"ascent\"] --set eval.every=3");
+    let line = "attack run --set attack.stories=[1,2] --set attack.steps=4 --set attack.validation_stories=4 \
+                --set attack.probe_stories=8 --set attack.batch_size=1 --set attack.calibration_steps=9";
     let said = ws.done(line);
-    for word in
-        ["base ", "pure ", "sgtm ", "maxent ", "ascent ", "relearned 2", "4 bits", "50% pruned", "probe 2"]
-    {
+    for word in [
+        "base ",
+        "pure ",
+        "sgtm ",
+        "gram ",
+        "maxent ",
+        "undo ",
+        "ascent ",
+        "relearned 2",
+        "LoRA 2",
+        "4 bits",
+        "50% pruned",
+        "probe 2",
+        "leakage",
+        "retain cost",
+        "compute ratio, forget",
+        "elicited forget",
+        "calibrated retain",
+        "off by",
+    ] {
         assert!(said.contains(word), "{word}: {said}");
     }
     assert!(ws.path("run/attacks/attack.png").exists());
+    // each number beside the model that never saw the concept, whose own leakage is none
+    let lines = ws.read("run/attacks/attack.jsonl");
+    let measures: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |model: &str, what: &str| {
+        let found = measures.iter().find(|one| one["model"] == model && one["what"] == what).unwrap();
+        (found["value"].as_f64().unwrap(), found["anchor"].as_f64())
+    };
+    assert_eq!(of("pure", "leakage").0.to_bits(), 0f64.to_bits());
+    let (era, anchor) = of("era", "forget");
+    assert_eq!(anchor, Some(of("pure", "forget").0));
+    assert!((anchor.unwrap() - era - of("era", "leakage").0).abs() < 1e-12);
+    assert_eq!(of("pure", "relearned 2 times the steps").0.to_bits(), 1f64.to_bits());
+    // a run is exported with its attack, of which pages make tables
+    ws.done("sweep export run results.jsonl");
+    let exported: Value = serde_json::from_str(&ws.read("results.jsonl")).unwrap();
+    assert_eq!(exported["summary"]["attack"], Value::Array(measures));
     // what is there is not made again, and what is lacking is
     let before = ws.tree("run/attacks");
     let mark = ws.read("run/attacks/era.json").replace("\"model\":\"era\"", "\"model\":\"era, as it was\"");
@@ -474,4 +527,56 @@ fn the_configs_of_both_concepts_run_at_a_tiny_size() {
     // the kitchen's words and no others
     let config = ws.read("kitchen/config.toml");
     assert!(config.contains("\"oven\"") && !config.contains("\"forest\""), "{config}");
+}
+
+#[test]
+fn branches_and_doses_stand_beside_the_modules_with_what_each_profile_is_worth() {
+    let ws = ws();
+    ws.done(&format!(
+        "--set experiment.kind=modules --set experiment.methods=[\"baseline\",\"gram\",\"branch\"] {CONCEPTS} \
+         --set gram.doses=[0.0,1.0] --set eval.by_concept=true --set eval.every=3 --set branch.lora_rank=2 --out run"
+    ));
+    let run = ws.tree("run");
+    let summary = object(&run, "summary.json");
+    let parts = summary["parts"].as_array().unwrap();
+    let methods: Vec<&str> = parts.iter().map(|part| part["method"].as_str().unwrap()).collect();
+    assert_eq!(methods, ["baseline", "gram", "filtered", "filtered", "filtered", "branch"]);
+    let loss = |part: usize, profile: usize| -> Vec<f64> {
+        let losses = parts[part]["profiles"][profile]["losses"].as_array().unwrap();
+        losses.iter().map(|kind| kind["loss"].as_f64().unwrap()).collect()
+    };
+    let near = |one: Vec<f64>, other: Vec<f64>| one.iter().zip(&other).all(|(a, b)| (a - b).abs() < 1e-4);
+    // without any weight the modules are gone, with the whole one they are on
+    assert_eq!(parts[1]["profiles"][4]["dose"], 0.0);
+    assert!(near(loss(1, 4), loss(1, 0)) && near(loss(1, 5), loss(1, 3)) && !near(loss(1, 4), loss(1, 5)));
+    // without any branch the core is the model that saw no concept
+    assert_eq!(parts[5]["profiles"].as_array().unwrap().len(), 4);
+    assert_eq!(loss(5, 0), loss(4, 0));
+    assert!(!near(loss(5, 3), loss(5, 0)));
+    let table = text(&run, "plots/composition.csv");
+    assert!(
+        table.starts_with("profile,kept,− filtered,forgotten,− filtered,\"compute ratio, kept\","),
+        "{table}"
+    );
+    assert_eq!(table.lines().filter(|line| line.starts_with("GRAM: core")).count(), 4);
+    assert!(
+        table.lines().any(|line| line.starts_with("branches: core,") && line.contains(",+0.000,")),
+        "{table}"
+    );
+    assert!(ws.path("run/plots/compute_ratio.png").exists());
+    assert!(text(&run, "metrics.jsonl").contains("\"baseline/eval/book\""));
+}
+
+#[test]
+fn a_file_of_words_stands_in_the_settings_of_the_run() {
+    let ws = ws();
+    ws.write("forest.txt", "# places\nforest\ntree\n");
+    ws.done(
+        "--set concept=[{name=\"forest\",file=\"forest.txt\",recall=0.5}] --set experiment.methods=[\"base\",\"pure\"] \
+         --set train.steps=2 --out run",
+    );
+    let config = ws.read("run/config.toml");
+    assert!(config.contains("words = [\"forest\", \"tree\"]") || config.contains("\"tree\","), "{config}");
+    assert!(ws.path("run/plots/tradeoff.png").exists());
+    ws.done("plot run");
 }

@@ -26,7 +26,7 @@ pub(crate) const TINY_LM: &str = "--set data.train=texts.jsonl --set data.valida
     --set retrain.stories=[1,2] --set retrain.steps=2 --set retrain.every=1 --set retrain.repeats=1 \
     --set retrain.validation_stories=4 --set rmu.layers=[0] --set rmu.target=0 --set rmu.steps=2 \
     --set rmu.batch_size=2 --set steer.layers=[0] --set steer.at_layer=0 --set steer.samples=2 \
-    --set steer.sample_tokens=5 --set localise.neurons=4 --set sgtm.neurons=4 --set gram.neurons=4 --set unlearn.steps=2 \
+    --set steer.sample_tokens=5 --set localise.neurons=4 --set sgtm.neurons=4 --set gram.neurons=4 --set unlearn.steps=2 --set undo.steps=2 --set branch.steps=2 \
     --set unlearn.batch_size=2 --set eval.stories=4 --set eval.every=5 \
     --set checkpoint.every=4";
 

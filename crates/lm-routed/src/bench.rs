@@ -153,8 +153,7 @@ impl Steps {
         let mut config = config.clone();
         (config.model.n_layer, config.model.d_mlp) = (base.n_layer, base.mlp_widths[0]);
         if config.concept.is_empty() {
-            let concept =
-                |i: usize| ConceptSection { name: format!("concept{i}"), words: vec![i.to_string()] };
+            let concept = |i: usize| ConceptSection::of_words(&format!("concept{i}"), vec![i.to_string()]);
             config.concept = (0..CONCEPTS).map(concept).collect();
         }
         let concepts = config.concept.len();

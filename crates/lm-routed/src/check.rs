@@ -36,6 +36,13 @@ fn names(config: &Config, faults: &mut Faults) {
         Experiment::Modules => Experiment::Modules,
         _ => Experiment::Era,
     };
+    let gram = config.experiment.methods.iter().any(|name| name == "gram");
+    if gram && kind == Experiment::Era && config.concept.len() > 1 {
+        let several = config.concept.len();
+        let message =
+            format!("must lack \"gram\" where there are {several} concepts: `modules` is for several");
+        faults.add("experiment.methods", message);
+    }
     let known: Vec<&str> = Method::of(kind).map(|method| method.name).collect();
     for name in config.experiment.methods.iter().filter(|name| !known.contains(&name.as_str())) {
         faults.add("experiment.methods", format!("must be {}, got \"{name}\"", either(&known)));
@@ -65,8 +72,22 @@ fn concepts(config: &Config, faults: &mut Faults) {
         } else if seen.contains(&name) {
             fault(format!("must have each name once, got \"{name}\" twice"));
         }
-        if concept.words.is_empty() || concept.words.iter().any(|word| word.trim().is_empty()) {
-            fault(format!("must have at least one word for \"{name}\", and no empty one"));
+        let ways = [!concept.words.is_empty(), !concept.file.is_empty(), !concept.field.is_empty()];
+        if ways.iter().filter(|way| **way).count() != 1
+            || concept.words.iter().any(|word| word.trim().is_empty())
+        {
+            fault(format!(
+                "must have at least one word for \"{name}\", and no empty one, or a file of words, or a field"
+            ));
+        }
+        if !(0.0..=1.0).contains(&concept.recall) {
+            fault(format!("must have a recall between 0 and 1 for \"{name}\", got {}", concept.recall));
+        }
+        if !(concept.precision > 0.0 && concept.precision <= 1.0) {
+            fault(format!(
+                "must have a precision above 0 and up to 1 for \"{name}\", got {}",
+                concept.precision
+            ));
         }
         seen.push(name);
     }
@@ -95,6 +116,9 @@ fn modules(config: &Config, faults: &mut Faults) {
             faults.add("sgtm.neurons", "must be at least 1, got 0");
         }
     }
+    if let Some(dose) = gram.doses.iter().find(|dose| !dose.is_finite()) {
+        faults.add("gram.doses", format!("must be numbers, got {dose}"));
+    }
     if gram.neurons == 0 || gram.neurons > 1 << 16 {
         faults.add("gram.neurons", format!("must lie between 1 and 65536, got {}", gram.neurons));
     }
@@ -110,8 +134,30 @@ fn attack(config: &Config, faults: &mut Faults) {
             faults.add(key, "must have at least one number, and no 0");
         }
     }
-    if let Some(rate) = attack.learning_rates.iter().find(|rate| !(**rate > 0.0 && rate.is_finite())) {
-        faults.add("attack.learning_rates", format!("must be above 0, got {rate}"));
+    if attack.lora_rank > 0 && attack.lora_learning_rates.is_empty() {
+        faults.add(
+            "attack.lora_learning_rates",
+            "must have at least one number where attack.lora_rank is above 0",
+        );
+    }
+    for (key, rates) in [
+        ("attack.learning_rates", &attack.learning_rates),
+        ("attack.lora_learning_rates", &attack.lora_learning_rates),
+    ] {
+        if let Some(rate) = rates.iter().find(|rate| !(**rate > 0.0 && rate.is_finite())) {
+            faults.add(key, format!("must be above 0, got {rate}"));
+        }
+    }
+    if config.branch.lora_rank > config.model.n_embd {
+        let (most, rank) = (config.model.n_embd, config.branch.lora_rank);
+        faults.add("branch.lora_rank", format!("must be at most model.n_embd ({most}), got {rank}"));
+    }
+    if attack.lora_rank > config.model.n_embd {
+        let most = config.model.n_embd;
+        faults.add(
+            "attack.lora_rank",
+            format!("must be at most model.n_embd ({most}), got {}", attack.lora_rank),
+        );
     }
     if let Some(bits) = attack.bits.iter().find(|bits| !(2..=16).contains(*bits)) {
         faults.add("attack.bits", format!("must lie between 2 and 16, got {bits}"));
@@ -121,6 +167,7 @@ fn attack(config: &Config, faults: &mut Faults) {
     }
     for (key, value) in [
         ("attack.every", attack.every),
+        ("attack.batch_size", attack.batch_size as u64),
         ("attack.validation_stories", attack.validation_stories as u64),
         ("attack.probe_stories", attack.probe_stories as u64),
     ] {
@@ -162,7 +209,7 @@ fn data_and_shapes(config: &Config, faults: &mut Faults) {
 }
 
 fn sizes(config: &Config, faults: &mut Faults) {
-    let Config { model, train, coherence, retrain, rmu, unlearn, steer, eval, checkpoint, .. } = config;
+    let Config { model, train, coherence, retrain, rmu, unlearn, undo, steer, eval, checkpoint, .. } = config;
     for (key, value, most) in [
         ("model.n_layer", model.n_layer, 256),
         ("model.n_head", model.n_head, 256),
@@ -176,6 +223,8 @@ fn sizes(config: &Config, faults: &mut Faults) {
         ("retrain.validation_stories", retrain.validation_stories, 1 << 20),
         ("rmu.batch_size", rmu.batch_size, 1 << 16),
         ("unlearn.batch_size", unlearn.batch_size, 1 << 16),
+        ("undo.batch_size", undo.batch_size, 1 << 16),
+        ("branch.batch_size", config.branch.batch_size, 1 << 16),
         ("steer.samples", steer.samples, 1 << 16),
         ("steer.sample_tokens", steer.sample_tokens, 1 << 14),
         ("steer.nearest", steer.nearest, 1 << 16),
@@ -189,6 +238,8 @@ fn sizes(config: &Config, faults: &mut Faults) {
     for (key, rows, tokens) in [
         ("train.batch_size", train.batch_size, model.block_size),
         ("rmu.batch_size", rmu.batch_size, model.block_size),
+        ("undo.batch_size", undo.batch_size, model.block_size),
+        ("branch.batch_size", config.branch.batch_size, model.block_size),
         ("steer.samples", steer.samples, steer.sample_tokens),
     ] {
         let all = rows.saturating_mul(tokens);
@@ -219,7 +270,7 @@ fn sizes(config: &Config, faults: &mut Faults) {
 }
 
 fn rates(config: &Config, faults: &mut Faults) {
-    let Config { train, routing, coherence, retrain, rmu, unlearn, steer, localise, .. } = config;
+    let Config { train, routing, coherence, retrain, rmu, unlearn, undo, steer, localise, .. } = config;
     for (key, value) in [
         ("train.learning_rate", train.learning_rate),
         ("coherence.learning_rate", coherence.learning_rate),
@@ -227,6 +278,8 @@ fn rates(config: &Config, faults: &mut Faults) {
         ("rmu.learning_rate", rmu.learning_rate),
         ("unlearn.learning_rate", unlearn.learning_rate),
         ("unlearn.ascent_limit", unlearn.ascent_limit),
+        ("undo.learning_rate", undo.learning_rate),
+        ("branch.learning_rate", config.branch.learning_rate),
         ("steer.temperature", steer.temperature),
     ] {
         if !(value > 0.0 && value.is_finite()) {
@@ -240,10 +293,14 @@ fn rates(config: &Config, faults: &mut Faults) {
         ("routing.l1", f64::from(routing.l1)),
         ("rmu.norm", rmu.norm),
         ("rmu.alpha", rmu.alpha),
+        ("undo.beta", undo.beta),
     ] {
         if !(value >= 0.0 && value.is_finite()) {
             faults.add(key, format!("must be 0 or more, got {value}"));
         }
+    }
+    if !(0.0..=1.0).contains(&undo.alpha) {
+        faults.add("undo.alpha", format!("must lie between 0 and 1, got {}", undo.alpha));
     }
     for (key, value) in [("train.beta1", train.beta1), ("train.beta2", train.beta2)] {
         if !(0.0..1.0).contains(&value) {

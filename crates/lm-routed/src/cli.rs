@@ -13,7 +13,7 @@ use report::{ReportVerb, Shown};
 use crate::Error;
 use crate::bench::{Method, Shape, bench};
 use crate::config::{Config, Experiment};
-use crate::data::CacheIs;
+use crate::data::{CacheIs, with_words};
 use crate::methods::Part;
 use crate::sweep::shown;
 use crate::{Language, attack, commands, localise};
@@ -281,7 +281,9 @@ fn train_as(kind: Experiment, common: &CommonArgs, outputs: Outputs, tokens: Vec
     train(config, common, outputs, tokens)
 }
 
-fn train(config: Config, common: &CommonArgs, outputs: Outputs, tokens: Vec<String>) -> Result<String> {
+fn train(mut config: Config, common: &CommonArgs, outputs: Outputs, tokens: Vec<String>) -> Result<String> {
+    // the words stand in the run's own settings
+    config.concept = with_words(&config.concept).map_err(Error::for_user)?;
     let program = Language::new(tokens).telling(common.quiet);
     let request = RunRequest::new(&program, config, common, outputs);
     Run::create(&program, &request)?.drive(&mut Bar::new(Language::UNIT, common.quiet))

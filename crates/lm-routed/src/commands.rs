@@ -14,7 +14,7 @@ use transformer::{HookPoint, Hooks, Intervention, Network};
 
 use crate::Error;
 use crate::checkpoint::{load_network, network_of, save_network};
-use crate::config::Config;
+use crate::config::{Config, Experiment};
 use crate::data::{CacheIs, Dataset, Vocabulary, placed};
 use crate::evaluate::Validation;
 use crate::finetune::model_of;
@@ -157,7 +157,9 @@ pub fn profile(run: &Path, keep: &[String], out: &Path) -> Result<String> {
     let config: Config = experiment::load_run(&folder.config_path(), &[])?;
     let part = Part::all(&config)
         .into_iter()
-        .find(|part| (part.method.routes)(&config).is_ok_and(|routes| routes.table.profiles().len() > 1));
+        .find(|part| (part.method.routes)(&config).is_ok_and(|routes| routes.table.profiles().len() > 1))
+        // a run of `era` leaves the core alone
+        .filter(|_| config.experiment.kind == Experiment::Modules);
     let Some(part) = part else {
         let error = UserError::usage(format!("{} has no model with modules", run.display()));
         return Err(error

@@ -70,6 +70,19 @@ impl Validation {
         Ok((Losses { forget, retain }, StoryLosses { forget: forget_stories, retain: retain_stories }))
     }
 
+    /// The losses that `losses` gives of every target of a batch, and those of each document.
+    ///
+    /// # Errors
+    /// Fails where that does.
+    pub(crate) fn measured_by(
+        &self,
+        mut losses: impl FnMut(&Batch) -> Result<Vec<f32>, Error>,
+    ) -> Result<(Losses, StoryLosses), Error> {
+        let (forget, forget_stories) = mean_by(&self.forget, &mut losses)?;
+        let (retain, retain_stories) = mean_by(&self.retain, &mut losses)?;
+        Ok((Losses { forget, retain }, StoryLosses { forget: forget_stories, retain: retain_stories }))
+    }
+
     /// The loss on documents about the concept alone.
     ///
     /// # Errors
@@ -135,15 +148,34 @@ impl Validation {
 
 /// Documents in batches.
 pub(crate) fn batches(documents: &Documents, chosen: &[usize], tokens: usize, end: u32) -> Vec<Batch> {
-    chosen.chunks(AT_A_TIME).map(|chosen| batch_of(documents, chosen, tokens, end)).collect()
+    batches_of(AT_A_TIME, documents, chosen, tokens, end)
+}
+
+/// Documents in batches of at most `size`.
+pub(crate) fn batches_of(
+    size: usize,
+    documents: &Documents,
+    chosen: &[usize],
+    tokens: usize,
+    end: u32,
+) -> Vec<Batch> {
+    chosen.chunks(size).map(|chosen| batch_of(documents, chosen, tokens, end)).collect()
 }
 
 /// The mean over all targets of the batches, and over those of each document.
 pub(crate) fn mean(model: &mut Model, batches: &[Batch], hooks: &Hooks) -> Result<(f64, PerStory), Error> {
+    mean_by(batches, &mut |batch| Ok(model.token_losses(batch, hooks)?))
+}
+
+/// As [`mean`], of the losses that `losses` gives of every target of a batch.
+fn mean_by(
+    batches: &[Batch],
+    losses: &mut impl FnMut(&Batch) -> Result<Vec<f32>, Error>,
+) -> Result<(f64, PerStory), Error> {
     let (mut sum, mut count) = (0.0, 0.0);
     let mut stories = PerStory::default();
     for batch in batches {
-        let losses = model.token_losses(batch, hooks)?;
+        let losses = losses(batch)?;
         sum += losses.iter().zip(&batch.weights).map(|(l, w)| f64::from(*l) * f64::from(*w)).sum::<f64>();
         count += batch.total_weight();
         for (losses, weights) in losses.chunks(batch.tokens).zip(batch.weights.chunks(batch.tokens)) {

@@ -10,6 +10,7 @@ use crate::Error;
 use crate::config::Config;
 use crate::data::{Dataset, Pool, SET_ASIDE};
 use crate::evaluate::{Losses, Validation};
+use crate::learner::Learner;
 use crate::per_story::{PerStory, StoryLosses};
 use crate::train::{StepContext, batch_of, optimiser};
 
@@ -128,6 +129,8 @@ pub(crate) struct Teaching {
     pub steps: u64,
     /// Steps between two measurements.
     pub every: u64,
+    /// The rank and the seed of low-rank matrices that are taught in place of the weights.
+    pub lora: Option<(usize, SeedStreams)>,
     /// What is being done, and the section of its settings, for messages.
     pub part: &'static str,
     pub section: &'static str,
@@ -143,25 +146,25 @@ pub(crate) struct Taught {
     pub lowest: (f64, Parameters),
 }
 
-/// Fine-tunes a copy of a network on a batch, step for step, and measures it on documents with the concept.
+/// Fine-tunes a copy of a network on batches in turn, step for step, and measures it on documents with the concept.
 pub(crate) fn teach(
     network: &Network,
     cx: Context<'_>,
-    batch: &Batch,
+    batches: &[Batch],
     teaching: Teaching,
     validation: &Validation,
 ) -> Result<Taught, Error> {
     let hooks = Hooks::default();
     let Teaching { learning_rate, part, section, .. } = teaching;
     let mut model = cx.model(network)?;
-    let mut adam = optimiser(model.parameters(), &cx.config.train)?;
+    let mut learner = Learner::new(&model, &cx.config.train, teaching.lora)?;
     let first = validation.forget_loss(&mut model, &hooks)?;
     let (mut curve, mut at) = (vec![first], vec![0]);
     let mut lowest = (first, copied(model.parameters())?);
-    for step in 1..=teaching.steps {
+    for (step, batch) in (1..=teaching.steps).zip(batches.iter().cycle()) {
         let loss = model.gradient(batch, &hooks)?;
         let step_context = StepContext { part, step, section };
-        step_context.take(&mut model, &mut adam, loss, learning_rate, cx.config.train.grad_clip, None)?;
+        learner.step(step_context, &mut model, loss, learning_rate, cx.config.train.grad_clip)?;
         if step.is_multiple_of(teaching.every) || step == teaching.steps {
             let loss = validation.forget_loss(&mut model, &hooks)?;
             curve.push(loss);
@@ -227,10 +230,12 @@ pub fn relearn(
             learning_rate: retrain.learning_rate,
             steps: retrain.steps,
             every: retrain.every,
+            lora: None,
             part: "teaching the concept back",
             section: "retrain",
         };
-        let Taught { steps: at, curve, lowest } = teach(network, cx, &batch, teaching, &validation)?;
+        let Taught { steps: at, curve, lowest } =
+            teach(network, cx, std::slice::from_ref(&batch), teaching, &validation)?;
         let architecture = network.architecture.clone();
         let kept = Network { architecture, parameters: lowest.1 };
         let (losses, of_each) = validation.measured(&mut cx.model(&kept)?, &hooks, &hooks)?;

@@ -21,6 +21,8 @@ pub mod data;
 mod error;
 mod evaluate;
 mod finetune;
+mod learner;
+mod learning_curve;
 pub mod localise;
 pub mod methods;
 mod modules;
@@ -37,9 +39,10 @@ mod sweep;
 mod train;
 
 pub use config::{
-    AttackSection, CheckpointSection, CoherenceSection, ConceptSection, Config, DataSection, EvalSection,
-    Experiment, ExperimentSection, GramSection, LocaliseSection, ModelSection, Place, RetrainSection,
-    RmuSection, RoutingSection, SgtmSection, SteerSection, StepSemantics, TrainSection, UnlearnSection,
+    AttackSection, BranchSection, CheckpointSection, CoherenceSection, ConceptSection, Config, DataSection,
+    EvalSection, Experiment, ExperimentSection, GramSection, LocaliseSection, ModelSection, Place,
+    RetrainSection, RmuSection, RoutingSection, SgtmSection, SteerSection, StepSemantics, TrainSection,
+    UndoSection, UnlearnSection,
 };
 pub use error::Error;
 pub use evaluate::{Losses, Validation};

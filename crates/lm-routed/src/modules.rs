@@ -1,14 +1,16 @@
 //! A model with modules, measured with every set of them: what it knows of each concept with its module and without.
 
 use serde::{Deserialize, Serialize};
-use transformer::{Hooks, Network};
+use transformer::{Hooks, Model, Network};
 
 use crate::Error;
 use crate::config::Config;
 use crate::data::{Dataset, Pool};
 use crate::evaluate::{batches, mean};
 use crate::finetune::Context;
-use crate::methods::{Filtered, Method, Part, Recipe, module_names};
+use crate::methods::{
+    Filtered, Method, Part, Recipe, added_up, branch, module_names, profiles as profiles_of,
+};
 use crate::per_story::PerStory;
 
 /// `parts/NAME.json` of a model of the experiment `modules`.
@@ -33,6 +35,9 @@ pub struct ModuleResult {
 pub struct ProfileLosses {
     /// The modules that are on; none is the core.
     pub modules: Vec<String>,
+    /// The weight of their neurons' activations, where it is not 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dose: Option<f64>,
     /// Mean cross-entropy per token, in nats, on documents of each kind.
     pub losses: Vec<KindLoss>,
 }
@@ -68,7 +73,7 @@ impl ModuleResult {
 
     /// The losses with exactly these modules on.
     pub fn with(&self, modules: &[String]) -> Option<&ProfileLosses> {
-        self.profiles.iter().find(|profile| profile.modules == modules)
+        self.profiles.iter().find(|profile| profile.modules == modules && profile.dose.is_none())
     }
 }
 
@@ -93,24 +98,65 @@ pub(crate) fn measure(
 ) -> Result<ModuleResult, Error> {
     let routes = &recipe.routing.routes;
     let names = module_names(cx.config);
-    let kinds = kinds(cx.config, cx.dataset);
+    let (kinds, plain) = (kinds(cx.config, cx.dataset), Hooks::default());
     let mut profiles = Vec::new();
     if !routes.ablates() {
         tell("measuring")?;
-        profiles.push(ProfileLosses { modules: Vec::new(), losses: losses(trained, &kinds, cx)? });
+        let losses = losses(&mut cx.model(trained)?, &kinds, cx.dataset, &plain)?;
+        profiles.push(ProfileLosses { modules: Vec::new(), dose: None, losses });
     }
     for profile in routes.table.profiles() {
         tell(&format!("measuring {}", profile.name))?;
         let network = trained.keeping(&routes.groups(&trained.architecture), &profile.keep)?;
         let modules = profile.keep.iter().skip(1).map(|group| names[group - 1].clone()).collect();
-        profiles.push(ProfileLosses { modules, losses: losses(&network, &kinds, cx)? });
+        let losses = losses(&mut cx.model(&network)?, &kinds, cx.dataset, &plain)?;
+        profiles.push(ProfileLosses { modules, dose: None, losses });
+    }
+    let doses = if profiles.len() > 1 { cx.config.gram.doses.as_slice() } else { &[] };
+    for dose in doses {
+        tell(&format!("measuring all modules with the weight {dose}"))?;
+        let weights: Vec<f32> = std::iter::once(1.0).chain(names.iter().map(|_| *dose as f32)).collect();
+        let losses = losses(&mut cx.model(trained)?, &kinds, cx.dataset, &routes.weighed(&weights))?;
+        profiles.push(ProfileLosses { modules: names.clone(), dose: Some(*dose), losses });
     }
     let filtered = part.filtered.as_ref().map(|filtered| filtered.name.clone());
     Ok(ModuleResult { method: part.method, labelled: part.labelled, filtered, profiles, seconds: 0.0 })
 }
 
+/// Fine-tunes the core on each concept, and measures it with every set of these branches. Returns the network with all of
+/// them, too.
+///
+/// # Errors
+/// As [`measure`].
+pub(crate) fn measure_branches(
+    part: &Part,
+    core: &Network,
+    concepts: &[u8],
+    cx: Context<'_>,
+    mut tell: impl FnMut(&str) -> Result<(), Error>,
+) -> Result<(ModuleResult, Network), Error> {
+    let names = module_names(cx.config);
+    let (kinds, plain) = (kinds(cx.config, cx.dataset), Hooks::default());
+    let mut branches = Vec::new();
+    for (number, name) in names.iter().enumerate() {
+        let mut at_step = |step| tell(&format!("branch of {name}, step {step}"));
+        branches.push(branch(core, number, concepts, cx, &mut at_step)?);
+    }
+    let (mut profiles, mut last) = (Vec::new(), core.clone());
+    for set in profiles_of(names.len()) {
+        let on: Vec<usize> = (0..names.len()).filter(|number| set >> number & 1 == 1).collect();
+        let modules: Vec<String> = on.iter().map(|number| names[*number].clone()).collect();
+        tell(&format!("measuring the core with {} branches", on.len()))?;
+        last = added_up(core, &on.iter().map(|number| &branches[*number]).collect::<Vec<_>>())?;
+        let losses = losses(&mut cx.model(&last)?, &kinds, cx.dataset, &plain)?;
+        profiles.push(ProfileLosses { modules, dose: None, losses });
+    }
+    let (method, labelled) = (part.method, part.labelled);
+    Ok((ModuleResult { method, labelled, filtered: None, profiles, seconds: 0.0 }, last))
+}
+
 /// The reported documents of each kind: those about no concept, then those about each.
-fn kinds(config: &Config, dataset: &Dataset) -> Vec<(String, Vec<usize>)> {
+pub(crate) fn kinds(config: &Config, dataset: &Dataset) -> Vec<(String, Vec<usize>)> {
     let documents = &dataset.validation;
     let stories = config.eval.stories;
     let mut kinds = vec![("general".to_owned(), documents.pool(Pool::Reported, false, stories))];
@@ -122,16 +168,17 @@ fn kinds(config: &Config, dataset: &Dataset) -> Vec<(String, Vec<usize>)> {
     kinds
 }
 
-fn losses(
-    network: &Network,
+/// The losses of a model on documents of each kind.
+pub(crate) fn losses(
+    model: &mut Model,
     kinds: &[(String, Vec<usize>)],
-    cx: Context<'_>,
+    dataset: &Dataset,
+    hooks: &Hooks,
 ) -> Result<Vec<KindLoss>, Error> {
-    let mut model = cx.model(network)?;
-    let (documents, tokens, end) = (&cx.dataset.validation, model.tokens(), cx.dataset.vocabulary.end());
+    let (documents, tokens, end) = (&dataset.validation, model.tokens(), dataset.vocabulary.end());
     let mut of = |(kind, chosen): &(String, Vec<usize>)| -> Result<KindLoss, Error> {
         let batches = batches(documents, chosen, tokens, end);
-        let (loss, per_story) = mean(&mut model, &batches, &Hooks::default())?;
+        let (loss, per_story) = mean(model, &batches, hooks)?;
         Ok(KindLoss { kind: kind.clone(), loss, per_story: Some(per_story) })
     };
     kinds.iter().map(&mut of).collect()

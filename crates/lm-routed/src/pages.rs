@@ -6,13 +6,15 @@ use anyhow::Result;
 use experiment::sweep::{NoKeys, PageProgram, Results, Row, Spread, not_of_these};
 
 use crate::Language;
+use crate::attack::{self, Measure};
 use crate::config::{Config, Experiment};
 use crate::evaluate::Losses;
 use crate::finetune::Relearned;
 use crate::methods::{Part, percent};
 use crate::modules::ModuleResult;
+use crate::report::composition::{self, KindCurves};
 use crate::report::modules::{self, ModuleDifference};
-use crate::report::{Table, plots, tables};
+use crate::report::{Table, plots, tables, tradeoff};
 use crate::results::PartResult;
 
 /// A model, with its result of every seed.
@@ -25,8 +27,27 @@ struct Arm {
 }
 
 impl PageProgram for Language {
-    const TABLES: &'static [&'static str] = &["methods", "stages", "profiles", "ends", "modules"];
-    const FIGURES: &'static [&'static str] = &["losses", "relearning", "relearned", "labelled", "matrix"];
+    const TABLES: &'static [&'static str] = &[
+        "methods",
+        "stages",
+        "profiles",
+        "ends",
+        "modules",
+        "composition",
+        "attack",
+        "attack_taught",
+        "attack_found",
+    ];
+    const FIGURES: &'static [&'static str] = &[
+        "losses",
+        "relearning",
+        "relearned",
+        "labelled",
+        "tradeoff",
+        "matrix",
+        "compute_ratio",
+        "attack_steps",
+    ];
     const VALUES: &'static [&'static str] = &[];
 
     fn table(&self, results: &Results<Self>, _: &NoKeys, name: &str) -> Result<String> {
@@ -37,6 +58,17 @@ impl PageProgram for Language {
                 return Ok(modules::losses(&means, config, |row| !ends || row.is_end(config)).markdown());
             }
             "modules" => return Ok(worth(results)?.markdown()),
+            "composition" => {
+                let (means, config) = mean_modules(results, name)?;
+                let table = composition::composition(&means, config, &kind_curves(results, config));
+                return Ok(table.ok_or_else(|| not_of_these(name, "runs with modules"))?.markdown());
+            }
+            "attack" | "attack_taught" | "attack_found" => {
+                let measures = attacked(results, name)?;
+                let table = attack::table(&measures, name).filter(|table| table.head.len() > 1);
+                let table = table.ok_or_else(|| not_of_these(name, "attacks with these numbers"))?;
+                return Ok(table.markdown());
+            }
             _ => {}
         }
         let (arms, stories) = (arms(results, name)?, stories(results, name)?);
@@ -58,6 +90,17 @@ impl PageProgram for Language {
             let matrix = modules::matrix(&means, config);
             return Ok(matrix.ok_or_else(|| not_of_these(name, "runs with a baseline"))?.write_png(file)?);
         }
+        if name == "compute_ratio" {
+            let (means, config) = mean_modules(results, name)?;
+            let ratios = composition::ratios(&means, config, &kind_curves(results, config));
+            return Ok(ratios.ok_or_else(|| not_of_these(name, BY_CONCEPT))?.write_png(file)?);
+        }
+        if name == "attack_steps" {
+            let figure = attack::steps_figure(&attacked(results, name)?);
+            return Ok(figure
+                .ok_or_else(|| not_of_these(name, "an attacked model `pure`"))?
+                .write_png(file)?);
+        }
         let (arms, stories) = (arms(results, name)?, stories(results, name)?);
         if arms.iter().any(|arm| arm.variant != arms[0].variant) {
             return Err(not_of_these(name, "runs without further axes"));
@@ -69,6 +112,7 @@ impl PageProgram for Language {
             "relearning" => plots::relearning(&means, &stories),
             "relearned" => plots::relearned(&means),
             "labelled" => plots::labelled(&means),
+            "tradeoff" => tradeoff::tradeoff(&means),
             _ => None,
         };
         let figure = figure.ok_or_else(|| not_of_these(name, "runs that the figure can show"))?;
@@ -241,6 +285,54 @@ fn mean_modules<'a>(results: &'a Results<Language>, name: &str) -> Result<(Vec<M
         }
     }
     Ok((means, &first.planned.config))
+}
+
+/// What compute ratios need.
+const BY_CONCEPT: &str = "runs with eval.by_concept, measured four times or more";
+
+/// The baseline's curves, each the mean over the seeds.
+fn kind_curves(results: &Results<Language>, config: &Config) -> KindCurves {
+    let mut means = results.rows.first().map(|row| row.curves.clone()).unwrap_or_default();
+    for (number, row) in results.rows.iter().enumerate().skip(1) {
+        for (metric, mean) in &mut means {
+            let other = row.curves.get(metric).map(Vec::as_slice).unwrap_or_default();
+            for ((_, mean), (_, value)) in mean.iter_mut().zip(other) {
+                *mean += (value - *mean) / (number + 1) as f64;
+            }
+        }
+    }
+    KindCurves::of_result(&means, config)
+}
+
+/// The numbers of the runs' attacks: means over seeds, with half the 95% interval in place of the error over stories.
+fn attacked(results: &Results<Language>, name: &str) -> Result<Vec<Measure>> {
+    let mut found: Vec<(Measure, Vec<[f64; 2]>)> = Vec::new();
+    let variant = results.rows.first().map(|row| row.planned.variant());
+    for row in &results.rows {
+        let measures = row.summary.get(attack::KEY).cloned();
+        let measures = measures.filter(|_| Some(row.planned.variant()) == variant);
+        let measures =
+            measures.ok_or_else(|| not_of_these(name, "runs of the same settings, each attacked"))?;
+        for one in serde_json::from_value::<Vec<Measure>>(measures)? {
+            let numbers = [one.value, one.anchor.unwrap_or(f64::NAN)];
+            match found.iter_mut().find(|(other, _)| (&other.model, &other.what) == (&one.model, &one.what)) {
+                Some((_, values)) => values.push(numbers),
+                None => found.push((one, vec![numbers])),
+            }
+        }
+    }
+    let means = found.into_iter().filter_map(|(first, values)| {
+        let spread = |of: usize| Spread::of(&values.iter().map(|both| both[of]).collect::<Vec<_>>());
+        let value = spread(0)?;
+        let standard_error = value.half.or(first.standard_error);
+        Some(Measure {
+            value: value.mean,
+            anchor: spread(1).map(|anchor| anchor.mean),
+            standard_error,
+            ..first
+        })
+    });
+    Ok(means.collect())
 }
 
 /// What the modules are worth: over seeds with the 95% interval, of one seed with the standard error over stories.

@@ -19,7 +19,7 @@ use crate::config::{Config, Experiment};
 use crate::data::Dataset;
 use crate::evaluate::Validation;
 use crate::finetune::Context;
-use crate::methods::{Part, Recipe, Start};
+use crate::methods::{Filtered, Method, Part, Recipe, Start, core_filtered_of};
 use crate::train::Trainer;
 use crate::{localise, modules, pipeline, steer};
 
@@ -168,10 +168,22 @@ impl Parts {
         folder: &RunFolder,
         mut tell: impl FnMut(&str) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let (trained, recipe) = self.trained(part, folder, &mut tell)?;
-        folder.require_held()?;
         let model = model_path(folder, &part.name());
         let result = format!("parts/{}.json", part.name());
+        if let Start::Branches { from } = part.method.start {
+            let (recipe, filtered) = (self.recipe_of(part)?, core_filtered_of(&self.config));
+            let method = Method::named(from.name).unwrap_or(part.method);
+            let core = Part { method, filtered: filtered.map(Filtered::named), labelled: part.labelled };
+            let core = load_network(&model_path(folder, &core.name()), &recipe.base, &self.device)?;
+            let measured = modules::measure_branches(part, &core, &recipe.concepts, self.cx(), tell)?;
+            let (mut found, network) = measured;
+            found.seconds = self.began.elapsed().as_secs_f64();
+            folder.require_held()?;
+            save_network(&network, &model)?;
+            return Ok(folder.write_json(&result, &found)?);
+        }
+        let (trained, recipe) = self.trained(part, folder, &mut tell)?;
+        folder.require_held()?;
         // with it and nothing else, a model can be used
         folder.write_text(TOKENIZER, &self.shared.dataset.vocabulary.to_json()?)?;
         match self.config.experiment.kind {
@@ -303,10 +315,16 @@ impl Training for Parts {
         let name = trainer.part().name();
         let (validation, model) = (&self.validation, &mut trainer.model);
         let losses = self.shared.pool.install(|| validation.losses(model, &Hooks::default()))?;
-        let values = vec![
+        let mut values = vec![
             (format!("{name}/eval/forget"), losses.forget),
             (format!("{name}/eval/retain"), losses.retain),
         ];
+        if self.config.eval.by_concept && self.config.experiment.kind == Experiment::Modules {
+            let (kinds, dataset) = (modules::kinds(&self.config, &self.shared.dataset), &self.shared.dataset);
+            let each =
+                self.shared.pool.install(|| modules::losses(model, &kinds, dataset, &Hooks::default()))?;
+            values.extend(each.into_iter().map(|of| (format!("{name}/eval/{}", of.kind), of.loss)));
+        }
         let message = format!("{name} forget {:.3} retain {:.3}", losses.forget, losses.retain);
         Ok(Report { values, message: Some(message) })
     }

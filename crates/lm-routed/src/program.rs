@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::Error;
 use crate::config::{ConceptSection, Config, DataSection, Experiment};
-use crate::data::{CacheIs, Dataset, Documents, PLACES, note_places, placed};
+use crate::data::{CacheIs, Dataset, Documents, PLACES, note_places, placed, with_words};
 use crate::methods::{Part, Start};
 use crate::parts::{Parts, Shared};
 use crate::{finetune, localise, report, steer};
@@ -110,7 +110,8 @@ impl Language {
         }
         // hours before they are needed
         require_held_out(config, &dataset, cx.seed).map_err(Error::for_user)?;
-        Ok(Parts::new(config, cx, Shared { pool, dataset, listed }))
+        let concept = with_words(&config.concept).map_err(Error::for_user)?;
+        Ok(Parts::new(&Config { concept, ..config.clone() }, cx, Shared { pool, dataset, listed }))
     }
 
     fn resumed(
@@ -199,10 +200,10 @@ fn require_held_out(config: &Config, dataset: &Dataset, seed: u64) -> Result<(),
     };
     finetune::require_relearning(dataset, taught)?;
     // a method that changes a model by what is labelled comes hours later
-    let changed =
-        |part: &Part| part.method.needs_labels && matches!(part.method.start, Start::Changed { .. });
+    let changed = |part: &Part| part.method.needs_labels && !matches!(part.method.start, Start::Scratch);
     for part in Part::all(config).into_iter().filter(changed) {
-        if !dataset.labels(part.labelled, SeedStreams::new(seed)).contains(&true) {
+        let labelled = dataset.labelled_concepts(&config.concepts(), part.labelled, SeedStreams::new(seed));
+        if labelled.iter().all(|concepts| *concepts == 0) {
             let name = part.name();
             let fault = format!("{name} needs a labelled document, and none is: raise experiment.labelled");
             return Err(Error::Setting(fault));

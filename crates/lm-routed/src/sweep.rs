@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::Result;
 use experiment::sweep::{Collected, NoKeys, Planned, Results, Row, Spread, SweepProgram};
-use experiment::write_atomic;
+use experiment::{RunFolder, write_atomic};
 use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::Language;
+use crate::attack;
 use crate::config::{Config, Experiment};
 use crate::evaluate::Losses;
 use crate::localise::LocaliseResult;
@@ -39,6 +40,12 @@ impl SweepProgram for Language {
 
     fn in_curves(&self, metric: &str) -> bool {
         metric.contains("/eval/")
+    }
+
+    /// The numbers of its attack, where there was one.
+    fn beside(&self, folder: &RunFolder) -> Result<Option<(&'static str, Value)>> {
+        let measures = attack::measures_of(folder)?;
+        Ok(measures.map(serde_json::to_value).transpose()?.map(|measures| (attack::KEY, measures)))
     }
 
     fn check(&self, config: &Config, summary: &Value) -> Result<(), String> {
@@ -188,6 +195,8 @@ fn measures(config: &Config, summary: &Value) -> Result<Vec<Number>, String> {
                     } else {
                         profile.modules.join("+")
                     };
+                    let dose = profile.dose.map(|dose| format!(" × {dose}")).unwrap_or_default();
+                    let stage = stage + &dose;
                     let of = |kind: &KindLoss| (part.clone(), stage.clone(), kind.kind.clone(), kind.loss);
                     numbers.extend(profile.losses.iter().map(of));
                 }

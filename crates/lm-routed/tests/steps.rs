@@ -17,7 +17,7 @@ use transformer::{
 const TOKENS: usize = 6;
 
 fn config() -> Config {
-    let concept = |name: &str| ConceptSection { name: name.to_owned(), words: vec![name.to_owned()] };
+    let concept = |name: &str| ConceptSection::of_words(name, vec![name.to_owned()]);
     let mut config = Config { concept: vec![concept("sea"), concept("birds")], ..Config::default() };
     (config.model.n_layer, config.model.n_head, config.model.n_embd) = (2, 2, 8);
     (config.model.d_mlp, config.model.block_size) = (12, TOKENS);

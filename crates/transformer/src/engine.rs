@@ -262,6 +262,18 @@ impl Model {
         }
     }
 
+    /// The logits of every token: (tokens · vocabulary).
+    ///
+    /// # Errors
+    /// As [`Model::gradient`].
+    pub fn all_logits(&mut self, batch: &Batch, hooks: &Hooks) -> Result<Vec<f32>, Error> {
+        let (depth, width) = (self.architecture.n_layer, self.architecture.n_embd);
+        let stream = self.residuals(batch, hooks, depth)?;
+        let rows = Tensor::from_vec(stream, (batch.inputs.len(), width), &self.device)?;
+        let logits = reference::logits(&self.architecture, &self.parameters, &rows)?;
+        Ok(logits.flatten_all()?.to_dtype(candle_core::DType::F32)?.to_vec1::<f32>()?)
+    }
+
     /// The residual stream after the first `depth` blocks: (tokens · width).
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::results::Results;
 use crate::driver::Program;
-use crate::{Faults, UserError};
+use crate::{Faults, RunFolder, UserError};
 
 /// A program whose runs can be swept.
 ///
@@ -36,6 +36,14 @@ pub trait SweepProgram: Program<Config: Debug + Sync, Summary: Clone + Debug> + 
 
     /// Whether a metric belongs to the curves that results are made of.
     fn in_curves(&self, metric: &str) -> bool;
+
+    /// What else belongs to the result of a finished run, under a key that its summary does not have.
+    ///
+    /// # Errors
+    /// Fails where a file of the run's folder cannot be read.
+    fn beside(&self, _folder: &RunFolder) -> Result<Option<(&'static str, Value)>> {
+        Ok(None)
+    }
 
     /// Checks a summary that was read back.
     ///
@@ -81,6 +89,18 @@ pub trait PageProgram: SweepProgram {
 /// What a table or figure answers that cannot be made of the results that there are.
 pub fn not_of_these(name: &str, needed: &str) -> anyhow::Error {
     UserError::failed(format!("the results do not make `{name}`, which needs {needed}")).into()
+}
+
+/// The summary of a run with what else belongs to its result.
+pub(super) fn with_beside<P: SweepProgram>(
+    program: &P,
+    folder: &RunFolder,
+    mut summary: Value,
+) -> Result<Value> {
+    if let (Some((key, value)), Value::Object(map)) = (program.beside(folder)?, &mut summary) {
+        map.insert(key.to_owned(), value);
+    }
+    Ok(summary)
 }
 
 /// Reads a summary and has it checked.

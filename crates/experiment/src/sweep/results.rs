@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::execute::hint;
 use super::line::ResultLine;
 use super::plan::{Planned, Sweep};
-use super::program::{SweepProgram, read_summary};
+use super::program::{SweepProgram, read_summary, with_beside};
 use super::state::{State, state};
 use super::transfer::Imported;
 use crate::{RunFolder, UserError};
@@ -112,6 +112,7 @@ pub(super) fn own_result<P: SweepProgram>(
 ) -> Result<Option<(Value, ResultLine)>> {
     let State::Finished(json) = state(program, sweep, planned)? else { return Ok(None) };
     let folder = RunFolder::view(&sweep.run_folder(planned))?;
+    let json = with_beside(program, &folder, json)?;
     let line = ResultLine::of_run(program, &folder, &planned.config, &json)?;
     Ok(Some((json, line)))
 }

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::line::{ResultLine, identity, read_lines};
 use super::plan::{PLAN, Planned, Sweep};
-use super::program::{SweepProgram, read_summary};
+use super::program::{SweepProgram, read_summary, with_beside};
 use super::results::{Results, own_result};
 use crate::{RunFolder, UserError};
 
@@ -134,6 +134,7 @@ fn finished_run<P: SweepProgram>(program: &P, path: &Path) -> Result<ResultLine>
         crate::read_at_most(&summary, LONGEST_SUMMARY).map_err(|error| unusable(error.to_string()))?;
     let json = serde_json::from_slice(&bytes).map_err(|error| unusable(error.to_string()))?;
     read_summary(program, &config, &json).map_err(unusable)?;
+    let json = with_beside(program, &folder, json)?;
     ResultLine::of_run(program, &folder, &config, &json)
 }
 

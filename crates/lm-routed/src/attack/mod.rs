@@ -1,20 +1,24 @@
 //! Is it gone, or only hidden? Every model that a run has left is attacked in the same ways, and stands beside the model
 //! that never saw the concept.
 //!
-//! Taught back from a few documents, by the attacker's best of several learning rates; taught on other documents; probed
-//! in every block; rounded to few bits; and pruned. What is done to one model is saved before the next is taken up, so that
-//! an attack that was stopped goes on.
+//! Taught back from a few documents, all weights or low-rank matrices beside them, by the attacker's best of several
+//! learning rates; taught on other documents; probed in every block; rounded to few bits; and pruned. What is done to one
+//! model is saved before the next is taken up, so that an attack that was stopped goes on.
 
+mod calibrate;
+mod figures;
+mod measures;
 mod probes;
 mod relearning;
 mod report;
+mod tables;
 mod weights;
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use experiment::driver::Program as _;
-use experiment::{RunFolder, SeedStreams, UserError, write_atomic};
+use experiment::{RunFolder, SeedStreams, UserError, read_metrics, write_atomic};
 use serde::{Deserialize, Serialize};
 use transformer::{Hooks, Network};
 
@@ -25,9 +29,15 @@ use crate::commands::{Options, model_names, model_path, require_tokens};
 use crate::config::{AttackSection, Config, Experiment};
 use crate::data::placed;
 use crate::evaluate::{Losses, Validation};
-use crate::finetune::{Context, model_of};
+use crate::finetune::Context;
+use crate::per_story::StoryLosses;
 use crate::program::prepared;
 use crate::results::read_json;
+pub(crate) use figures::steps as steps_figure;
+use measures::BaseCurves;
+pub(crate) use measures::{ANCHOR, Measure};
+use relearning::Lesson;
+pub(crate) use tables::named as table;
 
 /// `attacks/NAME.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,9 +49,15 @@ pub(crate) struct AttackResult {
     /// The seed of what the attacker draws.
     pub seed: u64,
     /// Before any attack.
-    pub before: Losses,
+    pub before: Measured,
+    /// Before any attack, with a bias fitted to its logits.
+    pub calibrated: Option<Measured>,
+    /// Taught from the most documents about the concept, by the better of the two attackers who do so.
+    pub elicited: Measured,
     /// Taught from documents about the concept.
     pub relearned: Vec<Attacked>,
+    /// Taught from them with low-rank matrices beside the weights.
+    pub relearned_lora: Vec<Attacked>,
     /// Taught from as many documents without it.
     pub taught_others: Vec<Attacked>,
     /// The losses with weights of few bits.
@@ -51,6 +67,15 @@ pub(crate) struct AttackResult {
     /// How well a linear probe of the residual stream after each number of blocks tells documents about the concept from
     /// others: the area under its curve, 0.5 by chance.
     pub probes: Vec<(usize, f64)>,
+}
+
+/// The losses of a model on the reported documents.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Measured {
+    /// Their means.
+    pub losses: Losses,
+    /// Those of each document.
+    pub stories: StoryLosses,
 }
 
 /// What teaching came to, at the learning rate that brought the loss on the concept down furthest.
@@ -111,7 +136,30 @@ pub fn attack(run: &Path, set: &[String], seed: u64, options: &Options) -> Resul
         }
         Ok(results)
     })?;
-    report::write(&results, &into)
+    let curves = BaseCurves::of(&read_metrics(&folder.metrics_path())?);
+    report::write(&results, &curves, &into)
+}
+
+/// The key of an attack's numbers in a run's result.
+pub(crate) const KEY: &str = "attack";
+
+/// No file of numbers is longer.
+const LONGEST: u64 = 16 << 20;
+
+/// The numbers of a run's attack; nothing where there was none, or it was not finished.
+pub(crate) fn measures_of(folder: &RunFolder) -> Result<Option<Vec<Measure>>> {
+    let path = folder.path().join("attacks").join(report::LINES);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let unusable = |fault: String| {
+        UserError::failed(format!("cannot read {}: {fault}", path.display()))
+            .with_hint("`attack` on that run writes it anew")
+    };
+    let bytes = experiment::read_at_most(&path, LONGEST).map_err(|error| unusable(error.to_string()))?;
+    let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let measures = lines.map(serde_json::from_slice).collect::<Result<_, _>>();
+    Ok(Some(measures.map_err(|error| unusable(error.to_string()))?))
 }
 
 fn require_same(found: &AttackResult, settings: &AttackSection, seed: u64, path: &Path) -> Result<()> {
@@ -123,27 +171,52 @@ fn require_same(found: &AttackResult, settings: &AttackSection, seed: u64, path:
 }
 
 fn attacked(name: &str, network: &Network, cx: Context<'_>, seed: u64) -> Result<AttackResult, Error> {
-    let settings = &cx.config.attack;
-    let validation = Validation::new(cx.dataset, settings.validation_stories, cx.config.model.block_size);
-    let losses = |network: &Network| {
-        validation.losses(&mut model_of(network, cx.config, cx.threads)?, &Hooks::default())
+    let config = cx.config;
+    let settings = &config.attack;
+    let tokens = config.model.block_size;
+    let few = Validation::new(cx.dataset, settings.validation_stories, tokens);
+    let reported = Validation::new(cx.dataset, config.eval.stories, tokens);
+    let measured = |network: &Network| -> Result<Measured, Error> {
+        let hooks = Hooks::default();
+        let (losses, stories) = reported.measured(&mut cx.model(network)?, &hooks, &hooks)?;
+        Ok(Measured { losses, stories })
     };
-    let teach = |about: bool| -> Result<Vec<Attacked>, Error> {
-        settings
-            .stories
-            .iter()
-            .map(|stories| relearning::best(network, cx, *stories, about, &validation))
-            .collect()
+    // the best network of each kind of lesson is that of the most documents
+    let teach = |about: bool, low_rank: bool| -> Result<(Vec<Attacked>, Option<Network>), Error> {
+        let mut found: Vec<(Attacked, Network)> = Vec::new();
+        for stories in settings.stories.iter().copied() {
+            found.push(relearning::best(network, cx, Lesson { stories, about, low_rank }, &few)?);
+        }
+        let most = found.iter().max_by_key(|(attacked, _)| attacked.stories).map(|(_, kept)| kept.clone());
+        Ok((found.into_iter().map(|(attacked, _)| attacked).collect(), most))
     };
+    let (relearned, taught) = teach(true, false)?;
+    let (relearned_lora, taught_lora) =
+        if settings.lora_rank > 0 { teach(true, true)? } else { (Vec::new(), None) };
+    let mut elicited = measured(network)?;
+    let before = elicited.clone();
+    for taught in [taught, taught_lora].into_iter().flatten() {
+        let found = measured(&taught)?;
+        if found.losses.forget < elicited.losses.forget {
+            elicited = found;
+        }
+    }
+    let losses = |network: &Network| reported.losses(&mut cx.model(network)?, &Hooks::default());
     let quantised = |bits: &u32| Ok((*bits, losses(&weights::quantised(network, *bits)?)?));
     let pruned = |share: &f64| Ok((*share, losses(&weights::pruned(network, *share)?)?));
+    let calibrated = (settings.calibration_steps > 0)
+        .then(|| calibrate::calibrated(network, cx, &reported))
+        .transpose()?;
     Ok(AttackResult {
         model: name.to_owned(),
         settings: settings.clone(),
         seed,
-        before: losses(network)?,
-        relearned: teach(true)?,
-        taught_others: teach(false)?,
+        before,
+        calibrated,
+        elicited,
+        relearned,
+        relearned_lora,
+        taught_others: teach(false, false)?.0,
         quantised: settings.bits.iter().map(quantised).collect::<Result<_, Error>>()?,
         pruned: settings.pruned.iter().map(pruned).collect::<Result<_, Error>>()?,
         probes: probes::all(network, cx)?,

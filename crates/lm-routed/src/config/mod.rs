@@ -10,7 +10,9 @@ use transformer::{Architecture, Norm, Position};
 
 use crate::data::USER_CACHE;
 
-pub use methods::{AttackSection, GramSection, SgtmSection, StepSemantics, UnlearnSection};
+pub use methods::{
+    AttackSection, BranchSection, GramSection, SgtmSection, StepSemantics, UndoSection, UnlearnSection,
+};
 pub use sections::{
     CheckpointSection, CoherenceSection, ConceptSection, DataSection, EvalSection, Experiment,
     ExperimentSection, LocaliseSection, ModelSection, Place, RetrainSection, RmuSection, RoutingSection,
@@ -20,7 +22,8 @@ pub use sections::{
 /// All settings of `lm-routed`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Config {
-    /// The concepts, each with `name` and `words`, at most eight; without any there is one, of `data.forget_words`.
+    /// The concepts, at most eight, each with `name`, its `words` (or a `file` of words, or a label `field` of the texts), and
+    /// where its labels are to be wrong `recall` and `precision`; without any there is one, of `data.forget_words`.
     #[serde(default)]
     pub concept: Vec<ConceptSection>,
     /// What is compared.
@@ -42,12 +45,18 @@ pub struct Config {
     /// The baselines of maximum entropy and of gradient ascent.
     #[serde(default)]
     pub unlearn: UnlearnSection,
+    /// The baseline UNDO.
+    #[serde(default)]
+    pub undo: UndoSection,
     /// The method SGTM.
     #[serde(default)]
     pub sgtm: SgtmSection,
     /// The method GRAM.
     #[serde(default)]
     pub gram: GramSection,
+    /// The baseline of branches.
+    #[serde(default)]
+    pub branch: BranchSection,
     /// The verb `attack`.
     #[serde(default)]
     pub attack: AttackSection,
@@ -65,7 +74,7 @@ impl Config {
     /// The concepts in the order of their bits: those of `[[concept]]`, or the one of `data.forget_words`.
     pub fn concepts(&self) -> Vec<ConceptSection> {
         if self.concept.is_empty() {
-            return vec![ConceptSection { name: String::new(), words: self.data.forget_words.clone() }];
+            return vec![ConceptSection::of_words("", self.data.forget_words.clone())];
         }
         self.concept.clone()
     }
@@ -164,18 +173,12 @@ impl Default for Config {
                 validation_stories: 200,
                 every: 4,
             },
-            rmu: RmuSection {
-                layers: vec![0, 1, 2],
-                target: 2,
-                norm: 100.0,
-                alpha: 200.0,
-                steps: 500,
-                batch_size: 16,
-                learning_rate: 5e-4,
-            },
+            rmu: RmuSection::default(),
             unlearn: UnlearnSection::default(),
+            undo: UndoSection::default(),
             sgtm: SgtmSection::default(),
             gram: GramSection::default(),
+            branch: BranchSection::default(),
             attack: AttackSection::default(),
             steer: SteerSection {
                 token: "␣forest".to_owned(),
@@ -191,7 +194,7 @@ impl Default for Config {
                 prompt: "One day".to_owned(),
             },
             localise: LocaliseSection { neurons: 64, forget_other: 0.0, stories: 2 },
-            eval: EvalSection { every: 250, stories: 1000 },
+            eval: EvalSection { every: 250, stories: 1000, by_concept: false },
             checkpoint: CheckpointSection { every: 250, keep: 2 },
         }
     }
@@ -204,7 +207,7 @@ mod tests {
     #[test]
     fn settings_from_before_a_method_was_there_are_read_with_its_defaults() {
         let mut saved = serde_json::to_value(Config::default()).unwrap();
-        for section in ["concept", "unlearn", "sgtm", "gram", "attack"] {
+        for section in ["concept", "unlearn", "undo", "sgtm", "gram", "branch", "attack"] {
             assert!(saved.as_object_mut().unwrap().remove(section).is_some(), "{section}");
         }
         assert_eq!(serde_json::from_value::<Config>(saved).unwrap(), Config::default());

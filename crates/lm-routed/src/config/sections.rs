@@ -32,23 +32,50 @@ impl Experiment {
 }
 
 /// `[[concept]]`
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ConceptSection {
     /// Its name in tables, models and profiles.
     pub name: String,
     /// A document with one of these words, in any case, among its first `model.block_size` tokens is about it.
+    #[serde(default)]
     pub words: Vec<String>,
+    /// In place of words, a file of them, one a line.
+    #[serde(default)]
+    pub file: String,
+    /// In place of words, a field of the lines of a `.jsonl`: a document is about the concept where it is the concept's
+    /// name, a list with that name, or true.
+    #[serde(default)]
+    pub field: String,
+    /// The share of its documents that are labelled so, of those that `experiment.labelled` says.
+    #[serde(default = "all")]
+    pub recall: f64,
+    /// The share of the documents labelled so that are about it; the others are drawn from those that are not.
+    #[serde(default = "all")]
+    pub precision: f64,
+}
+
+fn all() -> f64 {
+    1.0
 }
 
 impl ConceptSection {
-    /// For messages: where its words come from, and which they are.
+    /// A concept of words, without noise in its labels.
+    pub fn of_words(name: &str, words: Vec<String>) -> Self {
+        let (name, file, field) = (name.to_owned(), String::new(), String::new());
+        Self { name, words, file, field, recall: 1.0, precision: 1.0 }
+    }
+
+    /// For messages: what a document about it has.
     pub fn described(&self) -> String {
         let words = self.words.join(", ");
-        if self.name.is_empty() {
-            return format!("data.forget_words ({words})");
+        if !self.field.is_empty() {
+            return format!("the label {} in its field `{}`", self.name, self.field);
         }
-        format!("the concept {} ({words})", self.name)
+        if self.name.is_empty() {
+            return format!("a word of data.forget_words ({words})");
+        }
+        format!("a word of the concept {} ({words})", self.name)
     }
 }
 
@@ -224,6 +251,20 @@ pub struct RmuSection {
     pub learning_rate: f64,
 }
 
+impl Default for RmuSection {
+    fn default() -> Self {
+        Self {
+            layers: vec![0, 1, 2],
+            target: 2,
+            norm: 100.0,
+            alpha: 200.0,
+            steps: 500,
+            batch_size: 16,
+            learning_rate: 5e-4,
+        }
+    }
+}
+
 /// `[steer]`
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SteerSection {
@@ -269,6 +310,9 @@ pub struct EvalSection {
     pub every: u64,
     /// Validation documents of each kind.
     pub stories: usize,
+    /// Whether `modules` measures each concept by itself while training, of which compute ratios are made.
+    #[serde(default)]
+    pub by_concept: bool,
 }
 
 /// `[checkpoint]`

@@ -30,6 +30,10 @@ pub(super) fn cache_key(
         for word in &concept.words {
             hash.field("word", word.as_bytes());
         }
+        if !concept.field.is_empty() {
+            hash.field("name", concept.name.as_bytes());
+            hash.field("field", concept.field.as_bytes());
+        }
         hash.field("concept", b"");
     }
     let DataSection { max_documents, validation_documents, vocab_size, tokenizer_documents, .. } = data;

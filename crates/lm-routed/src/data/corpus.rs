@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::Error;
 
@@ -32,6 +34,14 @@ struct Line {
     text: String,
 }
 
+/// A line with everything else that it holds.
+#[derive(Deserialize)]
+pub(super) struct Object {
+    pub text: String,
+    #[serde(flatten)]
+    pub fields: Map<String, Value>,
+}
+
 /// The first `most` documents of a file (0 for all): the `text` fields of a `.jsonl`, the parts of any other file
 /// between `<|endoftext|>`, or between blank lines where it has none. A name that ends in `.gz` is unpacked.
 ///
@@ -42,10 +52,30 @@ struct Line {
 /// [`Error::Corpus`] where the file cannot be read, is too long, a line is no JSON object with a `text`, or nothing is
 /// in it.
 pub fn read_documents(path: &Path, most: usize) -> Result<Vec<String>, Error> {
-    read_within(path, most, LIMITS)
+    read_within(path, most, LIMITS, |Line { text }| text)
 }
 
-fn read_within(path: &Path, most: usize, limits: Limits) -> Result<Vec<String>, Error> {
+/// The objects of a `.jsonl`, as [`read_documents`] reads it.
+pub(super) fn read_objects(path: &Path, most: usize) -> Result<Vec<Object>, Error> {
+    if !Kind::of(path).json {
+        let fault = "it has no fields: a concept with `field` needs texts in a `.jsonl`".to_owned();
+        return Err(Error::Corpus { path: path.to_owned(), fault });
+    }
+    let mut objects = Vec::new();
+    read_within(path, most, LIMITS, |object: Object| {
+        objects.push(object);
+        String::new()
+    })?;
+    Ok(objects)
+}
+
+/// `take` is given the objects of a `.jsonl`.
+fn read_within<T: DeserializeOwned>(
+    path: &Path,
+    most: usize,
+    limits: Limits,
+    take: impl FnMut(T) -> String,
+) -> Result<Vec<String>, Error> {
     let fault = |fault: String| Error::Corpus { path: path.to_owned(), fault };
     let (file, length) = open(path)?;
     let kind = Kind::of(path);
@@ -55,12 +85,25 @@ fn read_within(path: &Path, most: usize, limits: Limits) -> Result<Vec<String>, 
     let total = if kind.packed { unpacked.min(limits.total) } else { limits.total };
     let lines = Lines::new(BufReader::with_capacity(1 << 16, reader), Limits { total, ..limits });
     let most = if most == 0 { usize::MAX } else { most };
-    let documents = if kind.json { json_lines(lines, most) } else { plain_text(lines, most) };
+    let documents = if kind.json { json_lines(lines, most, take) } else { plain_text(lines, most) };
     let documents = documents.map_err(fault)?;
     if documents.is_empty() {
         return Err(fault("it holds no text".to_owned()));
     }
     Ok(documents)
+}
+
+/// A list of words, one a line; lines that begin with `#` are left out.
+pub(super) fn read_words(path: &Path) -> Result<Vec<String>, Error> {
+    let fault = |fault: String| Error::Corpus { path: path.to_owned(), fault };
+    let bytes = experiment::read_at_most(path, LIMITS.free).map_err(|error| fault(error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| fault(format!("it is no UTF-8 text: {error}")))?;
+    let words = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let words: Vec<String> = words.map(str::to_owned).collect();
+    if words.is_empty() {
+        return Err(fault("it lists no word; put one on each line".to_owned()));
+    }
+    Ok(words)
 }
 
 /// How a file is read, of which its name decides.
@@ -122,7 +165,11 @@ impl<R: BufRead> Lines<R> {
     }
 }
 
-fn json_lines(mut lines: Lines<impl BufRead>, most: usize) -> Result<Vec<String>, String> {
+fn json_lines<T: DeserializeOwned>(
+    mut lines: Lines<impl BufRead>,
+    most: usize,
+    mut take: impl FnMut(T) -> String,
+) -> Result<Vec<String>, String> {
     let mut documents = Vec::new();
     while documents.len() < most
         && let Some(line) = lines.next_line()?
@@ -131,7 +178,7 @@ fn json_lines(mut lines: Lines<impl BufRead>, most: usize) -> Result<Vec<String>
             continue;
         }
         match serde_json::from_slice(line) {
-            Ok(Line { text }) => documents.push(text),
+            Ok(object) => documents.push(take(object)),
             Err(error) => {
                 return Err(format!("line {} is no JSON object with a `text`: {error}", lines.number));
             }
@@ -273,7 +320,8 @@ mod tests {
             ("b.txt.gz", &packed(&b"\n".repeat(38)), Some("bytes of text once unpacked: give a part of it")),
         ] {
             let (_folder, path) = written(name, content);
-            let error = read_within(&path, 0, limits).err().map(|error| error.to_string());
+            let error =
+                read_within(&path, 0, limits, |Line { text }| text).err().map(|error| error.to_string());
             assert_eq!(error.is_some(), part.is_some(), "{name}: {error:?}");
             assert!(error.unwrap_or_default().contains(part.unwrap_or_default()), "{name}: no {part:?}");
         }

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use experiment::{SeedStreams, create_folder, write_atomic};
-use rand::seq::SliceRandom;
+use experiment::{create_folder, write_atomic};
 use regex::Regex;
 
 use super::cache_key::cache_key;
-use super::corpus::{find, read_documents};
+use super::corpus::{find, read_words};
+use super::marked::{Marked, read_marked};
 use super::places::{CacheIs, cache_folder};
 use super::pool::Pool;
 use super::token_file::TokenFile;
@@ -97,6 +97,7 @@ impl Dataset {
         cache: CacheIs,
         tell: &mut dyn FnMut(&str) -> Result<(), Error>,
     ) -> Result<Self, Error> {
+        let concepts = &with_words(concepts)?;
         let train = source(&data.train)?;
         let validation = if data.validation.is_empty() { None } else { Some(source(&data.validation)?) };
         let key = cache_key(data, concepts, seen, &train, validation.as_deref())?;
@@ -114,9 +115,9 @@ impl Dataset {
         let place = cached.as_ref().and_then(|folder| folder.parent());
         let kept = place.map(|place| format!("; the result is kept in {}", place.display()));
         tell(&format!("preparing {}{}", train.display(), kept.unwrap_or_default()))?;
-        let mut texts = read_documents(&train, data.max_documents)?;
+        let mut texts = read_marked(&train, data.max_documents, concepts)?;
         let held_out = if let Some(path) = &validation {
-            read_documents(path, data.validation_documents)?
+            read_marked(path, data.validation_documents, concepts)?
         } else {
             let count = data.validation_documents.min(texts.len() / 10).max(1);
             texts.split_off(texts.len() - count)
@@ -126,19 +127,19 @@ impl Dataset {
             return Err(Error::Corpus { path: train, fault: fault.to_owned() });
         }
         let vocabulary = if data.tokenizer.is_empty() {
-            let sample = &texts[..data.tokenizer_documents.clamp(1, texts.len())];
+            let sample = &texts.texts[..data.tokenizer_documents.clamp(1, texts.len())];
             tell(&format!("learning {} tokens from {} texts", data.vocab_size, sample.len()))?;
             Vocabulary::train(sample, data.vocab_size)?
         } else {
             Vocabulary::read(&find(&data.tokenizer))?
         };
-        let patterns: Vec<Regex> = concepts.iter().map(pattern).collect::<Result<_, Error>>()?;
-        let mut pack = |texts: &[String]| -> Result<Vec<u8>, Error> {
+        let patterns: Vec<Option<Regex>> = concepts.iter().map(pattern).collect::<Result<_, Error>>()?;
+        let mut pack = |Marked { texts, marks }: &Marked| -> Result<Vec<u8>, Error> {
             let tokens = vocabulary.encode_telling(texts, tell)?;
-            let marks = texts
-                .iter()
-                .zip(&tokens)
-                .map(|(text, tokens)| seen_in(&patterns, text, tokens, seen, &vocabulary));
+            let each = texts.iter().zip(&tokens).zip(marks);
+            let marks = each.map(|((text, tokens), mark)| {
+                Ok(mark | seen_in(&patterns, text, tokens, seen, &vocabulary)?)
+            });
             let marks = marks.collect::<Result<Vec<u8>, Error>>()?;
             TokenFile::encode(&tokens, &marks)
         };
@@ -183,7 +184,7 @@ impl Dataset {
                 for (side, count) in [("has", about), ("lacks", documents.len() - about)] {
                     if count == 0 {
                         return Err(Error::Setting(format!(
-                            "no document of data.{name} {side} a word of {}: nothing to compare",
+                            "no document of data.{name} {side} {}: nothing to compare",
                             concept.described()
                         )));
                     }
@@ -197,35 +198,39 @@ impl Dataset {
         }
         Ok(self)
     }
-
-    /// Which training documents are labelled as being about a concept: of those that are, a share of `fraction`,
-    /// drawn from the stream `labels`. A larger fraction labels the same ones and more.
-    pub fn labels(&self, fraction: f64, streams: SeedStreams) -> Vec<bool> {
-        let mut forget: Vec<usize> = (0..self.train.len()).filter(|i| self.train.is_forget(*i)).collect();
-        forget.shuffle(&mut streams.stream("labels"));
-        forget.truncate((fraction * forget.len() as f64).round() as usize);
-        let mut labels = vec![false; self.train.len()];
-        for index in forget {
-            labels[index] = true;
-        }
-        labels
-    }
 }
 
 const TRAIN: &str = "train.tokens";
 const VALIDATION: &str = "validation.tokens";
 const VOCABULARY: &str = "tokenizer.json";
 
-/// `\b(tree|trees|…)\b` without regard to case.
-fn pattern(concept: &ConceptSection) -> Result<Regex, Error> {
+/// Concepts with the words of their files in place of these.
+///
+/// # Errors
+/// Fails where a file cannot be read or lists no word.
+pub(crate) fn with_words(concepts: &[ConceptSection]) -> Result<Vec<ConceptSection>, Error> {
+    let mut concepts = concepts.to_vec();
+    for concept in concepts.iter_mut().filter(|concept| !concept.file.is_empty()) {
+        concept.words = read_words(&find(&concept.file))?;
+        concept.file.clear();
+    }
+    Ok(concepts)
+}
+
+/// `\b(tree|trees|…)\b` without regard to case; nothing for a concept without words.
+fn pattern(concept: &ConceptSection) -> Result<Option<Regex>, Error> {
+    if concept.words.is_empty() {
+        return Ok(None);
+    }
     let words: Vec<String> = concept.words.iter().map(|word| regex::escape(word)).collect();
     Regex::new(&format!(r"(?i)\b(?:{})\b", words.join("|")))
-        .map_err(|error| Error::Setting(format!("{} makes no pattern: {error}", concept.described())))
+        .map(Some)
+        .map_err(|error| Error::Setting(format!("{} is no pattern: {error}", concept.described())))
 }
 
 /// The concepts of which a whole word ends within the first `seen` tokens of a text: concept i has bit i.
 fn seen_in(
-    patterns: &[Regex],
+    patterns: &[Option<Regex>],
     text: &str,
     tokens: &[u32],
     seen: usize,
@@ -235,7 +240,7 @@ fn seen_in(
     let mut end = (tokens.len() <= seen).then_some(text.len());
     let mut concepts = 0;
     for (index, pattern) in patterns.iter().enumerate() {
-        let Some(word) = pattern.find(text) else { continue };
+        let Some(word) = pattern.as_ref().and_then(|pattern| pattern.find(text)) else { continue };
         let end = match end {
             Some(end) => end,
             None => *end.insert(vocabulary.decode(&tokens[..seen])?.len()),
@@ -319,9 +324,7 @@ mod tests {
     #[test]
     fn a_cache_is_that_of_the_same_files_in_the_same_places() {
         let folder = tempfile::tempdir().unwrap();
-        let of_words = |data: &DataSection| {
-            vec![ConceptSection { name: String::new(), words: data.forget_words.clone() }]
-        };
+        let of_words = |data: &DataSection| vec![ConceptSection::of_words("", data.forget_words.clone())];
         let mut data = section(folder.path());
         data.validation = folder.path().join("held_out.txt").display().to_string();
         let key = |data: &DataSection, train: &str, validation: &str| {

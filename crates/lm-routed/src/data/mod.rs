@@ -5,6 +5,8 @@ mod corpus;
 mod dataset;
 #[cfg(feature = "hub")]
 mod hub;
+mod labels;
+mod marked;
 mod places;
 mod pool;
 mod token_file;
@@ -12,6 +14,7 @@ mod tokenizer_file;
 mod vocabulary;
 
 pub use corpus::{END_OF_TEXT, find, read_documents};
+pub(crate) use dataset::with_words;
 pub use dataset::{Dataset, Documents};
 pub use places::{CacheIs, USER_CACHE};
 pub(crate) use places::{PLACES, note_places, placed};

@@ -18,7 +18,7 @@ pub(super) static DEMIX: Spec = Spec {
     title: "DEMix + ablate",
     about: "a second expert in every MLP runs labelled documents alone, and is ablated",
     colour: Colour::Orange,
-    experiment: Experiment::Era,
+    experiments: &[Experiment::Era],
     files: "demix",
     needs_labels: true,
     filters: false,

@@ -18,7 +18,7 @@ pub(super) static ERA: Spec = Spec {
     title: "ERA",
     about: "labelled documents' tokens are routed to new neurons, which are ablated",
     colour: Colour::Blue,
-    experiment: Experiment::Era,
+    experiments: &[Experiment::Era],
     files: "era",
     needs_labels: true,
     filters: false,

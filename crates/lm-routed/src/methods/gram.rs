@@ -18,7 +18,7 @@ pub(super) static BASELINE: Spec = Spec {
     title: "baseline",
     about: "trained on everything, without modules",
     colour: Colour::Black,
-    experiment: Experiment::Modules,
+    experiments: &[Experiment::Modules],
     files: "baseline",
     needs_labels: false,
     filters: false,
@@ -33,7 +33,7 @@ pub(super) static FILTERED: Spec = Spec {
     title: "filtered",
     about: "a model without the documents labelled with a concept, for each, and one without any such document",
     colour: Colour::Green,
-    experiment: Experiment::Modules,
+    experiments: &[Experiment::Modules],
     files: "filtered",
     needs_labels: true,
     filters: true,
@@ -52,8 +52,8 @@ pub(super) static GRAM: Spec = Spec {
     name: "gram",
     title: "GRAM",
     about: "a module of neurons for each concept beside the core, any of which can be taken out",
-    colour: Colour::Blue,
-    experiment: Experiment::Modules,
+    colour: Colour::Orange,
+    experiments: &[Experiment::Era, Experiment::Modules],
     files: "gram",
     needs_labels: true,
     filters: false,
@@ -140,7 +140,7 @@ mod tests {
     use crate::config::ConceptSection;
 
     fn config() -> Config {
-        let concept = |name: &str| ConceptSection { name: name.to_owned(), words: vec![name.to_owned()] };
+        let concept = |name: &str| ConceptSection::of_words(name, vec![name.to_owned()]);
         Config { concept: vec![concept("sea"), concept("birds")], ..Config::default() }
     }
 

@@ -25,8 +25,8 @@ pub struct Spec {
     pub about: &'static str,
     /// Its lines and bars.
     pub colour: Colour,
-    /// The experiment that it is part of.
-    pub experiment: Experiment,
+    /// The experiments that it is part of.
+    pub experiments: &'static [Experiment],
     /// What the files and metrics of its model are called.
     pub files: &'static str,
     /// Whether it does something else where fewer documents are labelled.
@@ -53,6 +53,11 @@ pub enum Start {
         from: &'static Spec,
         /// What is done to its model.
         change: Change,
+    },
+    /// It is another method's model that saw no concept, and a branch of it for each concept.
+    Branches {
+        /// The other method.
+        from: &'static Spec,
     },
 }
 
@@ -103,12 +108,17 @@ impl Method {
 
     /// Those of an experiment.
     pub fn of(experiment: Experiment) -> impl Iterator<Item = Self> {
-        Self::all().filter(move |method| method.experiment == experiment)
+        Self::all().filter(move |method| method.experiments.contains(&experiment))
     }
 
     /// The method of that name.
     pub fn named(name: &str) -> Option<Self> {
         Self::all().find(|method| method.name == name)
+    }
+
+    /// Whether its model is the sum of branches.
+    pub(crate) fn has_branches(self) -> bool {
+        matches!(self.start, Start::Branches { .. })
     }
 
     /// Whether it is the one that the others are measured against.

@@ -3,6 +3,7 @@
 //! A new one is a file with its [`Spec`] and a line in [`METHODS`]; configs, tables, figures and tests know it from
 //! there.
 
+mod branch;
 mod demix;
 mod era;
 mod gram;
@@ -13,6 +14,7 @@ mod recipe;
 mod rmu;
 mod sgtm;
 mod single;
+mod undo;
 mod unlearn;
 
 use std::fmt::Write as _;
@@ -20,6 +22,7 @@ use std::fmt::Write as _;
 use gradient_routing::RouteTableError;
 
 use crate::config::Config;
+pub(crate) use branch::{added_up, branch, core_filtered_of};
 pub(crate) use gram::choices;
 pub use gram::{MOST_CONCEPTS, module_names, profiles, set_name};
 pub use method::{Change, Method, MethodContext, Spec, Start};
@@ -29,7 +32,7 @@ pub use recipe::Recipe;
 pub use rmu::rmu;
 
 /// All methods, in the order of the tables. The model of the first is what the others are measured against.
-pub static METHODS: [&Spec; 14] = [
+pub static METHODS: [&Spec; 16] = [
     &plain::BASE,
     &plain::PURE,
     &plain::CONTROL,
@@ -37,6 +40,7 @@ pub static METHODS: [&Spec; 14] = [
     &rmu::RMU,
     &unlearn::MAXENT,
     &unlearn::ASCENT,
+    &undo::UNDO,
     &demix::DEMIX,
     &sgtm::SGTM,
     &single::STEER,
@@ -44,6 +48,7 @@ pub static METHODS: [&Spec; 14] = [
     &gram::BASELINE,
     &gram::GRAM,
     &gram::FILTERED,
+    &branch::BRANCH,
 ];
 
 /// Every method with its table of routes, in Markdown.

@@ -26,8 +26,13 @@ pub struct Filtered {
 }
 
 impl Filtered {
+    /// What its models' names need of it.
+    pub(crate) fn named(name: String) -> Self {
+        Self { name, concepts: 0 }
+    }
+
     /// Each concept by itself, then all of them.
-    fn each(config: &Config) -> Vec<Self> {
+    pub(super) fn each(config: &Config) -> Vec<Self> {
         let names = module_names(config);
         let all = Self { name: "all".to_owned(), concepts: (profiles(names.len()).end - 1) as u8 };
         let single = |(i, name): (usize, &String)| Self { name: name.clone(), concepts: 1 << i };
@@ -82,7 +87,7 @@ impl Part {
     pub fn steps(&self, config: &Config) -> u64 {
         match self.method.start {
             Start::Scratch => config.train.steps,
-            Start::Changed { .. } => 0,
+            Start::Changed { .. } | Start::Branches { .. } => 0,
         }
     }
 }
@@ -90,7 +95,7 @@ impl Part {
 impl Method {
     /// Whether its model is another method's, changed.
     fn needs(self, other: Self) -> bool {
-        matches!(self.start, Start::Changed { from, .. } if from.name == other.name)
+        matches!(self.start, Start::Changed { from, .. } | Start::Branches { from } if from.name == other.name)
     }
 }
 

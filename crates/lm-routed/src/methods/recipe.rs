@@ -22,6 +22,8 @@ pub struct Recipe {
     pub documents: Vec<usize>,
     /// Which documents are labelled as being about the concept.
     pub labels: Vec<bool>,
+    /// The concepts that documents are labelled with: concept i has bit i.
+    pub concepts: Vec<u8>,
 }
 
 impl Recipe {
@@ -37,10 +39,8 @@ impl Recipe {
         listed: &[u32],
     ) -> Result<Self, Error> {
         let base = config.architecture(dataset.vocabulary.size());
-        let labels = dataset.labels(part.labelled, streams);
-        let concept =
-            |(index, labelled): (usize, &bool)| if *labelled { dataset.train.concepts(index) } else { 0 };
-        let concepts: Vec<u8> = labels.iter().enumerate().map(concept).collect();
+        let concepts = dataset.labelled_concepts(&config.concepts(), part.labelled, streams);
+        let labels: Vec<bool> = concepts.iter().map(|concepts| *concepts != 0).collect();
         let routes = (part.method.routes)(config)
             .map_err(|fault| Error::Setting(format!("the routes of {}: {fault}", part.name())))?;
         let cx = MethodContext {
@@ -61,6 +61,6 @@ impl Recipe {
             return Err(Error::Setting(format!("{} has no document to train on", part.name())));
         }
         let expanded = base.expanded(&routing.routes.layers, routing.routes.added);
-        Ok(Self { base, expanded, routing, documents, labels })
+        Ok(Self { base, expanded, routing, documents, labels, concepts })
     }
 }

@@ -19,7 +19,7 @@ pub(super) static RMU: Spec = Spec {
     title: "RMU",
     about: "the base model's representation of labelled documents is pushed to a random vector",
     colour: Colour::Vermillion,
-    experiment: Experiment::Era,
+    experiments: &[Experiment::Era],
     files: "rmu",
     needs_labels: true,
     filters: false,

@@ -24,7 +24,7 @@ pub(super) static SGTM: Spec = Spec {
     title: "SGTM",
     about: "steps on labelled documents train neurons and heads set apart inside the width, which are ablated",
     colour: Colour::Purple,
-    experiment: Experiment::Era,
+    experiments: &[Experiment::Era],
     files: "sgtm",
     needs_labels: true,
     filters: false,

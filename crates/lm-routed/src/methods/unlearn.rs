@@ -18,7 +18,7 @@ pub(super) static MAXENT: Spec = Spec {
     title: "MaxEnt",
     about: "the base model is fine-tuned to predict nothing in particular on labelled documents",
     colour: Colour::Yellow,
-    experiment: Experiment::Era,
+    experiments: &[Experiment::Era],
     files: "maxent",
     needs_labels: true,
     filters: false,
@@ -36,7 +36,7 @@ pub(super) static ASCENT: Spec = Spec {
     title: "gradient ascent",
     about: "the base model is fine-tuned up the loss on labelled documents, to a limit",
     colour: Colour::Grey,
-    experiment: Experiment::Era,
+    experiments: &[Experiment::Era],
     files: "ascent",
     needs_labels: true,
     filters: false,
@@ -50,7 +50,7 @@ pub(super) static ASCENT: Spec = Spec {
 
 /// What is done on labelled documents, beside the plain loss on the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Objective {
+pub(super) enum Objective {
     MaxEnt,
     Ascent,
 }
@@ -63,7 +63,7 @@ enum Objective {
 /// ```
 ///
 /// The first is estimated with one target a token, drawn uniformly anew in every step, of which it is the mean.
-fn unlearned(
+pub(super) fn unlearned(
     objective: Objective,
     base: &Network,
     labels: &[bool],

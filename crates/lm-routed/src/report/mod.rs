@@ -1,10 +1,12 @@
 //! What a run leaves for its reader: tables on stdout, as CSV and Markdown, and pictures.
 
 mod above_base;
+pub(crate) mod composition;
 pub(crate) mod modules;
 pub(crate) mod plots;
 mod table;
 pub(crate) mod tables;
+pub(crate) mod tradeoff;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,7 @@ use crate::modules::ModuleResult;
 use crate::results::{PartResult, read_json};
 use crate::steer::SteerResult;
 use above_base::AboveBase;
+use composition::KindCurves;
 use modules::ModuleDifference;
 pub(crate) use table::Table;
 
@@ -126,6 +129,16 @@ pub(crate) fn write(folder: &RunFolder, config: &Config, out: Option<&Path>) -> 
             if let Some(matrix) = modules::matrix(&results, config) {
                 matrix.write_png(&target.path("profiles.png"))?;
             }
+            let curves = KindCurves::of_records(&read_metrics(&folder.metrics_path())?, config);
+            if let Some(table) = composition::composition(&results, config, &curves) {
+                let heading =
+                    "What each profile keeps and forgets, beside the model filtered of the same concepts";
+                target.table("composition", heading, &table, &mut markdown)?;
+                writeln!(markdown, "{}", curves.described())?;
+            }
+            if let Some(ratios) = composition::ratios(&results, config, &curves) {
+                ratios.write_png(&target.path("compute_ratio.png"))?;
+            }
             differences_of_modules = differences;
             let parts: Vec<ModuleResult> = results.iter().map(ModuleResult::without_stories).collect();
             (format!("{}\n{}", losses.text(), table.text()), serde_json::to_value(&parts)?)
@@ -179,6 +192,7 @@ fn era(
         ("relearning.png", plots::relearning(results, stories)),
         ("relearned.png", plots::relearned(results)),
         ("labelled.png", plots::labelled(results)),
+        ("tradeoff.png", tradeoff::tradeoff(results)),
     ] {
         if let Some(figure) = figure {
             figure.write_png(&target.path(name))?;

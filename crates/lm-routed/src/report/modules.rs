@@ -19,30 +19,32 @@ impl Row<'_> {
     /// Whether no module is on, or all of them.
     pub(crate) fn is_end(&self, config: &Config) -> bool {
         let on = self.losses.modules.len();
-        on == 0 || on == module_names(config).len()
+        self.losses.dose.is_none() && (on == 0 || on == module_names(config).len())
     }
 }
 
 /// Every model with every set of its modules.
 fn rows(results: &[ModuleResult]) -> Vec<Row<'_>> {
-    let mut rows = Vec::new();
-    for result in results {
-        let share = if result.labelled < 1.0 && result.method.needs_labels {
-            format!(", {}% labelled", percent(result.labelled))
-        } else {
-            String::new()
-        };
-        for losses in &result.profiles {
-            let name = match &result.filtered {
-                Some(filtered) => format!("filtered: {filtered}"),
-                None if result.profiles.len() == 1 => result.method.title.to_owned(),
-                None if losses.modules.is_empty() => format!("{}: core", result.method.title),
-                None => format!("{}: core + {}", result.method.title, losses.modules.join(" + ")),
-            };
-            rows.push(Row { name: name + &share, losses });
-        }
-    }
-    rows
+    let each = results.iter().flat_map(|result| result.profiles.iter().map(move |losses| (result, losses)));
+    each.map(|(result, losses)| Row { name: name_of(result, losses), losses }).collect()
+}
+
+/// What a model with some of its modules is called.
+pub(super) fn name_of(result: &ModuleResult, losses: &ProfileLosses) -> String {
+    let share = if result.labelled < 1.0 && result.method.needs_labels {
+        format!(", {}% labelled", percent(result.labelled))
+    } else {
+        String::new()
+    };
+    let (title, modules) = (result.method.title, losses.modules.join(" + "));
+    let name = match (&result.filtered, losses.dose) {
+        (Some(filtered), _) => format!("filtered: {filtered}"),
+        (None, _) if result.profiles.len() == 1 => title.to_owned(),
+        (None, _) if losses.modules.is_empty() => format!("{title}: core"),
+        (None, Some(dose)) => format!("{title}: core + {dose} · ({modules})"),
+        (None, None) => format!("{title}: core + {modules}"),
+    };
+    name + &share
 }
 
 /// The kinds of documents: `general`, then the concepts.
@@ -87,6 +89,9 @@ pub(crate) fn differences(results: &[ModuleResult], config: &Config) -> Vec<Modu
     let mut found = Vec::new();
     for result in results.iter().filter(|result| result.profiles.len() > 1) {
         let labelled = result.labelled;
+        // modules of neurons are meant where nothing is said
+        let other = result.method.has_branches();
+        let whose = if other { format!("{}: ", result.method.title) } else { String::new() };
         let filtered = |name: &str| {
             let same = |other: &&ModuleResult| {
                 other.filtered.as_deref() == Some(name) && same_share(other.labelled, labelled)
@@ -101,7 +106,7 @@ pub(crate) fn differences(results: &[ModuleResult], config: &Config) -> Vec<Modu
             found.push(ModuleDifference {
                 labelled,
                 kind: kind.to_owned(),
-                what: what.to_owned(),
+                what: whose.clone() + what,
                 mean: one.loss - other.loss,
                 standard_error: stories.and_then(|(one, other)| one.standard_error_to(other)),
             });
@@ -139,7 +144,7 @@ pub(super) fn difference_table(differences: &[ModuleDifference]) -> Table {
 }
 
 #[expect(clippy::float_cmp, reason = "both are the same number of the config")]
-fn same_share(one: f64, other: f64) -> bool {
+pub(super) fn same_share(one: f64, other: f64) -> bool {
     one == other
 }
 

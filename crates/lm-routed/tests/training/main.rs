@@ -58,9 +58,8 @@ fn config(folder: &Path) -> Config {
 
 /// Places and things are concepts that have nothing to do with each other.
 fn two_concepts() -> Vec<ConceptSection> {
-    let concept = |name: &str, words: &[&str]| ConceptSection {
-        name: name.to_owned(),
-        words: words.iter().map(ToString::to_string).collect(),
+    let concept = |name: &str, words: &[&str]| {
+        ConceptSection::of_words(name, words.iter().map(ToString::to_string).collect())
     };
     vec![concept("forest", &["forest", "tree"]), concept("book", &["book"])]
 }
