@@ -9,6 +9,8 @@ mod determinism;
 #[cfg(unix)]
 mod disk;
 mod files;
+#[cfg(target_os = "linux")]
+mod folders;
 mod kills;
 mod language;
 mod lookup;

@@ -2,6 +2,9 @@
 use std::process::Command;
 use std::sync::LazyLock;
 
+use candle_core::Device;
+use experiment::Interrupt;
+
 use crate::files::{assert_same_run, metrics, object};
 use crate::kills::{Kills, newest_update};
 use crate::workspace::{FINISHED, Running, Tree, Workspace};
@@ -167,4 +170,20 @@ fn a_folder_is_for_one_process_at_a_time() {
     assert_eq!(ws.run("eval run --repeats 1 --threads 1").code, Some(0));
     signal(&running, "INT");
     assert_eq!(running.end().code, Some(1));
+}
+
+#[test]
+fn an_update_of_either_algorithm_ends_before_its_next_step() {
+    for algo in ["ppo", "reinforce"] {
+        let set = [format!("train.algo={algo}"), "env.num_envs=4".to_owned(), "train.num_steps=4".to_owned()];
+        let config = experiment::load::<ppo_routed::Config>(None, &set).unwrap();
+        let mut trainer = ppo_routed::Trainer::new(&config, 0, 1, &Device::Cpu).unwrap();
+        let interrupt = Interrupt::default();
+        trainer.listen(&interrupt);
+        interrupt.request();
+        trainer.update().unwrap();
+        interrupt.insist();
+        assert!(matches!(trainer.update(), Err(ppo_routed::Error::CutOff)), "{algo}");
+        assert_eq!(trainer.updates_done(), 1);
+    }
 }

@@ -37,6 +37,7 @@ mod reward_model;
 pub mod rollout;
 pub mod run;
 mod samples;
+mod shard_state;
 mod snapshot;
 mod summary;
 pub mod sweep;

@@ -1,15 +1,16 @@
 //! Rollouts: a policy acts in a slice of the environments and writes down what happened.
 
 use candle_core::{Device, Tensor};
-use envs::{EnvError, EnvState, Kind, StepBuffers, VectorEnv};
+use envs::{EnvError, Kind, StepBuffers, VectorEnv};
+use experiment::Interrupt;
 use learning::lanes::rows_of;
 use policies::fused::{Activations, FusedPolicy, UniqueRows};
 use policies::{Policy, PolicyConfig, Steering};
 use rand::{RngExt, SeedableRng};
 use rand_xoshiro::{SplitMix64, Xoroshiro128PlusPlus};
-use serde::Deserialize;
 
 use crate::losses::log_softmax;
+pub use crate::shard_state::ShardState;
 use crate::{Error, Samples};
 
 /// The policy that acts.
@@ -129,6 +130,8 @@ pub struct Shard {
     pub samples: Samples,
     /// The ends of the last rollout, where they are kept.
     pub(crate) ends: Option<Ends>,
+    /// Who is asked between two steps whether to go on.
+    interrupt: Interrupt,
 }
 
 /// What was seen at the end of each episode that reached something.
@@ -138,46 +141,6 @@ pub(crate) struct Ends {
     pub samples: Vec<u32>,
     /// The last observation of each, one after the other.
     pub observations: Vec<f32>,
-}
-
-/// What a shard needs to go on exactly: saved in checkpoints.
-#[derive(Clone, Debug)]
-pub struct ShardState {
-    env: EnvState,
-    action_streams: Vec<Xoroshiro128PlusPlus>,
-}
-
-impl ShardState {
-    /// The states of all shards as one JSON text, `[{"env": …, "action_streams": […]}, …]`, in which the text of an
-    /// environment stands as it was written.
-    ///
-    /// # Errors
-    /// Fails where a stream cannot be written.
-    pub fn to_json(states: &[Self]) -> Result<String, Error> {
-        let written = states.iter().map(|Self { env, action_streams }| {
-            let streams = serde_json::to_string(action_streams).map_err(|e| Error::State(e.to_string()))?;
-            Ok(format!("{{\"env\":{},\"action_streams\":{streams}}}", env.as_json()))
-        });
-        Ok(format!("[{}]", written.collect::<Result<Vec<_>, Error>>()?.join(",")))
-    }
-
-    /// The states that were written by [`ShardState::to_json`].
-    ///
-    /// # Errors
-    /// Fails where the text is none.
-    pub fn from_json(text: &[u8]) -> Result<Vec<Self>, serde_json::Error> {
-        #[derive(Deserialize)]
-        struct Written {
-            env: serde_json::Value,
-            action_streams: Vec<Xoroshiro128PlusPlus>,
-        }
-        let written: Vec<Written> = serde_json::from_slice(text)?;
-        let states = written.into_iter().map(|Written { env, action_streams }| Self {
-            env: EnvState::from_json(env.to_string()),
-            action_streams,
-        });
-        Ok(states.collect())
-    }
 }
 
 /// The seeds of a batch of environments: `env` for the worlds, `action` for the choices in them.
@@ -210,6 +173,7 @@ impl Shard {
             buffers,
             samples: Samples::new(num_envs, num_steps),
             ends: None,
+            interrupt: Interrupt::default(),
         };
         shard.reset(seeds)?;
         Ok(shard)
@@ -254,7 +218,7 @@ impl Shard {
     /// `samples`. Labels are left to [`Samples::label_episodes`].
     ///
     /// # Errors
-    /// Fails where the environment or the policy does.
+    /// Fails where the environment or the policy does, and with [`Error::CutOff`] where it was asked to stop.
     pub fn rollout(
         &mut self,
         actor: Actor<'_>,
@@ -269,6 +233,9 @@ impl Shard {
             ends.observations.clear();
         }
         for t in 0..num_steps {
+            if self.interrupt.is_overdue() {
+                return Err(Error::CutOff);
+            }
             for (env, row) in self.buffers.observations.chunks_exact(width).enumerate() {
                 self.samples.rows[env * num_steps + t] = cache.unique.insert_dense(row);
             }
@@ -312,6 +279,11 @@ impl Shard {
             }
         }
         Ok(())
+    }
+
+    /// Has rollouts ask `interrupt` before each step whether to end with [`Error::CutOff`].
+    pub fn listen(&mut self, interrupt: &Interrupt) {
+        self.interrupt = interrupt.clone();
     }
 
     /// Keeps what is seen at the end of episodes from the next rollout on.

@@ -143,8 +143,10 @@ impl Training for PpoTraining {
             report.message.get_or_insert_with(message);
         }
         let (step, update) = (self.trainer.env_steps(), self.trainer.updates_done());
-        Snapshot::take(self.trainer.config(), self.trainer.policy(), step, update, &self.device)?
-            .append(&self.folder)?;
+        let device = &self.device;
+        let snapshot =
+            self.trainer.with_policy(|config, policy| Snapshot::take(config, policy, step, update, device));
+        snapshot?.append(&self.folder)?;
         Ok(report)
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use candle_core::Device;
 use envs::{EnvError, Kind, VectorEnv};
 use experiment::{Interrupt, SeedStreams};
-use learning::{Adam, AdamConfig, Parameters, clip_grad_norm, global_norm, require_finite};
+use learning::{Adam, AdamConfig, clip_grad_norm, global_norm, require_finite};
 use policies::Policy;
 use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
@@ -14,7 +14,9 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::evaluate::{Evaluation, Evaluator};
 use crate::inoculation::seen_by;
-use crate::learner::{Batch, FusedLearner, LossWeights, Losses, PolicyLoss, RolloutLoss, reference_gradient};
+use crate::learner::{
+    Batch, FusedLearner, Learner, LossWeights, Losses, PolicyLoss, RolloutLoss, reference_gradient,
+};
 use crate::losses::normalise;
 use crate::method::Extra;
 use crate::metrics::{GradientStep, RoutingShares, UpdateReport};
@@ -45,21 +47,6 @@ pub struct Trainer {
     pool: ThreadPool,
     device: Device,
     interrupt: Interrupt,
-}
-
-enum Learner {
-    Fused(Box<FusedLearner>),
-    Candle,
-}
-
-impl Learner {
-    /// Takes over changed parameters.
-    fn load(&mut self, parameters: &Parameters) -> Result<(), Error> {
-        match self {
-            Self::Fused(learner) => learner.load(parameters),
-            Self::Candle => Ok(()),
-        }
-    }
 }
 
 impl Trainer {
@@ -202,9 +189,15 @@ impl Trainer {
         train.learning_rate * (1.0 - self.update as f64 / self.updates_total() as f64).max(0.0)
     }
 
-    /// Has updates ask `interrupt` between their gradient steps whether to end with [`Error::CutOff`].
+    /// Has updates ask `interrupt` between the steps of their environments and between their gradient steps whether to
+    /// end with [`Error::CutOff`].
     pub fn listen(&mut self, interrupt: &Interrupt) {
         self.interrupt = interrupt.clone();
+        self.shards.iter_mut().for_each(|shard| shard.listen(interrupt));
+    }
+
+    fn require_time(&self) -> Result<(), Error> {
+        if self.interrupt.is_overdue() { Err(Error::CutOff) } else { Ok(()) }
     }
 
     /// One update: rollout, labels, routes, returns or advantages, losses, gradients, step.
@@ -225,6 +218,7 @@ impl Trainer {
             None => None,
         };
         let shares = RoutingShares::of(self.kinds().len(), &self.shards, &self.caches);
+        self.require_time()?;
         let steps = match self.config.train.algo {
             Algo::Reinforce => self.learn_reinforce(lr)?,
             Algo::Ppo => self.learn_ppo(lr)?,
@@ -250,6 +244,12 @@ impl Trainer {
         };
         let (evaluator, caches) = (&mut self.evaluator, &mut self.caches);
         self.pool.install(|| evaluator.score(actor, caches, &self.streams, self.update))
+    }
+
+    /// Does something with the policy on the run's own threads: candle starts one for every core elsewhere.
+    pub(crate) fn with_policy<R: Send>(&self, work: impl FnOnce(&Config, &Policy) -> R + Send) -> R {
+        let Self { config, policy, pool, .. } = self;
+        pool.install(|| work(config, policy))
     }
 
     /// Takes over parameters that were changed from outside.
@@ -308,7 +308,8 @@ impl Trainer {
                     policy_loss: loss.policy_loss,
                     weights: loss.weights,
                 };
-                reference_gradient(&self.policy, &batch, &self.device)?
+                let (policy, device) = (&self.policy, &self.device);
+                self.pool.install(|| reference_gradient(policy, &batch, device))?
             }
         };
         Ok(vec![self.apply(grads, losses, lr, 0.0)?])
@@ -329,9 +330,7 @@ impl Trainer {
         for _ in 0..ppo.update_epochs {
             self.order.shuffle(&mut self.shuffle);
             for minibatch in 0..ppo.num_minibatches {
-                if self.interrupt.is_overdue() {
-                    return Err(Error::CutOff);
-                }
+                self.require_time()?;
                 let bound = |k: usize| k * total / ppo.num_minibatches;
                 let rollout = &self.rollout;
                 let indices = &self.order[bound(minibatch)..bound(minibatch + 1)];
@@ -358,7 +357,10 @@ impl Trainer {
                         let parameters = self.policy.parameters();
                         self.pool.install(|| learner.gradient(&batch, parameters))?
                     }
-                    Learner::Candle => reference_gradient(&self.policy, &batch, &self.device)?,
+                    Learner::Candle => {
+                        let (policy, device) = (&self.policy, &self.device);
+                        self.pool.install(|| reference_gradient(policy, &batch, device))?
+                    }
                 };
                 steps.push(self.apply(grads, losses, lr, ppo.max_grad_norm)?);
             }

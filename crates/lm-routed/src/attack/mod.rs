@@ -96,19 +96,19 @@ pub(crate) struct Attacked {
 /// Attacks every model of a run of `era`, or goes on with it, and returns the tables and the paths of what was written.
 ///
 /// # Errors
-/// Fails where the run has no model, documents are too few, an earlier attack had other settings, or a file cannot be
+/// Fails where the run is at work elsewhere or has no model, documents are too few, an earlier attack had other settings, or a file cannot be
 /// written.
 pub fn attack(run: &Path, set: &[String], seed: u64, options: &Options) -> Result<String> {
     let Options { threads, ref device, quiet, cache } = *options;
-    let folder = RunFolder::view_of(run, Language::NAME)?;
+    RunFolder::view_of(run, Language::NAME)?;
+    let folder = RunFolder::open(run)?;
     let config: Config = experiment::load_run(&folder.config_path(), set)?;
     if config.experiment.kind != Experiment::Era {
         let error = UserError::usage(format!("{} has no models that forgot one concept", run.display()));
         return Err(error.with_hint("`attack` is for runs of the experiment `era`").into());
     }
     let names = model_names(&folder)?;
-    let into = folder.path().join("attacks");
-    experiment::create_folder(&into)?;
+    let into = folder.make("attacks")?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     let results = pool.install(|| -> Result<Vec<AttackResult>> {
         let concepts = config.concepts();
@@ -131,11 +131,13 @@ pub fn attack(run: &Path, set: &[String], seed: u64, options: &Options) -> Resul
             tracing::info!("attacking {name}");
             let network = load_network(&model_path(&folder, &name), &needed, device)?;
             let result = attacked(&name, &network, cx, seed).map_err(Error::for_user)?;
+            folder.require_held()?;
             write_atomic(&path, serde_json::to_string(&result)?.as_bytes())?;
             results.push(result);
         }
         Ok(results)
     })?;
+    folder.require_held()?;
     let curves = BaseCurves::of(&read_metrics(&folder.metrics_path())?);
     report::write(&results, &curves, &into)
 }
