@@ -16,7 +16,8 @@ use crate::config::{Config, Experiment};
 use crate::data::{CacheIs, with_words};
 use crate::methods::Part;
 use crate::sweep::shown;
-use crate::{Language, attack, commands, localise};
+use crate::{Language, attack, commands, localise, pretrained_verbs};
+use pretrained::Pretrained;
 use transformer::generate::Sampling;
 
 /// Localising and removing a concept in a small language model by gradient routing.
@@ -66,9 +67,14 @@ enum Verb {
         #[command(flatten)]
         trust: TrustArg,
     },
-    /// Continue a text with a model of a run.
+    /// Say what a model from disk is: architecture, sizes, parameters, whether its tokenizer is there.
+    Model {
+        /// A folder with config.json and safetensors, or a .gguf file.
+        path: PathBuf,
+    },
+    /// Continue a text with a model of a run, or with one from disk.
     Generate {
-        /// The run folder.
+        /// The run folder; or a folder with config.json and safetensors, or a .gguf file.
         run: PathBuf,
         /// The model, such as base or era.
         #[arg(long, value_name = "NAME", default_value = "era")]
@@ -82,7 +88,7 @@ enum Verb {
         /// Texts.
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
         samples: u32,
-        /// The logits are divided by it.
+        /// The logits are divided by it; 0, for a model from disk, takes the likeliest token each time.
         #[arg(long, default_value_t = 0.8)]
         temperature: f64,
         /// The tokens to choose from, the likeliest ones; 0 for all.
@@ -206,9 +212,15 @@ fn dispatch(cli: Cli) -> Result<()> {
             let options = options(&common, trust.cache())?;
             commands::eval(&run, checkpoint.as_deref(), &common.set, &options)?
         }
+        Some(Verb::Model { path }) => {
+            given.refuse("model", &[], "it prints what stands on disk")?;
+            pretrained_verbs::model(&path)?
+        }
         Some(Verb::Generate { run, model, prompt, length, samples, temperature, top_k, push, trust }) => {
             given.refuse("generate", &["--seed", "--device"], "it prints on stdout")?;
-            if !(temperature > 0.0 && temperature.is_finite()) {
+            let from_disk = Pretrained::is_at(&run);
+            let greedy = from_disk && temperature == 0.0;
+            if !(greedy || temperature > 0.0 && temperature.is_finite()) {
                 let error = UserError::usage(format!("a temperature of {temperature} makes no sense"));
                 return Err(error.with_hint("give a number above 0, such as 0.8").into());
             }
@@ -220,7 +232,11 @@ fn dispatch(cli: Cli) -> Result<()> {
                 push: push.map(|push| (push.block, push.dimension, push.strength)),
                 seed: common.seed.unwrap_or(0),
             };
-            commands::generate(&run, &request, &options(&common, trust.cache())?)?
+            if from_disk {
+                pretrained_verbs::generate(&run, &request, common.thread_count())?
+            } else {
+                commands::generate(&run, &request, &options(&common, trust.cache())?)?
+            }
         }
         Some(Verb::Attack { run }) => {
             let advice = "it writes into the run's folder, with the settings of the run";

@@ -30,6 +30,7 @@ mod pages;
 mod parts;
 mod per_story;
 mod pipeline;
+pub mod pretrained_verbs;
 mod program;
 mod report;
 mod results;

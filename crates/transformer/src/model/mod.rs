@@ -9,4 +9,5 @@ mod shape;
 pub use groups::ChannelGroups;
 pub use hooks::{ChannelWeights, HookPoint, Hooks, Intervention};
 pub use parameters::{copied, expanded, from_map, initial};
+pub use reference::edited;
 pub use shape::{Activation, Architecture, Norm, Position};

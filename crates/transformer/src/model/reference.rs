@@ -147,7 +147,11 @@ fn turned(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor, Error> {
     Ok(Tensor::cat(&[first, second], D::Minus1)?)
 }
 
-fn edited(
+/// An activation `a` (rows, channels) after the intervention at that place; its L1 term is added to `penalty`.
+///
+/// # Errors
+/// Fails where weights do not fit the activation.
+pub fn edited(
     a: Tensor,
     layer: usize,
     point: HookPoint,

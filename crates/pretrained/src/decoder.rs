@@ -1,0 +1,298 @@
+//! The forward pass of every family, in operations that have a gradient.
+
+use std::collections::BTreeMap;
+
+use candle_core::{D, Device, Tensor};
+use learning::Parameters;
+use learning::ops::{cross_entropy, layer_norm, rms_norm, softmax};
+use transformer::{HookPoint, Hooks, edited};
+
+use crate::adapters::Gates;
+use crate::linear::linear;
+use crate::shape::{Family, Projection, Shape};
+use crate::{Adapters, Error};
+
+/// A model's weights and passes. As read from disk the weights are constants: no graph is kept for what lies below the
+/// first adapter, and no gradient of a matrix is computed.
+#[derive(Clone)]
+pub struct Decoder {
+    shape: Shape,
+    values: BTreeMap<String, Tensor>,
+}
+
+/// The keys and values of the tokens so far, of every block: (sequences, heads, tokens, width).
+#[derive(Clone, Default)]
+pub struct Cache {
+    blocks: Vec<(Tensor, Tensor)>,
+}
+
+impl Cache {
+    /// Tokens in it.
+    pub fn tokens(&self) -> usize {
+        self.blocks.first().map_or(0, |(keys, _)| keys.dims()[2])
+    }
+}
+
+/// What takes part in a pass beside the frozen weights.
+#[derive(Clone, Copy)]
+struct Pass<'a> {
+    hooks: &'a Hooks,
+    adapters: Option<(&'a Adapters, &'a Gates)>,
+}
+
+impl Decoder {
+    pub(crate) fn new(shape: Shape, values: BTreeMap<String, Tensor>) -> Self {
+        Self { shape, values }
+    }
+
+    /// Names and sizes.
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.values.values().map(Tensor::elem_count).sum()
+    }
+
+    /// The same with weights that are variables, which all get a gradient.
+    ///
+    /// # Errors
+    /// Fails where a tensor cannot be copied.
+    pub fn thawed(&self) -> Result<(Self, Parameters), Error> {
+        let mut parameters = Parameters::default();
+        for (name, value) in &self.values {
+            parameters.insert(name, value)?;
+        }
+        let values =
+            parameters.iter().map(|(name, var)| (name.to_owned(), var.as_tensor().clone())).collect();
+        Ok((Self::new(self.shape.clone(), values), parameters))
+    }
+
+    /// The logits of every token.
+    ///
+    /// # Shapes
+    /// Tokens of `sequences` texts of one length, one after another → (sequences · tokens, vocabulary).
+    ///
+    /// # Errors
+    /// Fails for a token that there is not, a text that is too long, and adapters of another shape.
+    pub fn logits(
+        &self,
+        tokens: &[u32],
+        sequences: usize,
+        hooks: &Hooks,
+        adapters: Option<(&Adapters, &Gates)>,
+    ) -> Result<Tensor, Error> {
+        let stream = self.residual(tokens, sequences, Pass { hooks, adapters }, None)?;
+        self.unembedded(&stream)
+    }
+
+    /// The logits of the last of some tokens that follow on those in the cache, where theirs are added.
+    ///
+    /// # Errors
+    /// As [`Decoder::logits`].
+    pub fn next(
+        &self,
+        tokens: &[u32],
+        cache: &mut Cache,
+        adapters: Option<(&Adapters, &Gates)>,
+    ) -> Result<Vec<f32>, Error> {
+        let pass = Pass { hooks: &Hooks::default(), adapters };
+        let stream = self.residual(tokens, 1, pass, Some(cache))?;
+        let last = stream.narrow(0, tokens.len() - 1, 1)?;
+        Ok(self.unembedded(&last)?.flatten_all()?.to_vec1()?)
+    }
+
+    /// The mean loss of the targets, each with its weight; a scalar with its graph.
+    ///
+    /// # Errors
+    /// As [`Decoder::logits`].
+    pub fn loss(
+        &self,
+        batch: &transformer::Batch,
+        hooks: &Hooks,
+        adapters: Option<(&Adapters, &Gates)>,
+    ) -> Result<Tensor, Error> {
+        let stream = self.residual(&batch.inputs, batch.sequences(), Pass { hooks, adapters }, None)?;
+        // the vocabulary is the largest part of a small model: rows that do not count are left out
+        let counted: Vec<u32> =
+            (0..batch.weights.len() as u32).filter(|row| batch.weights[*row as usize] != 0.0).collect();
+        let chosen =
+            |values: &[u32]| -> Vec<u32> { counted.iter().map(|row| values[*row as usize]).collect() };
+        let weights: Vec<f32> = counted.iter().map(|row| batch.weights[*row as usize]).collect();
+        let rows = stream.index_select(&Tensor::new(counted.as_slice(), &Device::Cpu)?, 0)?;
+        let targets = Tensor::new(chosen(&batch.targets), &Device::Cpu)?;
+        let losses = cross_entropy(&self.unembedded(&rows)?, &targets)?;
+        let weighed = losses.mul(&Tensor::new(weights, &Device::Cpu)?)?.sum_all()?;
+        Ok((weighed * (1.0 / batch.total_weight().max(1e-9)))?)
+    }
+
+    fn get(&self, name: &str) -> Result<&Tensor, Error> {
+        let missing =
+            || learning::LearningError::Missing { origin: "the model".to_owned(), names: name.to_owned() };
+        Ok(self.values.get(name).ok_or_else(missing)?)
+    }
+
+    fn norm(&self, name: &str, x: &Tensor) -> Result<Tensor, Error> {
+        let (weight, eps) = (self.get(&format!("{name}.w"))?, self.shape.norm_eps);
+        if self.shape.family.gated() {
+            return Ok(rms_norm(x, weight, eps)?);
+        }
+        Ok(layer_norm(x, weight, Some(self.get(&format!("{name}.b"))?), eps)?)
+    }
+
+    fn unembedded(&self, stream: &Tensor) -> Result<Tensor, Error> {
+        let name = if self.shape.tied { "embed.W_E" } else { "unembed.W_U" };
+        Ok(linear(&self.norm("ln_final", stream)?, self.get(name)?)?)
+    }
+
+    fn projected(
+        &self,
+        x: &Tensor,
+        layer: usize,
+        projection: Projection,
+        pass: Pass<'_>,
+    ) -> Result<Tensor, Error> {
+        let name = format!("blocks.{layer}.{}", projection.name());
+        let mut y = linear(x, self.get(&format!("{name}.w"))?)?;
+        if self.shape.has_bias(projection) {
+            y = y.broadcast_add(self.get(&format!("{name}.b"))?)?;
+        }
+        match pass.adapters {
+            Some((adapters, gates)) => adapters.added(y, x, layer, projection, gates),
+            None => Ok(y),
+        }
+    }
+
+    fn residual(
+        &self,
+        tokens: &[u32],
+        sequences: usize,
+        pass: Pass<'_>,
+        mut cache: Option<&mut Cache>,
+    ) -> Result<Tensor, Error> {
+        let shape = &self.shape;
+        let each = tokens.len() / sequences.max(1);
+        let before = cache.as_deref().map_or(0, Cache::tokens);
+        if each == 0 || before + each > shape.context {
+            return Err(Error::Context { found: before + each, most: shape.context });
+        }
+        if let Some(token) = tokens.iter().find(|token| **token as usize >= shape.vocab_size) {
+            return Err(Error::Token { token: *token, size: shape.vocab_size });
+        }
+        let mut x = self.get("embed.W_E")?.embedding(&Tensor::new(tokens, &Device::Cpu)?)?;
+        if matches!(shape.family, Family::Gpt2 | Family::GptNeo) {
+            let places = self.get("pos_embed.W_pos")?.narrow(0, before, each)?;
+            let added = x.reshape((sequences, each, shape.n_embd))?.broadcast_add(&places)?;
+            x = added.reshape((sequences * each, shape.n_embd))?;
+        }
+        let turns = turns(shape, before, each)?;
+        let mut penalty = None;
+        for layer in 0..shape.n_layer {
+            let normed = self.norm(&format!("blocks.{layer}.ln1"), &x)?;
+            let z = self.attention(&normed, layer, (sequences, each), &turns, pass, cache.as_deref_mut())?;
+            let z = edited(z, layer, HookPoint::AttnZ, pass.hooks, &mut penalty)?;
+            let attention = self.projected(&z, layer, Projection::O, pass)?;
+            let between = if shape.parallel { x.clone() } else { (&x + &attention)? };
+            let normed = self.norm(&format!("blocks.{layer}.ln2"), &between)?;
+            let up = self.projected(&normed, layer, Projection::Up, pass)?;
+            let post = match shape.family {
+                Family::Llama | Family::Qwen2 => {
+                    (self.projected(&normed, layer, Projection::Gate, pass)?.silu()? * up)?
+                }
+                Family::Gpt2 | Family::GptNeo => up.gelu()?,
+                Family::GptNeoX => up.gelu_erf()?,
+            };
+            let post = edited(post, layer, HookPoint::MlpPost, pass.hooks, &mut penalty)?;
+            let mlp = self.projected(&post, layer, Projection::Down, pass)?;
+            x = if shape.parallel { ((x + attention)? + mlp)? } else { (between + mlp)? };
+            x = edited(x, layer, HookPoint::ResidPost, pass.hooks, &mut penalty)?;
+        }
+        Ok(x)
+    }
+
+    /// What the heads read: (rows, heads · width).
+    fn attention(
+        &self,
+        normed: &Tensor,
+        layer: usize,
+        (sequences, tokens): (usize, usize),
+        turns: &(Tensor, Tensor),
+        pass: Pass<'_>,
+        cache: Option<&mut Cache>,
+    ) -> Result<Tensor, Error> {
+        let shape = &self.shape;
+        let width = shape.head_width;
+        let heads = |projection, count| -> Result<Tensor, Error> {
+            let rows = self.projected(normed, layer, projection, pass)?;
+            Ok(rows.reshape((sequences, tokens, count, width))?.transpose(1, 2)?.contiguous()?)
+        };
+        let q = turned(&heads(Projection::Q, shape.n_head)?, turns, shape.rotary_width)?;
+        let mut k = turned(&heads(Projection::K, shape.n_kv_head)?, turns, shape.rotary_width)?;
+        let mut v = heads(Projection::V, shape.n_kv_head)?;
+        if let Some(cache) = cache {
+            if let Some((keys, values)) = cache.blocks.get(layer) {
+                (k, v) = (Tensor::cat(&[keys, &k], 2)?, Tensor::cat(&[values, &v], 2)?);
+            }
+            if cache.blocks.len() == layer {
+                cache.blocks.push((k.clone(), v.clone()));
+            } else {
+                cache.blocks[layer] = (k.clone(), v.clone());
+            }
+        }
+        let seen = k.dim(2)?;
+        let (k, v) = (shared(&k, shape.n_head)?, shared(&v, shape.n_head)?);
+        // GPT-Neo was trained without the scale
+        let scale = if shape.family == Family::GptNeo { 1.0 } else { 1.0 / (width as f64).sqrt() };
+        let scores = (q.matmul(&k.t()?.contiguous()?)? * scale)?;
+        let window = shape.windows[layer].unwrap_or(usize::MAX);
+        let hidden = |i: usize| {
+            let (at, other) = (i / seen + seen - tokens, i % seen);
+            if other > at || at - other >= window { f32::NEG_INFINITY } else { 0.0 }
+        };
+        let mask = Tensor::from_vec((0..tokens * seen).map(hidden).collect(), (tokens, seen), &Device::Cpu)?;
+        let z = softmax(&scores.broadcast_add(&mask)?)?.matmul(&v)?;
+        Ok(z.transpose(1, 2)?.contiguous()?.reshape((sequences * tokens, shape.n_head * width))?)
+    }
+}
+
+/// Cosines and sines of the places from `before` on: (tokens, rotary width / 2).
+fn turns(shape: &Shape, before: usize, tokens: usize) -> Result<(Tensor, Tensor), Error> {
+    let (width, half) = (shape.rotary_width, shape.rotary_width / 2);
+    let table = |f: fn(f64) -> f64| -> Result<Tensor, Error> {
+        let values: Vec<f32> = (0..tokens * half)
+            .map(|i| {
+                let (place, pair) = (before + i / half, i % half);
+                f(place as f64 * shape.rope_theta.powf(-2.0 * pair as f64 / width as f64)) as f32
+            })
+            .collect();
+        Ok(Tensor::from_vec(values, (tokens, half), &Device::Cpu)?)
+    };
+    Ok((table(f64::cos)?, table(f64::sin)?))
+}
+
+/// Turns channel i against channel i + width / 2 of the first `width` channels.
+fn turned(x: &Tensor, (cos, sin): &(Tensor, Tensor), width: usize) -> Result<Tensor, Error> {
+    if width == 0 {
+        return Ok(x.clone());
+    }
+    let half = width / 2;
+    let (low, high) = (x.narrow(D::Minus1, 0, half)?, x.narrow(D::Minus1, half, half)?);
+    let first = (low.broadcast_mul(cos)? - high.broadcast_mul(sin)?)?;
+    let second = (high.broadcast_mul(cos)? + low.broadcast_mul(sin)?)?;
+    let whole = x.dim(D::Minus1)?;
+    if whole == width {
+        return Ok(Tensor::cat(&[&first, &second], D::Minus1)?);
+    }
+    Ok(Tensor::cat(&[&first, &second, &x.narrow(D::Minus1, width, whole - width)?], D::Minus1)?)
+}
+
+/// Keys or values for each of `heads` heads, neighbours of which share them.
+fn shared(x: &Tensor, heads: usize) -> Result<Tensor, Error> {
+    let (sequences, groups, tokens, width) = x.dims4()?;
+    if groups == heads {
+        return Ok(x.contiguous()?);
+    }
+    let each = x.unsqueeze(2)?.broadcast_as((sequences, groups, heads / groups, tokens, width))?;
+    Ok(each.contiguous()?.reshape((sequences, heads, tokens, width))?)
+}

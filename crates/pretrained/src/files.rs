@@ -1,0 +1,125 @@
+//! Safetensors files that others made: nothing is read before it is known to fit, and one tensor at a time.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Device, Tensor};
+use safetensors::tensor::{Dtype, Metadata};
+
+use crate::Error;
+
+/// No model's header is longer.
+const LONGEST_HEADER: u64 = 64 << 20;
+
+/// The tensors of one or more files.
+pub(crate) struct Files {
+    files: Vec<Opened>,
+    /// Which file has a tensor.
+    places: BTreeMap<String, usize>,
+}
+
+struct Opened {
+    path: PathBuf,
+    file: File,
+    metadata: Metadata,
+    /// Where the data begin.
+    begin: u64,
+}
+
+impl Files {
+    /// Reads the headers of a folder's `model.safetensors`, or of the shards that its index names.
+    pub(crate) fn open(folder: &Path) -> Result<Self, Error> {
+        let single = folder.join("model.safetensors");
+        let index = folder.join("model.safetensors.index.json");
+        let paths = if index.exists() && !single.exists() { shards(folder, &index)? } else { vec![single] };
+        let mut all = Self { files: Vec::new(), places: BTreeMap::new() };
+        for path in paths {
+            let opened = open(path)?;
+            for name in opened.metadata.offset_keys() {
+                all.places.insert(name, all.files.len());
+            }
+            all.files.push(opened);
+        }
+        Ok(all)
+    }
+
+    /// The name that a tensor has here: base models are saved without their first word.
+    pub(crate) fn find(&self, name: &str) -> Option<String> {
+        let short = name.split_once('.').map_or(name, |(_, rest)| rest);
+        [name, short].into_iter().find(|name| self.places.contains_key(*name)).map(str::to_owned)
+    }
+
+    /// A tensor as f32, which must have the shape `dims`.
+    pub(crate) fn tensor(&mut self, name: &str, dims: &[usize]) -> Result<Tensor, Error> {
+        let opened = &mut self.files[self.places[name]];
+        let fault = |fault: String| Error::file(&opened.path, fault);
+        let info = opened.metadata.info(name).ok_or_else(|| fault(format!("it lacks {name}")))?;
+        if info.shape != dims {
+            return Err(fault(format!(
+                "its {name} has the shape {:?}, config.json says {dims:?}",
+                info.shape
+            )));
+        }
+        let dtype = match info.dtype {
+            Dtype::F32 => DType::F32,
+            Dtype::F16 => DType::F16,
+            Dtype::BF16 => DType::BF16,
+            other => return Err(fault(format!("its {name} is of type {other:?}, not F32, F16 or BF16"))),
+        };
+        let (from, to) = info.data_offsets;
+        let mut data = vec![0; to - from];
+        opened
+            .file
+            .seek(SeekFrom::Start(opened.begin + from as u64))
+            .map_err(|error| fault(error.to_string()))?;
+        opened.file.read_exact(&mut data).map_err(|error| fault(error.to_string()))?;
+        Ok(Tensor::from_raw_buffer(&data, dtype, dims, &Device::Cpu)?.to_dtype(DType::F32)?)
+    }
+}
+
+/// The files that an index names, each of which must be there.
+fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, Error> {
+    let bytes = experiment::read_at_most(index, LONGEST_HEADER).map_err(|error| Error::file(index, error))?;
+    let json: serde_json::Value =
+        serde_json::from_slice(&bytes).map_err(|error| Error::file(index, error))?;
+    let map = json["weight_map"].as_object().ok_or_else(|| Error::file(index, "it has no weight_map"))?;
+    let mut names: Vec<&str> = map.values().filter_map(serde_json::Value::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    if let Some(name) = names.iter().find(|name| name.contains(['/', '\\']) || **name == "..") {
+        return Err(Error::file(index, format!("it names {name:?}, which is no file beside it")));
+    }
+    if let Some(name) = names.iter().find(|name| !folder.join(name).exists()) {
+        return Err(Error::file(index, format!("the shard {name} is missing beside it")));
+    }
+    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+}
+
+fn open(path: PathBuf) -> Result<Opened, Error> {
+    let unreadable = |error: std::io::Error| Error::file(&path, error);
+    let fault = |fault: String| Error::file(&path, fault);
+    let mut file = experiment::open_regular(&path).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    let mut prefix = [0; 8];
+    file.read_exact(&mut prefix).map_err(|_| fault(format!("it is cut short: it has {length} bytes")))?;
+    let header = u64::from_le_bytes(prefix);
+    if header > LONGEST_HEADER {
+        return Err(fault(format!(
+            "it says that its header has {header} bytes, at most {LONGEST_HEADER} are read"
+        )));
+    }
+    if header + 8 > length {
+        return Err(fault(format!("it is cut short: its header has {header} bytes, the file {length}")));
+    }
+    let mut bytes = vec![0; header as usize];
+    file.read_exact(&mut bytes).map_err(unreadable)?;
+    let metadata: Metadata =
+        serde_json::from_slice(&bytes).map_err(|error| fault(format!("its header is damaged: {error}")))?;
+    let expected = (metadata.data_len() as u64).saturating_add(header + 8);
+    if length < expected {
+        return Err(fault(format!("it is cut short: it has {length} bytes and should have {expected}")));
+    }
+    Ok(Opened { path, file, metadata, begin: header + 8 })
+}

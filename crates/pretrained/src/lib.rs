@@ -1,0 +1,29 @@
+//! Language models that somebody else trained: read from disk, frozen, with adapters whose gradients are routed.
+//!
+//! | to | use |
+//! |---|---|
+//! | read a folder in the layout of Hugging Face, or a GGUF file | [`Pretrained::open`] |
+//! | say what a model is | [`Shape`] |
+//! | run it, with hooks and adapters | [`Decoder`] |
+//! | train adapters, each on its own examples or tokens | [`Adapters`], [`Gate`] |
+//! | continue a text with a key-value cache | [`continued`] |
+
+mod adapters;
+mod config;
+mod decoder;
+mod error;
+mod files;
+mod generate;
+mod gguf;
+mod linear;
+mod load;
+mod plan;
+mod shape;
+mod tokenizer;
+
+pub use adapters::{Adapters, Gate, Gates, Lora};
+pub use decoder::{Cache, Decoder};
+pub use error::Error;
+pub use generate::{Choice, continued};
+pub use load::Pretrained;
+pub use shape::{Family, Projection, Shape};
