@@ -40,7 +40,7 @@ fn values(adapters: &Adapters) -> BTreeMap<String, Vec<u32>> {
         .collect()
 }
 
-/// The adapters that move in a step, of which the second adapter's moments are warm.
+/// The parameters that move in a step, after two that warmed the moments of both adapters.
 fn moved(gates: &Gates) -> Vec<String> {
     let base = base();
     let adapters = two(&base);
