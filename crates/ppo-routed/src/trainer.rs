@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use candle_core::Device;
+use candle_core::backprop::GradStore;
 use envs::{EnvError, Kind, VectorEnv};
 use experiment::{Interrupt, SeedStreams};
 use learning::{Adam, AdamConfig, clip_grad_norm, global_norm, require_finite};
@@ -308,8 +309,7 @@ impl Trainer {
                     policy_loss: loss.policy_loss,
                     weights: loss.weights,
                 };
-                let (policy, device) = (&self.policy, &self.device);
-                self.pool.install(|| reference_gradient(policy, &batch, device))?
+                self.candle_gradient(&batch)?
             }
         };
         Ok(vec![self.apply(grads, losses, lr, 0.0)?])
@@ -357,10 +357,7 @@ impl Trainer {
                         let parameters = self.policy.parameters();
                         self.pool.install(|| learner.gradient(&batch, parameters))?
                     }
-                    Learner::Candle => {
-                        let (policy, device) = (&self.policy, &self.device);
-                        self.pool.install(|| reference_gradient(policy, &batch, device))?
-                    }
+                    Learner::Candle => self.candle_gradient(&batch)?,
                 };
                 steps.push(self.apply(grads, losses, lr, ppo.max_grad_norm)?);
             }
@@ -368,10 +365,16 @@ impl Trainer {
         Ok(steps)
     }
 
+    /// By candle's autograd, on the run's own threads.
+    fn candle_gradient(&self, batch: &Batch<'_>) -> Result<(GradStore, Losses), Error> {
+        let device = &self.device;
+        self.with_policy(|_, policy| reference_gradient(policy, batch, device))
+    }
+
     /// Clips, checks and takes one optimiser step.
     fn apply(
         &mut self,
-        mut grads: candle_core::backprop::GradStore,
+        mut grads: GradStore,
         losses: Losses,
         lr: f64,
         max_grad_norm: f64,

@@ -76,14 +76,15 @@ fn of_folder(folder: &Path) -> Result<Pretrained, Error> {
         serde_json::from_slice(&bytes).map_err(|error| Error::file(&path, error))?;
     let shape = config::shape(&json).map_err(|fault| Error::file(&path, fault))?;
     let mut files = Files::open(folder)?;
+    let entries = plan::folder(&shape);
     let mut names = BTreeMap::new();
-    for entry in plan::folder(&shape) {
+    for entry in &entries {
         let name = files
             .find(&entry.theirs)
             .ok_or_else(|| Error::file(folder, format!("it lacks {}", entry.theirs)))?;
-        names.insert(entry.theirs, name);
+        names.insert(entry.theirs.clone(), name);
     }
-    let values = collected(plan::folder(&shape), &shape, |name, dims| files.tensor(&names[name], dims))?;
+    let values = collected(entries, &shape, |name, dims| files.tensor(&names[name], dims))?;
     let ends = match &json["eos_token_id"] {
         serde_json::Value::Array(ends) => {
             ends.iter().filter_map(serde_json::Value::as_u64).map(|id| id as u32).collect()

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
-use ::plots::{Band, BarChart, BarPanel, BarSeries, Colour};
+use ::plots::{BarChart, BarPanel, Colour};
 use anyhow::Result;
 use experiment::sweep::Spread;
 
-use super::figures::{over_seeds, reference_lines, returns, setting, y_range};
+use super::figures::{bars, over_seeds, reference_lines, returns, setting, y_range};
 use super::results::{Cell, Results};
-use super::tables::{mean_and_interval, percent};
+use super::tables::{head, kinds, mean_and_interval, percent};
 use crate::PolicySummary;
 
 /// The mean over runs of a share, in whole percent; a dash where the policy has no such kind.
@@ -24,20 +24,11 @@ fn share(
         .map_or_else(|| "–".to_owned(), |spread| format!("{:.0}%", 100.0 * spread.mean))
 }
 
-/// The names of the kinds of the first run.
-fn kinds(results: &Results) -> Vec<&str> {
-    let first = results.rows.first();
-    first.map_or_else(Vec::new, |row| {
-        row.planned.config.env.kinds.iter().map(|kind| kind.name.as_ref()).collect()
-    })
-}
-
 /// How the episodes of each method's kept policy end, a line a method and level: the share of completed episodes that
 /// end on each kind, mean over seeds.
 pub(super) fn ends(results: &Results) -> Result<String> {
     let (mut out, kinds) = (String::new(), kinds(results));
-    writeln!(out, "| method | oversight | seeds | {} |", kinds.join(" | "))?;
-    writeln!(out, "|{}", "---|".repeat(kinds.len() + 3))?;
+    head(&mut out, &["method", "oversight", "seeds"], &kinds)?;
     for cell in results.cells() {
         let shares: Vec<String> =
             kinds.iter().map(|kind| share(&cell, |row| Some(row.kept()), kind)).collect();
@@ -53,8 +44,7 @@ pub(super) fn sets(results: &Results) -> Result<Option<String>> {
     let cells: Vec<Cell<'_>> = results.cells().collect();
     let [cell] = cells.as_slice() else { return Ok(None) };
     let (mut out, kinds) = (String::new(), kinds(results));
-    writeln!(out, "| experts kept | final return | {} |", kinds.join(" | "))?;
-    writeln!(out, "|{}", "---|".repeat(kinds.len() + 2))?;
+    head(&mut out, &["experts kept", "final return"], &kinds)?;
     for (name, _) in &cell.rows[0].summary.policies {
         let returns = cell.values(|row| row.summary.policy(name).map_or(f64::NAN, |policy| policy.last));
         let shares: Vec<String> =
@@ -72,15 +62,7 @@ pub(super) fn methods(results: &Results) -> Option<BarChart> {
     let cells: Vec<Cell<'_>> = results.cells().collect();
     let series = |label: &str, colour: Colour, of: &dyn Fn(&Cell<'_>) -> Vec<f64>| {
         let spreads: Vec<Option<Spread>> = cells.iter().map(|cell| Spread::of(&of(cell))).collect();
-        let edge = |side: fn((f64, f64)) -> f64| -> Vec<f64> {
-            spreads.iter().map(|s| s.and_then(|s| s.interval()).map_or(f64::NAN, side)).collect()
-        };
-        BarSeries {
-            label: label.to_owned(),
-            colour,
-            values: spreads.iter().map(|s| s.map_or(f64::NAN, |s| s.mean)).collect(),
-            interval: Some(Band { lower: edge(|i| i.0), upper: edge(|i| i.1) }),
-        }
+        bars(label.to_owned(), colour, &spreads)
     };
     Some(BarChart {
         title: format!("Methods side by side at {} oversight", percent(*level)),

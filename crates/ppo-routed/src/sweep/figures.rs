@@ -217,17 +217,8 @@ fn ablation(results: &Results) -> Option<BarChart> {
     groups.push("mean of all levels".to_owned());
     let series = arms.iter().enumerate().map(|(index, arm)| {
         let each = levels.iter().filter_map(|level| results.cell(arm, *level).map(|cell| cell.last()));
-        let spreads: Vec<Option<Spread>> =
-            each.chain([results.mean_over(arm, &levels)]).map(|values| Spread::of(&values)).collect();
-        let edge = |side: fn((f64, f64)) -> f64| -> Vec<f64> {
-            spreads.iter().map(|s| s.and_then(|s| s.interval()).map_or(f64::NAN, side)).collect()
-        };
-        BarSeries {
-            label: arm.label(),
-            colour: look(index, arm).0,
-            values: spreads.iter().map(|s| s.map_or(f64::NAN, |s| s.mean)).collect(),
-            interval: Some(Band { lower: edge(|i| i.0), upper: edge(|i| i.1) }),
-        }
+        let spreads = each.chain([results.mean_over(arm, &levels)]).map(|values| Spread::of(&values));
+        bars(arm.label(), look(index, arm).0, &spreads.collect::<Vec<_>>())
     });
     Some(BarChart {
         title: "What routes and gate are worth".to_owned(),
@@ -245,6 +236,16 @@ fn ablation(results: &Results) -> Option<BarChart> {
             y_range: Some(y_range(results)),
         }],
     })
+}
+
+/// Bars of means with their 95% intervals; none where nothing is known.
+pub(super) fn bars(label: String, colour: Colour, spreads: &[Option<Spread>]) -> BarSeries {
+    let edge = |side: fn((f64, f64)) -> f64| -> Vec<f64> {
+        spreads.iter().map(|s| s.and_then(|s| s.interval()).map_or(f64::NAN, side)).collect()
+    };
+    let interval = Some(Band { lower: edge(|i| i.0), upper: edge(|i| i.1) });
+    let values = spreads.iter().map(|s| s.map_or(f64::NAN, |s| s.mean)).collect();
+    BarSeries { label, colour, values, interval }
 }
 
 /// The ratio of the places of two methods' points at one level.

@@ -13,7 +13,7 @@ use super::by_kind;
 use super::figures::{self, Picture, figures};
 use super::keys::LabelEfficiency;
 use super::results::{Cell, Results, Row};
-use super::tables::{cells_table, differences_table, mean_and_interval, percent, signed};
+use super::tables::{cells_table, differences_table, head, mean_and_interval, percent, signed};
 use crate::{Ppo, plots};
 
 impl PageProgram for Ppo {
@@ -116,13 +116,6 @@ fn policy_names(results: &Results) -> Vec<&str> {
         }
     }
     names
-}
-
-fn head(out: &mut String, first: &[&str], names: &[&str]) -> Result<()> {
-    let columns: Vec<&str> = first.iter().chain(names).copied().collect();
-    writeln!(out, "| {} |", columns.join(" | "))?;
-    writeln!(out, "|{}", "---|".repeat(columns.len()))?;
-    Ok(())
 }
 
 /// What the experts have to do to count as separated: the diamond policy's return at least, the ghost policy's at most,

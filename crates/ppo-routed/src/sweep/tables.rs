@@ -103,7 +103,7 @@ fn runs(results: &Results, threshold: f64) -> Vec<Vec<String>> {
 }
 
 /// The names of all kinds of the runs, those of the first run first.
-fn kinds(results: &Results) -> Vec<&str> {
+pub(super) fn kinds(results: &Results) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     for kind in results.rows.iter().flat_map(|row| &row.planned.config.env.kinds) {
         if !names.contains(&kind.name.as_ref()) {
@@ -259,6 +259,14 @@ fn markdown(results: &Results, threshold: f64) -> Result<String> {
         write!(out, "\n{what}\n\n{versus}\n{}.\n", leaders(results))?;
     }
     Ok(out)
+}
+
+/// The head of a Markdown table, with its line.
+pub(super) fn head(out: &mut String, first: &[&str], names: &[&str]) -> Result<()> {
+    let columns: Vec<&str> = first.iter().chain(names).copied().collect();
+    writeln!(out, "| {} |", columns.join(" | "))?;
+    writeln!(out, "|{}", "---|".repeat(columns.len()))?;
+    Ok(())
 }
 
 /// A line a method and level, as Markdown.
