@@ -14,6 +14,8 @@ mod folders;
 mod kills;
 mod language;
 mod lookup;
+#[cfg(target_os = "linux")]
+mod memory;
 mod mnist;
 mod outputs;
 #[cfg(unix)]

@@ -1,6 +1,8 @@
 //! Log lines that read like the rest of the command's messages: `warning: …`, no timestamps.
 use std::fmt;
 use std::io::{self, Write};
+#[cfg(unix)]
+use std::sync::{Arc, atomic::AtomicBool};
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -12,8 +14,16 @@ use crate::progress::above_the_bar;
 
 /// Sends log lines to stderr: warnings and errors, only errors when `quiet`, or what `RUST_LOG` asks for.
 ///
-/// Where a logger is set already, as in a test, it stays.
+/// Where a logger is set already, as in a test, it stays. From then on a process that must abort, as where memory cannot
+/// be had, ends with exit code 1 behind the line that says so, and not by a signal.
 pub fn init_logging(quiet: bool) {
+    #[cfg(unix)]
+    signal_hook::flag::register_conditional_shutdown(
+        signal_hook::consts::SIGABRT,
+        1,
+        Arc::new(AtomicBool::new(true)),
+    )
+    .ok();
     let default = if quiet { "error" } else { "warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     tracing_subscriber::fmt()

@@ -1,0 +1,46 @@
+//! Memory that cannot be had.
+use std::process::Command;
+
+use crate::files::assert_same_run;
+use crate::workspace::{TINY, Workspace};
+
+const TRAIN: &str = "train --threads 1 --seed 3 --out run --set train.updates=12 --set checkpoint.every=4";
+
+/// How the binary ends, and what it says, where it may have `kib` KiB of addresses.
+fn run_within(ws: &Workspace, kib: u32, line: &str) -> (Option<i32>, String) {
+    let output = Command::new("sh")
+        .args(["-c", &format!("ulimit -v {kib}; exec \"$0\" {line}")])
+        .arg(assert_cmd::cargo::cargo_bin!("ppo-routed-under-test"))
+        .current_dir(ws.path("."))
+        .env_remove("RUST_LOG")
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn too_little_memory_ends_a_run_with_a_line_and_it_goes_on_where_there_is_more() {
+    let whole = Workspace::new();
+    whole.done(TRAIN);
+    let mut failed = 0;
+    for kib in [60_000, 80_000, 120_000, 180_000, 260_000] {
+        let ws = Workspace::new();
+        let (code, stderr) = run_within(&ws, kib, &TRAIN.replacen("train", &format!("train {TINY}"), 1));
+        if code != Some(0) {
+            failed += 1;
+            assert_eq!(code, Some(1), "{kib} KiB: {stderr}");
+            let line = stderr.lines().next().unwrap();
+            assert!(line.starts_with("error: ") || line.starts_with("memory allocation of "), "{stderr}");
+        }
+        // a folder without a checkpoint is begun anew, whatever else is in it
+        if ws.path("run/checkpoints").read_dir().is_ok_and(|mut files| files.next().is_some()) {
+            ws.run("resume run");
+        } else {
+            std::fs::remove_dir_all(ws.path("run")).ok();
+            ws.done(TRAIN);
+        }
+        assert_same_run(&ws.tree("run"), &whole.tree("run"));
+    }
+    assert!(failed > 0, "all of these were enough");
+}
