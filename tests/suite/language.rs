@@ -580,3 +580,36 @@ fn a_file_of_words_stands_in_the_settings_of_the_run() {
     assert!(ws.path("run/plots/tradeoff.png").exists());
     ws.done("plot run");
 }
+
+#[test]
+fn a_text_of_ones_own_is_measured_token_by_token() {
+    let ws = ws();
+    ws.lay("run", &UNDISTURBED);
+    let eval = |text: &str| {
+        assert_cmd::Command::new(assert_cmd::cargo::cargo_bin!("lm-routed-under-test"))
+            .args(["eval", "run", "--threads", "1", "--text", text])
+            .current_dir(ws.path("."))
+            .output()
+            .unwrap()
+    };
+    let told = eval("The forest was dark.");
+    let lines = String::from_utf8(told.stdout).unwrap();
+    let models: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let names: Vec<&str> = models.iter().map(|model| model["model"].as_str().unwrap()).collect();
+    assert!(names.contains(&"base") && names.contains(&"era"), "{names:?}");
+    for model in &models {
+        let losses: Vec<f64> =
+            model["losses"].as_array().unwrap().iter().map(|loss| loss.as_f64().unwrap()).collect();
+        assert_eq!(losses.len() + 1, model["tokens"].as_array().unwrap().len());
+        assert_eq!(model["tokens"], models[0]["tokens"]);
+        let mean = losses.iter().sum::<f64>() / losses.len() as f64;
+        assert!((model["loss"].as_f64().unwrap() - mean).abs() < 1e-9 && mean > 0.0);
+    }
+    for (text, count) in [("", "0"), (&*"The forest was dark. ".repeat(20), "")] {
+        let refused = eval(text);
+        let stderr = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{stderr}");
+        assert!(stderr.starts_with(&format!("error: the text has {count}")), "{stderr}");
+        assert!(stderr.contains(": from 1 to 24 can be measured"), "{stderr}");
+    }
+}

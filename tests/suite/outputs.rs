@@ -2,7 +2,7 @@
 use std::io::BufReader;
 use std::path::Path;
 
-use crate::files::metrics;
+use crate::files::{metrics, timeless_metrics};
 use crate::workspace::{FINISHED, Tree, Workspace};
 
 /// Width and height of a PNG, all of whose pixels can be read and are not all the same.
@@ -111,4 +111,15 @@ fn tensorboard_gets_every_number() {
         );
     }
     assert!(event_files(&FINISHED).is_empty(), "only on request");
+}
+
+#[test]
+fn curves_in_the_terminal_need_one_and_change_nothing() {
+    let ws = Workspace::new();
+    ws.done("train --out plain --seed 7");
+    ws.done("train --out watched --seed 7 --watch");
+    assert_eq!(timeless_metrics(&ws.tree("plain")), timeless_metrics(&ws.tree("watched")));
+    let ended = ws.run("eval plain --watch");
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.stderr.starts_with("error: `eval` does not take --watch"), "{}", ended.stderr);
 }

@@ -12,6 +12,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use crate::device::DeviceArg;
+use crate::driver::{Bar, Watch};
+use crate::live::LiveView;
 use crate::report::{UserError, report};
 use crate::terminal::unless_left;
 
@@ -45,6 +47,9 @@ pub struct CommonArgs {
     /// No progress bar and no warnings.
     #[arg(long, global = true)]
     pub quiet: bool,
+    /// Draw the curves of the evaluations above the bar, where stderr is a terminal.
+    #[arg(long, global = true)]
+    pub watch: bool,
 }
 
 impl CommonArgs {
@@ -62,6 +67,16 @@ impl CommonArgs {
             }
         }
         Self { set, ..self }
+    }
+
+    /// What tells the user how far a run is that counts `unit`: a bar, with curves of the metrics that are `wanted` where
+    /// these were asked for.
+    pub fn view(&self, unit: &'static str, wanted: fn(&str) -> bool) -> Box<dyn Watch> {
+        if self.watch {
+            Box::new(LiveView::new(unit, self.quiet, wanted))
+        } else {
+            Box::new(Bar::new(unit, self.quiet))
+        }
     }
 
     /// The threads to compute with.

@@ -24,11 +24,25 @@ impl Progress {
     /// A bar for a run of `total_steps` steps.
     pub fn new(total_steps: u64, quiet: bool) -> Self {
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let bar = ProgressBar::with_draw_target(Some(total_steps), target).with_style(style());
+        let bar = ProgressBar::with_draw_target(Some(total_steps), target).with_style(style(""));
         if !bar.is_hidden() {
             *shown() = Some(bar.clone());
         }
         Self { bar, quiet, unit: "steps" }
+    }
+
+    /// With place for a picture above the bar.
+    pub(crate) fn with_picture(self) -> Self {
+        self.bar.set_style(style("{prefix}\n"));
+        self
+    }
+
+    /// Draws what `picture` makes for the width of the terminal above the bar; nothing where there is no bar.
+    pub(crate) fn picture(&self, picture: impl FnOnce(u16) -> String) {
+        if !self.bar.is_hidden() {
+            let (_, columns) = console::Term::stderr().size();
+            self.bar.set_prefix(picture(columns));
+        }
     }
 
     /// Counts something other than steps, such as `images`.
@@ -121,12 +135,13 @@ impl Drop for Progress {
     }
 }
 
-fn style() -> ProgressStyle {
+/// The bar, with a template for what stands above it.
+fn style(above: &str) -> ProgressStyle {
     let plain = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let bar = if plain { "{bar:10}" } else { "{bar:10.cyan/dim}" };
     // `wide_msg` is cut where the terminal ends, so that the bar never takes two lines; with millions of steps the
     // whole message still fits into 80 columns
-    let template = format!("{bar} {{human_pos}}/{{human_len}}  ETA {{eta}}  {{wide_msg}}");
+    let template = format!("{above}{bar} {{human_pos}}/{{human_len}}  ETA {{eta}}  {{wide_msg}}");
     ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
-use experiment::driver::{Bar, Outputs, Program as _, Run, RunRequest};
+use experiment::driver::{Outputs, Program as _, Run, RunRequest};
 use experiment::sweep::{SweepArgs, SweepReport, sweep};
 use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, Overview, UserError};
 use report::{ReportVerb, Shown};
@@ -16,7 +16,7 @@ use crate::config::{Config, Experiment};
 use crate::data::{CacheIs, with_words};
 use crate::methods::Part;
 use crate::sweep::shown;
-use crate::{Language, attack, commands, localise, pretrained_verbs};
+use crate::{Language, attack, commands, localise, own_text, pretrained_verbs};
 use pretrained::Pretrained;
 use transformer::generate::Sampling;
 
@@ -57,13 +57,16 @@ enum Verb {
         /// The run folder.
         run: PathBuf,
     },
-    /// Measure the models of a run on validation documents.
+    /// Measure the models of a run on validation documents, or on a text.
     Eval {
         /// The run folder.
         run: PathBuf,
         /// One file of its models or checkpoints in place of all its models.
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
+        /// Print the tokens of this text and the loss of each.
+        #[arg(long, conflicts_with = "checkpoint")]
+        text: Option<String>,
         #[command(flatten)]
         trust: TrustArg,
     },
@@ -196,17 +199,21 @@ fn dispatch(cli: Cli) -> Result<()> {
         }
         Some(Verb::Resume { run, trust }) => {
             let advice = "it goes on with the settings of the run; to change them, start a new run";
-            given.refuse("resume", &["--csv", "--tensorboard"], advice)?;
-            let mut bar = Bar::new(Language::UNIT, common.quiet);
+            given.refuse("resume", &["--csv", "--tensorboard", "--watch"], advice)?;
+            let mut view = common.view(Language::UNIT, SHOWN.in_curves);
             let program = Language::reading(trust.cache()).telling(common.quiet);
-            Run::resume(&program, &run, common.threads, outputs)?.drive(&mut bar)?
+            Run::resume(&program, &run, common.threads, outputs)?.drive(&mut *view)?
         }
         Some(Verb::Plot { run }) => {
             let advice = "it draws what the run has written, into the run's folder or into --out";
             given.refuse("plot", &["--out"], advice)?;
             commands::plot(&run, common.out.as_deref())?
         }
-        Some(Verb::Eval { run, checkpoint, trust }) => {
+        Some(Verb::Eval { run, text: Some(text), trust, .. }) => {
+            given.refuse("eval", &["--device"], "a text is measured with the settings of the run")?;
+            own_text::eval_text(&run, &text, &options(&common, trust.cache())?)?
+        }
+        Some(Verb::Eval { run, checkpoint, trust, .. }) => {
             let advice = "it prints on stdout and has the config of the run, to be changed with --set";
             given.refuse("eval", &["--set", "--device"], advice)?;
             let options = options(&common, trust.cache())?;
@@ -302,7 +309,8 @@ fn train(mut config: Config, common: &CommonArgs, outputs: Outputs, tokens: Vec<
     config.concept = with_words(&config.concept).map_err(Error::for_user)?;
     let program = Language::new(tokens).telling(common.quiet);
     let request = RunRequest::new(&program, config, common, outputs);
-    Run::create(&program, &request)?.drive(&mut Bar::new(Language::UNIT, common.quiet))
+    let mut view = common.view(Language::UNIT, SHOWN.in_curves);
+    Run::create(&program, &request)?.drive(&mut *view)
 }
 
 /// Whether the paths of a run's own config may be written.

@@ -190,7 +190,12 @@ pub fn profile(run: &Path, keep: &[String], out: &Path) -> Result<String> {
 }
 
 /// The vocabulary of a run's models: its file, or what its texts make where an earlier version has left none.
-fn vocabulary_of(folder: &RunFolder, config: &Config, cache: CacheIs, quiet: bool) -> Result<Vocabulary> {
+pub(crate) fn vocabulary_of(
+    folder: &RunFolder,
+    config: &Config,
+    cache: CacheIs,
+    quiet: bool,
+) -> Result<Vocabulary> {
     let file = folder.path().join(TOKENIZER);
     if file.exists() {
         return Vocabulary::read(&file).map_err(Error::for_user);

@@ -26,6 +26,7 @@ mod learning_curve;
 pub mod localise;
 pub mod methods;
 mod modules;
+pub mod own_text;
 mod pages;
 mod parts;
 mod per_story;

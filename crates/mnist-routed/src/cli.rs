@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use candle_core::Device;
 use clap::{Args, Parser, Subcommand};
-use experiment::driver::{Bar, BuildContext, Program as _, ResumePoint, Run, RunRequest};
+use experiment::driver::{BuildContext, Program as _, ResumePoint, Run, RunRequest};
 use experiment::sweep::{PlanRequest, Resources, SweepArgs, run_and_collect, sweep};
 use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, UserError};
 use report::{ReportVerb, Shown};
@@ -142,7 +142,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         .and("--data-dir", own.data_dir.is_some());
     let (outputs, quiet) = (outputs.with_pictures(), common.quiet);
     let program = Autoencoder::new(own.data_dir.clone(), quiet);
-    let mut bar = Bar::new(Autoencoder::UNIT, quiet);
+    let mut view = common.view(Autoencoder::UNIT, SHOWN.in_curves);
     let load = |before: &[String]| {
         let set = [before, &own.sets(), &common.set].concat();
         experiment::load::<Config>(common.config.as_deref(), &set)
@@ -154,13 +154,13 @@ fn dispatch(cli: Cli) -> Result<()> {
             if !quiet && std::io::IsTerminal::is_terminal(&std::io::stderr()) {
                 announce(&request.config);
             }
-            run.drive(&mut bar)?
+            run.drive(&mut *view)?
         }
         Verb::Resume { run } => {
             let advice =
                 "it goes on with the settings of the run; to change them, start a new run with `train`";
-            given.refuse("resume", &["--csv", "--tensorboard", "--data-dir"], advice)?;
-            Run::resume(&program, &run, common.threads, outputs)?.drive(&mut bar)?
+            given.refuse("resume", &["--csv", "--tensorboard", "--watch", "--data-dir"], advice)?;
+            Run::resume(&program, &run, common.threads, outputs)?.drive(&mut *view)?
         }
         Verb::Eval { run, checkpoint } => {
             let advice = "it prints on stdout and has the config of the run, to be changed with --set";

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use experiment::driver::{Bar, Program as _, Run, RunRequest};
+use experiment::driver::{Program as _, Run, RunRequest};
 use experiment::sweep::{SweepArgs, SweepProgram as _, sweep};
 use experiment::{CommonArgs, ConfigError, GivenOptions, LookupVerb, OutputArgs, Overview, UserError};
 use report::{ReportVerb, Shown};
@@ -120,18 +120,19 @@ fn dispatch(cli: Cli) -> Result<()> {
     let Cli { common, outputs, verb } = cli;
     let common = common.with_every_set(std::env::args_os());
     let given = GivenOptions::new(&common, outputs);
-    let mut bar = Bar::new(Ppo::UNIT, common.quiet);
+    let outputs = outputs.with_pictures();
+    let mut view = common.view(Ppo::UNIT, SHOWN.in_curves);
     let text = match verb.unwrap_or(Verb::Train) {
         Verb::Train => {
             let config = run_config(&common)?;
-            let request = RunRequest::new(&Ppo, config, &common, outputs.with_pictures());
-            Run::create(&Ppo, &request)?.drive(&mut bar)?
+            let request = RunRequest::new(&Ppo, config, &common, outputs);
+            Run::create(&Ppo, &request)?.drive(&mut *view)?
         }
         Verb::Resume { run } => {
             let advice =
                 "it goes on with the settings of the run; to change them, start a new run with `train`";
-            given.refuse("resume", &["--csv", "--tensorboard"], advice)?;
-            Run::resume(&Ppo, &run, common.threads, outputs.with_pictures())?.drive(&mut bar)?
+            given.refuse("resume", &["--csv", "--tensorboard", "--watch"], advice)?;
+            Run::resume(&Ppo, &run, common.threads, outputs)?.drive(&mut *view)?
         }
         Verb::Eval { run, checkpoint, repeats } => {
             let advice = "it prints on stdout and has the config of the run, to be changed with --set";

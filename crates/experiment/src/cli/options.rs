@@ -50,6 +50,7 @@ impl GivenOptions {
             ("--device", common.device != DeviceArg::default()),
             ("--csv", outputs.csv),
             ("--tensorboard", outputs.tensorboard),
+            ("--watch", common.watch),
         ])
     }
 

@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::{CommonArgs, GivenOptions, OutputArgs, usage};
 use crate::config::{load, load_run};
-use crate::driver::{Bar, BuildContext, Program, ResumePoint, Run, RunRequest, Training as _};
+use crate::driver::{BuildContext, Program, ResumePoint, Run, RunRequest, Training as _};
 use crate::metrics::{Record, read_metrics};
 use crate::report::report;
 use crate::run_folder::RunFolder;
@@ -66,15 +66,20 @@ fn dispatch<P: Program>(
     crate::init_logging(common.quiet);
     let common = common.with_every_set(std::env::args_os());
     let given = GivenOptions::new(&common, outputs);
-    let (outputs, mut bar) = (outputs.with_pictures(), Bar::new(P::UNIT, common.quiet));
+    let outputs = outputs.with_pictures();
+    let mut view = common.view(P::UNIT, |metric| metric.starts_with("eval/"));
     let text = match verb.unwrap_or(Verb::Train) {
         Verb::Train => {
             let config = load(common.config.as_deref(), &common.set)?;
-            Run::create(program, &RunRequest::new(program, config, &common, outputs))?.drive(&mut bar)?
+            Run::create(program, &RunRequest::new(program, config, &common, outputs))?.drive(&mut *view)?
         }
         Verb::Resume(RunArg { run }) => {
-            given.refuse("resume", &["--csv", "--tensorboard"], "it goes on with the settings of the run")?;
-            Run::resume(program, &run, common.threads, outputs)?.drive(&mut bar)?
+            given.refuse(
+                "resume",
+                &["--csv", "--tensorboard", "--watch"],
+                "it goes on with the settings of the run",
+            )?;
+            Run::resume(program, &run, common.threads, outputs)?.drive(&mut *view)?
         }
         Verb::Eval(RunArg { run }) => {
             given.refuse("eval", &[], "it scores what the run has learned, under the run's settings")?;

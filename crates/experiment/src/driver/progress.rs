@@ -10,6 +10,9 @@ pub trait Watch: Send {
     /// The run stands at `step` and makes `speed` steps a second; `message` is its newest score, or what it is doing.
     fn update(&mut self, step: u64, speed: f64, message: &str);
 
+    /// What the run has written down at `step`.
+    fn values(&mut self, _step: u64, _values: &[(String, f64)]) {}
+
     /// No update follows.
     fn end(&mut self);
 }

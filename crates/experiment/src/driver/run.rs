@@ -219,6 +219,7 @@ impl<'p, P: Program> Run<'p, P> {
                 news = report.message.or(news);
             }
             self.log(position, &values)?;
+            watch.values(position.step, &values);
             if evaluated {
                 // so that `plot` draws a run that is still going on
                 self.saved.metrics.flush()?;

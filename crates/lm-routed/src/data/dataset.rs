@@ -85,6 +85,24 @@ impl Dataset {
         Self::load_telling(data, concepts, seen, CacheIs::TheUsers, &mut |_| Ok(()))
     }
 
+    /// Documents from memory, each with the concepts that it is about, of which concept i has bit i. Nothing is cached.
+    /// Computes on the current thread pool.
+    ///
+    /// # Errors
+    /// Fails where a text cannot be tokenised or has a token above 65,535.
+    pub fn from_texts(
+        vocabulary: Vocabulary,
+        train: &[(String, u8)],
+        validation: &[(String, u8)],
+    ) -> Result<Self, Error> {
+        let packed = |documents: &[(String, u8)]| -> Result<TokenFile, Error> {
+            let (texts, marks): (Vec<String>, Vec<u8>) = documents.iter().cloned().unzip();
+            TokenFile::held(TokenFile::encode(&vocabulary.encode(&texts)?, &marks)?)
+        };
+        let (train, validation) = (packed(train)?, packed(validation)?);
+        Ok(Self::of(vocabulary, train, validation))
+    }
+
     /// As [`Dataset::load`], with a cache that may be another's to name: what is not there yet is then not made. Tells
     /// what is being done where the cache does not have the documents.
     ///

@@ -7,6 +7,7 @@ mod dataset;
 mod hub;
 mod labels;
 mod marked;
+mod patterns;
 mod places;
 mod pool;
 mod token_file;

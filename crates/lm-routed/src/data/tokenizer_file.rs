@@ -6,16 +6,18 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 use tokenizers::{AddedToken, NormalizedString, Normalizer as _, Tokenizer};
 
+use super::patterns::Patterns;
+
 /// Parts that change texts may make one this many times longer together. A space that becomes three bytes, and bytes
 /// that become two, make it 8.
 const MOST_GROWTH: usize = 4096;
 
 /// A tokenizer in the JSON format of the `tokenizers` library, without what encodes at random, cuts and fills up texts
-/// or stands around them.
+/// or stands around them; with its patterns that are to be tried on a text first.
 ///
 /// # Errors
 /// What is wrong with the file.
-pub(super) fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
+pub(super) fn parse(bytes: &[u8]) -> Result<(Tokenizer, Patterns), String> {
     let mut file: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     // padding and truncation are for batches of short texts, a post-processor for pairs and special tokens
     for key in ["padding", "truncation", "post_processor"] {
@@ -32,9 +34,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
             return Err(format!("its {key} can make a text more than {MOST_GROWTH} times as long"));
         }
     }
+    let part = |key: &str| file.get(key).unwrap_or(&Value::Null);
+    let patterns = Patterns::of(&[part("normalizer"), part("pre_tokenizer")])?;
     let tokenizer = serde_json::from_value(Value::Object(file)).map_err(|error| error.to_string())?;
     check_added(&tokenizer)?;
-    Ok(tokenizer)
+    Ok((tokenizer, patterns))
 }
 
 /// Refuses added tokens that are nothing once normalized: the library would find them between the bytes of a letter.

@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use experiment::read_at_most;
+use rayon::prelude::*;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer};
 
 use super::corpus::END_OF_TEXT;
+use super::patterns::Patterns;
 use super::token_file::too_large;
 use super::tokenizer_file;
 use crate::Error;
@@ -22,6 +24,8 @@ const AT_A_TIME: usize = 4096;
 /// A vocabulary with its end-of-text token.
 pub struct Vocabulary {
     tokenizer: Tokenizer,
+    /// What is tried on a text before the tokenizer has it.
+    patterns: Patterns,
     end: u32,
     /// Every token is below it.
     size: usize,
@@ -50,7 +54,7 @@ impl Vocabulary {
             .build();
         let mut trainer = TrainerWrapper::from(trainer);
         tokenizer.train(&mut trainer, documents.iter()).map_err(refused)?;
-        Self::with_end(tokenizer)
+        Self::with_end(tokenizer, Patterns::default())
     }
 
     /// A tokenizer in the JSON format of the `tokenizers` library. It must have `<|endoftext|>`, or gets it. What the
@@ -71,10 +75,11 @@ impl Vocabulary {
     /// # Errors
     /// As there.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        Self::with_end(tokenizer_file::parse(bytes).map_err(Error::Tokenizer)?)
+        let (tokenizer, patterns) = tokenizer_file::parse(bytes).map_err(Error::Tokenizer)?;
+        Self::with_end(tokenizer, patterns)
     }
 
-    fn with_end(mut tokenizer: Tokenizer) -> Result<Self, Error> {
+    fn with_end(mut tokenizer: Tokenizer, patterns: Patterns) -> Result<Self, Error> {
         if tokenizer.token_to_id(END_OF_TEXT).is_none() {
             tokenizer.add_special_tokens([AddedToken::from(END_OF_TEXT, true)]).map_err(refused)?;
         }
@@ -92,7 +97,7 @@ impl Vocabulary {
         let last = u16::try_from(largest).map_err(|_| too_large(largest))?;
         let end = tokenizer.token_to_id(END_OF_TEXT);
         let end = end.ok_or_else(|| Error::Tokenizer(format!("it takes no {END_OF_TEXT}")))?;
-        Ok(Self { tokenizer, end, size: usize::from(last) + 1 })
+        Ok(Self { tokenizer, patterns, end, size: usize::from(last) + 1 })
     }
 
     /// The content of its file.
@@ -116,7 +121,7 @@ impl Vocabulary {
     /// The tokens of some texts, without any at their ends.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] where a text cannot be encoded.
+    /// [`Error::Tokenizer`] where a text cannot be encoded, or a pattern of the file would try for too long.
     pub fn encode(&self, texts: &[String]) -> Result<Vec<Vec<u32>>, Error> {
         self.encode_telling(texts, &mut |_| Ok(()))
     }
@@ -133,6 +138,7 @@ impl Vocabulary {
         let mut all = Vec::with_capacity(texts.len());
         for chunk in texts.chunks(AT_A_TIME) {
             tell(&format!("tokenising: {} of {} texts", all.len(), texts.len()))?;
+            chunk.par_iter().try_for_each(|text| self.patterns.afford(text)).map_err(Error::Tokenizer)?;
             let texts: Vec<&str> = chunk.iter().map(String::as_str).collect();
             for encoding in self.tokenizer.encode_batch_fast(texts, false).map_err(refused)? {
                 all.push(encoding.get_ids().iter().map(|id| self.token(*id)).collect::<Result<_, _>>()?);

@@ -1,5 +1,6 @@
 //! What a method is.
 
+use std::cmp::Ordering;
 use std::fmt;
 
 use experiment::SeedStreams;
@@ -96,14 +97,20 @@ impl MethodContext<'_> {
     }
 }
 
-/// One of [`METHODS`]; read and written by its name.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Method(usize);
+/// One of [`METHODS`], or one of your own; known by its name, and written by it.
+#[derive(Clone, Copy)]
+pub struct Method(&'static Spec);
 
 impl Method {
+    /// A method of your own, with a name that none of [`METHODS`] has: with [`Recipe`](super::Recipe) and
+    /// [`Trainer`](crate::Trainer) it is trained as they are. Configs do not know it.
+    pub fn own(spec: &'static Spec) -> Self {
+        Self(spec)
+    }
+
     /// All methods, in the order of the tables.
     pub fn all() -> impl Iterator<Item = Self> {
-        (0..METHODS.len()).map(Self)
+        METHODS.iter().copied().map(Self)
     }
 
     /// Those of an experiment.
@@ -123,7 +130,33 @@ impl Method {
 
     /// Whether it is the one that the others are measured against.
     pub fn is_base(self) -> bool {
-        self.0 == 0
+        self.name == METHODS[0].name
+    }
+
+    /// By which it is told apart and ordered: its place in the tables, own ones last, and its name.
+    fn key(self) -> (usize, &'static str) {
+        let place = METHODS.iter().position(|spec| spec.name == self.name);
+        (place.unwrap_or(METHODS.len()), self.0.name)
+    }
+}
+
+impl PartialEq for Method {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Method {}
+
+impl PartialOrd for Method {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Method {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
     }
 }
 
@@ -131,7 +164,7 @@ impl std::ops::Deref for Method {
     type Target = Spec;
 
     fn deref(&self) -> &Spec {
-        METHODS[self.0]
+        self.0
     }
 }
 
