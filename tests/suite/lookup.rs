@@ -1,5 +1,5 @@
 //! The verbs that answer questions before and after runs: `config`, `list`, `completions`.
-use crate::files::timeless_metrics;
+use crate::files::{metrics, timeless_metrics};
 use crate::workspace::Workspace;
 
 #[test]
@@ -81,4 +81,51 @@ fn completions_know_the_verbs() {
             assert!(script.contains("sweep") && script.contains("--threads"), "{shell}");
         }
     }
+}
+
+/// The names in the first column of the table of metrics, as patterns: words in capitals stand for any name.
+fn metric_patterns() -> Vec<regex::Regex> {
+    let page = include_str!("../../docs/files.md");
+    let table = page.split_once("## Metrics").unwrap().1;
+    let rows = table.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+    let names = rows.take_while(|line| line.starts_with('|')).flat_map(|line| {
+        let first = line.split('|').nth(1).unwrap();
+        first.split('`').skip(1).step_by(2)
+    });
+    let any = regex::Regex::new("POLICY|KIND|ROUTE|PART|MODEL|NETWORK|DIGITS?").unwrap();
+    names.map(|name| regex::Regex::new(&format!("^{}$", any.replace_all(name, "[^/]+"))).unwrap()).collect()
+}
+
+#[test]
+fn every_metric_stands_in_the_table() {
+    let patterns = metric_patterns();
+    let mut found = vec![false; patterns.len()];
+    let naive = "--set train.method=naive";
+    let parts = "--config blind.toml --set train.method=reward_model --set eval.bits=true";
+    for (ws, of) in [
+        (Workspace::new(), ""),
+        (Workspace::new(), naive),
+        (Workspace::new(), parts),
+        (Workspace::for_mnist(), ""),
+        (crate::language::ws(), ""),
+    ] {
+        ws.write("blind.toml", "[env]\nblind_region = \"rows 0-1\"\n");
+        ws.done(&format!("train --out run --quiet {of}"));
+        for name in metrics(&ws.tree("run")).iter().flat_map(|record| record.keys()) {
+            let fits: Vec<usize> =
+                (0..patterns.len()).filter(|index| patterns[*index].is_match(name)).collect();
+            assert!(!fits.is_empty() || ["step", "update"].contains(&name.as_str()), "{name} in no row");
+            for index in fits {
+                found[index] = true;
+            }
+        }
+    }
+    let missing: Vec<&str> = patterns
+        .iter()
+        .zip(&found)
+        .filter(|(_, found)| !**found)
+        .map(|(pattern, _)| pattern.as_str())
+        .collect();
+    // that of models with modules needs a config of its own
+    assert_eq!(missing, [r"^[^/]+/eval/[^/]+$"; 0]);
 }

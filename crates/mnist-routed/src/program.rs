@@ -152,6 +152,8 @@ impl Training for Trainer {
             certificates.map(|(part, loss)| (format!("losses/certificate_{}", split.part_name(part)), *loss)),
         );
         values.push(("charts/grad_norm".to_owned(), grad_norm));
+        // grows without bound where nothing holds it back, and the loss does not show it
+        values.push(("charts/latent_l1".to_owned(), losses.l1));
         Ok(Report { values, message: None })
     }
 
