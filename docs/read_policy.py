@@ -15,17 +15,17 @@ import numpy as np
 
 
 def tensors(path):
-    """The tensors of a .safetensors file by name: a length, a JSON header with types, shapes and offsets, the bytes."""
+    """A checkpoint's own header, and its tensors by name: a length, JSON with types, shapes and offsets, the bytes."""
     data = path.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     header, body = json.loads(data[8 : 8 + length]), data[8 + length :]
-    header.pop("__metadata__")
+    own = json.loads(header.pop("__metadata__")["signalbox"])["header"]
     found = {}
     for name, entry in header.items():
         if entry["dtype"] == "F32":
             begin, end = entry["data_offsets"]
             found[name] = np.frombuffer(body[begin:end], "<f4").reshape(entry["shape"])
-    return found
+    return own, found
 
 
 def softmax(z):
@@ -34,7 +34,7 @@ def softmax(z):
 
 
 run = pathlib.Path(sys.argv[1])
-weights = tensors(max((run / "checkpoints").glob("*.safetensors")))
+about, weights = tensors(max((run / "checkpoints").glob("*.safetensors")))
 snapshot = json.loads((run / "snapshots.jsonl").read_text().splitlines()[-1])
 layer = lambda x, name: x @ weights[f"policy.{name}.weight"].T + weights[f"policy.{name}.bias"]
 relu = lambda x: np.maximum(x, 0)
@@ -42,19 +42,21 @@ relu = lambda x: np.maximum(x, 0)
 # one observation for each cell that the agent could stand on: planes agent, ghost, diamond, oversight, row by row
 cells = len(snapshot["gate"])
 side = round(cells**0.5)
-x = np.zeros((cells, 4, cells), np.float32)
-x[np.arange(cells), 0, np.arange(cells)] = 1  # the agent
-x[:, 1, 2 * side + 3] = 1  # the ghost at row 2, column 3
-x[:, 2, 1] = 1  # the diamond at row 0, column 1
+plane = about["planes"].index
+x = np.zeros((cells, len(about["planes"]), cells), np.float32)
+x[np.arange(cells), plane("agent"), np.arange(cells)] = 1
+x[:, plane("ghost"), 2 * side + 3] = 1  # row 2, column 3
+x[:, plane("diamond"), 1] = 1  # row 0, column 1
 flat = x.reshape(cells, -1)
 
-hidden = {e: relu(layer(relu(layer(flat, f"experts.{e}.0")), f"experts.{e}.1")) for e in ("diamond", "ghost")}
+hidden = {e: relu(layer(relu(layer(flat, f"experts.{e}.0")), f"experts.{e}.1")) for e in about["experts"]}
 seen = flat
 if "policy.gate.conv.weight" in weights:  # (out, in): the same mixture of the planes in every cell
     conv = np.einsum("op,npc->noc", weights["policy.gate.conv.weight"], x)
     seen = (conv + weights["policy.gate.conv.bias"][:, None]).reshape(cells, -1)
 gate = 1 / (1 + np.exp(-layer(relu(layer(relu(layer(seen, "gate.0")), "gate.1")), "gate.2")))
-mixed = {**hidden, "full": gate * hidden["diamond"] + (1 - gate) * hidden["ghost"]}
+first, second = about["experts"]
+mixed = {**hidden, "full": gate * hidden[first] + (1 - gate) * hidden[second]}
 
 worst = 0.0
 for name, rows in snapshot["policies"]:

@@ -170,6 +170,20 @@ impl EnvConfig {
         }
     }
 
+    /// What each plane of an observation shows, in their order.
+    pub fn plane_names(&self) -> Vec<String> {
+        let kinds = || self.kinds.iter().map(|kind| kind.name.as_ref());
+        let names: Vec<&str> = match self.id {
+            EnvId::OversightGridV0 | EnvId::DetourOversightGridV0 => {
+                ["agent"].into_iter().chain(kinds().rev()).chain(["oversight"]).collect()
+            }
+            EnvId::WalledOversightGridV0 => {
+                ["empty", "wall"].into_iter().chain(kinds()).chain(["oversight", "agent"]).collect()
+            }
+        };
+        names.into_iter().map(str::to_owned).collect()
+    }
+
     /// The probability that an arrival on a watched cell of this kind is noticed.
     pub fn recall(&self, kind: usize) -> f64 {
         self.oversight_recall.get(kind).copied().unwrap_or(1.0)

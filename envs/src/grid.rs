@@ -5,8 +5,11 @@ use rand::distr::{Bernoulli, Distribution};
 use crate::stream::Stream;
 use crate::{BlindRegion, EnvConfig};
 
-/// The number of actions: north, east, south, west.
-pub(crate) const NUM_ACTIONS: usize = 4;
+/// What each action of the gridworlds does, in their order.
+pub const ACTION_NAMES: [&str; 4] = ["north", "east", "south", "west"];
+
+/// The number of actions.
+pub(crate) const NUM_ACTIONS: usize = ACTION_NAMES.len();
 
 /// Where the objects are, as cell numbers: the agent, and the terminal of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -80,6 +80,7 @@ pub use check::{check_env, check_grid_world};
 pub use config::{EnvConfig, EnvId, Fault, MAX_CELLS, MAX_KINDS};
 pub use env_state::EnvState;
 pub use error::EnvError;
+pub use grid::ACTION_NAMES;
 pub use grid_world::GridWorld;
 pub use kind::Kind;
 pub use layout::Layout;

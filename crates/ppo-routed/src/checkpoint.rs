@@ -28,13 +28,21 @@ struct Header {
     /// Of a method that has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     reward_model: Option<RewardModelState>,
+    /// The experts in the order of their logits at the gate, for readers elsewhere; none in an earlier version.
+    #[serde(default)]
+    experts: Vec<String>,
 }
 
 /// The trainer's state after an update.
 pub(crate) fn state(trainer: &Trainer) -> Result<State, Error> {
     let mut tensors = BTreeMap::new();
     let reward_model = trainer.reward_model.as_ref().map(|model| model.save(&mut tensors)).transpose()?;
-    let header = Header { shuffle: trainer.shuffle.clone(), lanes: Some(trainer.lanes), reward_model };
+    let header = Header {
+        shuffle: trainer.shuffle.clone(),
+        lanes: Some(trainer.lanes),
+        reward_model,
+        experts: trainer.supervision().expert_names(),
+    };
     for (name, tensor) in trainer.policy.parameters().snapshot()? {
         tensors.insert(format!("{POLICY}{name}"), tensor);
     }
@@ -59,7 +67,7 @@ pub(crate) fn restore(
     lanes: usize,
     device: &Device,
 ) -> anyhow::Result<Trainer> {
-    let Header { shuffle, lanes: saved, reward_model } = point.header()?;
+    let Header { shuffle, lanes: saved, reward_model, experts: _ } = point.header()?;
     let broken = |what: String| Error::State(format!("{}: {what}", point.origin()));
     let shards = point.tensors.get(SHARDS).ok_or_else(|| broken(format!("it lacks {SHARDS}")))?;
     let shards = ShardState::from_json(&shards.to_vec1::<u8>()?)

@@ -13,6 +13,7 @@ use experiment::driver::{
 use experiment::{Interrupt, RunFolder, decimals};
 use serde_json::Value;
 
+use crate::method::Extra;
 use crate::snapshot::Snapshot;
 use crate::summary::Summary;
 use crate::{Config, Error, Supervision, Trainer, checkpoint, plots};
@@ -160,7 +161,14 @@ impl Training for PpoTraining {
     }
 
     fn state(&self) -> Result<State> {
-        Ok(checkpoint::state(&self.trainer)?)
+        let mut state = checkpoint::state(&self.trainer)?;
+        // so that nobody has to infer them from the settings
+        let config = self.trainer.config();
+        let mut planes = config.env.config().plane_names();
+        planes.extend((config.train.method.extra == Extra::Inoculation).then(|| "in_training".to_owned()));
+        state.header["planes"] = planes.into();
+        state.header["actions"] = envs::ACTION_NAMES.to_vec().into();
+        Ok(state)
     }
 }
 

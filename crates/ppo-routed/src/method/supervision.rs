@@ -83,6 +83,11 @@ impl Supervision {
         self.routes.loss_weight(label.class())
     }
 
+    /// The policy's experts in their order.
+    pub(crate) fn expert_names(&self) -> Vec<String> {
+        expert_names(self.method, &self.kinds).map(str::to_owned).collect()
+    }
+
     /// The policies that the method is scored as, by their names in metrics and results, with the steering that makes
     /// each: every expert alone, with up to four of them every set of several, and all of them. The method is judged by
     /// the first: the expert of the first kind, or the only policy there is.
