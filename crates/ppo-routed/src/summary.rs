@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Algo, Config, Error, Method, Supervision};
 
 /// Evaluations that make up `final`.
-const FINAL_EVALUATIONS: usize = 3;
+pub(crate) const FINAL_EVALUATIONS: usize = 3;
 
 /// `summary.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! Tables of how episodes end, and the figure of methods side by side: for settings with their own kinds and rivals.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use ::plots::{BarChart, BarPanel, Colour};
@@ -36,6 +37,33 @@ pub(super) fn ends(results: &Results) -> Result<String> {
         writeln!(out, "| {label} | {level} | {} | {} |", cell.rows.len(), shares.join(" | "))?;
     }
     Ok(out)
+}
+
+/// The final return of each method's kept policy in parts of the episodes, a line a method and level: mean over seeds
+/// with its 95% interval. Nothing where no run has parts.
+pub(super) fn parts(results: &Results) -> Result<Option<String>> {
+    let names: BTreeSet<&str> =
+        results.rows.iter().flat_map(|row| row.parts.keys().map(String::as_str)).collect();
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let heads: Vec<String> = names.iter().map(|name| name.replace('_', " ")).collect();
+    let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
+    let mut out = String::new();
+    head(&mut out, &["method", "oversight", "seeds"], &heads)?;
+    for cell in results.cells() {
+        let each = names.iter().map(|name| {
+            mean_and_interval(&cell.values(|row| row.parts.get(*name).copied().unwrap_or(f64::NAN)))
+        });
+        let (label, level) = (cell.arm.label(), percent(cell.oversight_prob));
+        writeln!(
+            out,
+            "| {label} | {level} | {} | {} |",
+            cell.rows.len(),
+            each.collect::<Vec<_>>().join(" | ")
+        )?;
+    }
+    Ok(Some(out))
 }
 
 /// Every set of experts of a mixture as a policy of its own: its final return, mean over seeds with its 95% interval,
@@ -116,7 +144,8 @@ mod tests {
                 "program": "ppo-routed", "version": "0.1.0", "seed": seed, "config": config,
                 "summary": { "method": method, "algo": "ppo", "oversight_prob": level, "seed": seed, "updates": 1,
                     "env_steps": 1, "policies": policies },
-                "curves": {},
+                "curves": { format!("eval/{}/in_blind/return", if method.is_mixture() { "diamond" } else { "full" }):
+                    [[0, 9.0], [1, 0.2], [2, null], [3, 0.4]] },
             });
             writeln!(lines, "{line}").unwrap();
         }
@@ -132,6 +161,15 @@ mod tests {
         assert_eq!(lines[0], "| method | oversight | seeds | diamond | ghost |");
         assert_eq!(lines[2], "| routing | 10% | 2 | 75% | 25% |");
         assert_eq!(lines[3], "| naive | 10% | 2 | 62% | 38% |");
+    }
+
+    #[test]
+    fn parts_are_the_last_evaluations_of_the_kept_policy() {
+        let table = parts(&results(&[Method::ROUTING, Method::NAIVE], &[0.1])).unwrap().unwrap();
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines[0], "| method | oversight | seeds | in blind |");
+        assert_eq!(lines[2], "| routing | 10% | 2 | 0.300 [0.300, 0.300] |");
+        assert_eq!(lines[3], "| naive | 10% | 2 | 0.300 [0.300, 0.300] |");
     }
 
     #[test]

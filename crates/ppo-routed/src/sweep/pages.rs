@@ -17,7 +17,8 @@ use super::tables::{cells_table, differences_table, head, mean_and_interval, per
 use crate::{Ppo, plots};
 
 impl PageProgram for Ppo {
-    const TABLES: &'static [&'static str] = &["cells", "differences", "ends", "policies", "seeds", "sets"];
+    const TABLES: &'static [&'static str] =
+        &["cells", "differences", "ends", "parts", "policies", "seeds", "sets"];
     const FIGURES: &'static [&'static str] = &FIGURES;
     const VALUES: &'static [&'static str] = &["kept", "best", "diamond", "ghost", "full", "separated"];
 
@@ -28,6 +29,8 @@ impl PageProgram for Ppo {
             "differences" => differences_table(&results)?
                 .ok_or_else(|| not_of_these(name, "routing and another method at one level")),
             "ends" => by_kind::ends(&results),
+            "parts" => by_kind::parts(&results)?
+                .ok_or_else(|| not_of_these(name, "runs that were evaluated in parts of the episodes")),
             "policies" => policies(&results),
             "sets" => by_kind::sets(&results)?.ok_or_else(|| not_of_these(name, "one method at one level")),
             "seeds" => seeds(&results),

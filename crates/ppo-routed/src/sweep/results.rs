@@ -1,7 +1,10 @@
 //! The results of a sweep, method by method and level by level of oversight.
 
+use std::collections::BTreeMap;
+
 use experiment::sweep::{self, Planned, Spread};
 
+use crate::summary::FINAL_EVALUATIONS;
 use crate::{Config, Method, PolicySummary, Ppo, Summary, Supervision};
 
 /// A finished run.
@@ -13,6 +16,9 @@ pub struct Row {
     pub summary: Summary,
     /// The return of the kept policy after so many environment steps.
     pub curve: Vec<(u64, f64)>,
+    /// The final return of the kept policy in parts of the episodes, by the part's name: those that ended in the blind
+    /// region and outside it, and those with bits set and unset, where the settings ask for them.
+    pub parts: BTreeMap<String, f64>,
 }
 
 impl Row {
@@ -112,6 +118,13 @@ impl Cell<'_> {
     }
 }
 
+/// The mean of the last evaluations that have a value, as a summary's `final` is made.
+fn final_of(points: &[(u64, f64)]) -> f64 {
+    let last = points.iter().rev().take(FINAL_EVALUATIONS).map(|(_, value)| *value);
+    let values: Vec<f64> = last.filter(|value| value.is_finite()).collect();
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
 /// A summary with its policies in the order of the method, the one that it is judged by first: JSON that went through
 /// a value has them by the alphabet.
 fn in_order(config: &Config, mut summary: Summary) -> Summary {
@@ -141,7 +154,12 @@ impl Results {
             let summary = in_order(&row.planned.config, row.summary.clone());
             let kept = summary.policies.first().map_or("", |(name, _)| name.as_str());
             let curve = row.curves.get(&format!("eval/{kept}/return")).cloned().unwrap_or_default();
-            Row { planned: row.planned.clone(), summary, curve }
+            let parts = row.curves.iter().filter_map(|(metric, points)| {
+                let part = metric.strip_prefix(&format!("eval/{kept}/"))?.strip_suffix("/return")?;
+                Some((part.to_owned(), final_of(points)))
+            });
+            let parts = parts.collect();
+            Row { planned: row.planned.clone(), summary, curve, parts }
         };
         let rows: Vec<Row> = gathered.rows.iter().map(row).collect();
         let mut arms: Vec<Arm> = Vec::new();
