@@ -46,6 +46,7 @@ pub mod generate;
 mod model;
 mod network;
 mod submodels;
+mod text_cache;
 
 pub use batch::{Batch, StepLoss};
 pub use engine::{ClassGradient, Model, ParameterWeights};
@@ -58,3 +59,4 @@ pub use model::{
 };
 pub use network::Network;
 pub use submodels::Submodels;
+pub use text_cache::TextCache;
