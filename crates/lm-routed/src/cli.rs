@@ -14,6 +14,7 @@ use crate::Error;
 use crate::bench::{Method, Shape, bench};
 use crate::config::{Config, Experiment};
 use crate::data::{CacheIs, with_words};
+use crate::export::{Choice, export};
 use crate::methods::Part;
 use crate::sweep::shown;
 use crate::{Language, attack, commands, localise, pretrained_verbs};
@@ -74,7 +75,7 @@ enum Verb {
     },
     /// Continue a text with a model of a run, or with one from disk.
     Generate {
-        /// The run folder; or a folder with config.json and safetensors, or a .gguf file.
+        /// The run folder, or one that `profile` has written; or one with config.json and safetensors, or a .gguf file.
         run: PathBuf,
         /// The model, such as base or era.
         #[arg(long, value_name = "NAME", default_value = "era")]
@@ -112,6 +113,20 @@ enum Verb {
         /// The modules that stay, with commas between them; none for the core.
         #[arg(long, value_name = "LIST", value_delimiter = ',')]
         keep: Vec<String>,
+    },
+    /// Write a network of a run as a folder that other programs open: a GPT-2 in the layout of Hugging Face.
+    Export {
+        /// The run folder, or a folder that `profile` has written.
+        run: PathBuf,
+        /// The folder to write, empty or not there yet.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// The model, such as base or era; the last one that was trained unless given.
+        #[arg(long, value_name = "NAME", conflicts_with = "checkpoint")]
+        model: Option<String>,
+        /// A checkpoint of the run in place of a model: its network before anything is cut out.
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
     },
     /// The experiment of the config with several seeds and settings: many runs, and a table of their losses.
     Sweep {
@@ -248,6 +263,11 @@ fn dispatch(cli: Cli) -> Result<()> {
             let missing = UserError::usage("`profile` needs a folder to write into");
             let out = common.out.as_deref().ok_or_else(|| missing.with_hint("give one with --out"))?;
             commands::profile(&run, &keep, out)?
+        }
+        Some(Verb::Export { run, to, model, checkpoint }) => {
+            given.refuse("export", &[], "it writes what the run has left, into the folder of --to")?;
+            let named = model.map_or(Choice::Last, Choice::Model);
+            export(&run, &checkpoint.map_or(named, Choice::Checkpoint), &to)?
         }
         Some(Verb::Sweep { tokens, args }) => {
             let advice = "seeds stand in sweep.seeds; each run has a folder in the sweep's";

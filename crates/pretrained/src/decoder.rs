@@ -45,6 +45,10 @@ impl Decoder {
         Self { shape, values }
     }
 
+    pub(crate) fn values(&self) -> &BTreeMap<String, Tensor> {
+        &self.values
+    }
+
     /// Names and sizes.
     pub fn shape(&self) -> &Shape {
         &self.shape
@@ -127,23 +131,23 @@ impl Decoder {
         Ok((weighed * (1.0 / batch.total_weight().max(1e-9)))?)
     }
 
-    fn get(&self, name: &str) -> Result<&Tensor, Error> {
+    pub(crate) fn value(&self, name: &str) -> Result<&Tensor, Error> {
         let missing =
             || learning::LearningError::Missing { origin: "the model".to_owned(), names: name.to_owned() };
         Ok(self.values.get(name).ok_or_else(missing)?)
     }
 
     fn norm(&self, name: &str, x: &Tensor) -> Result<Tensor, Error> {
-        let (weight, eps) = (self.get(&format!("{name}.w"))?, self.shape.norm_eps);
+        let (weight, eps) = (self.value(&format!("{name}.w"))?, self.shape.norm_eps);
         if self.shape.family.gated() {
             return Ok(rms_norm(x, weight, eps)?);
         }
-        Ok(layer_norm(x, weight, Some(self.get(&format!("{name}.b"))?), eps)?)
+        Ok(layer_norm(x, weight, Some(self.value(&format!("{name}.b"))?), eps)?)
     }
 
     fn unembedded(&self, stream: &Tensor) -> Result<Tensor, Error> {
         let name = if self.shape.tied { "embed.W_E" } else { "unembed.W_U" };
-        Ok(linear(&self.norm("ln_final", stream)?, self.get(name)?)?)
+        Ok(linear(&self.norm("ln_final", stream)?, self.value(name)?)?)
     }
 
     fn projected(
@@ -154,9 +158,9 @@ impl Decoder {
         pass: Pass<'_>,
     ) -> Result<Tensor, Error> {
         let name = format!("blocks.{layer}.{}", projection.name());
-        let mut y = linear(x, self.get(&format!("{name}.w"))?)?;
+        let mut y = linear(x, self.value(&format!("{name}.w"))?)?;
         if self.shape.has_bias(projection) {
-            y = y.broadcast_add(self.get(&format!("{name}.b"))?)?;
+            y = y.broadcast_add(self.value(&format!("{name}.b"))?)?;
         }
         match pass.adapters {
             Some((adapters, gates)) => adapters.added(y, x, layer, projection, gates),
@@ -180,9 +184,9 @@ impl Decoder {
         if let Some(token) = tokens.iter().find(|token| **token as usize >= shape.vocab_size) {
             return Err(Error::Token { token: *token, size: shape.vocab_size });
         }
-        let mut x = self.get("embed.W_E")?.embedding(&Tensor::new(tokens, &Device::Cpu)?)?;
+        let mut x = self.value("embed.W_E")?.embedding(&Tensor::new(tokens, &Device::Cpu)?)?;
         if matches!(shape.family, Family::Gpt2 | Family::GptNeo) {
-            let places = self.get("pos_embed.W_pos")?.narrow(0, before, each)?;
+            let places = self.value("pos_embed.W_pos")?.narrow(0, before, each)?;
             let added = x.reshape((sequences, each, shape.n_embd))?.broadcast_add(&places)?;
             x = added.reshape((sequences * each, shape.n_embd))?;
         }

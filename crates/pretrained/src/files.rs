@@ -34,6 +34,11 @@ impl Files {
         let single = folder.join("model.safetensors");
         let index = folder.join("model.safetensors.index.json");
         let paths = if index.exists() && !single.exists() { shards(folder, &index)? } else { vec![single] };
+        Self::of(paths)
+    }
+
+    /// Reads the headers of these files.
+    pub(crate) fn of(paths: Vec<PathBuf>) -> Result<Self, Error> {
         let mut all = Self { files: Vec::new(), places: BTreeMap::new() };
         for path in paths {
             let opened = open(path)?;
@@ -45,6 +50,17 @@ impl Files {
         Ok(all)
     }
 
+    /// The names of all tensors.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.places.keys().cloned().collect()
+    }
+
+    /// The shape of a tensor that is here.
+    pub(crate) fn dims(&self, name: &str) -> Vec<usize> {
+        let file = self.places.get(name).map(|place| &self.files[*place]);
+        file.and_then(|file| file.metadata.info(name)).map(|info| info.shape.clone()).unwrap_or_default()
+    }
+
     /// The name that a tensor has here: base models are saved without their first word.
     pub(crate) fn find(&self, name: &str) -> Option<String> {
         let short = name.split_once('.').map_or(name, |(_, rest)| rest);
@@ -53,7 +69,11 @@ impl Files {
 
     /// A tensor as f32, which must have the shape `dims`.
     pub(crate) fn tensor(&mut self, name: &str, dims: &[usize]) -> Result<Tensor, Error> {
-        let opened = &mut self.files[self.places[name]];
+        let Some(place) = self.places.get(name) else {
+            let path = self.files.first().map_or_else(PathBuf::new, |opened| opened.path.clone());
+            return Err(Error::file(&path, format!("it lacks {name}")));
+        };
+        let opened = &mut self.files[*place];
         let fault = |fault: String| Error::file(&opened.path, fault);
         let info = opened.metadata.info(name).ok_or_else(|| fault(format!("it lacks {name}")))?;
         if info.shape != dims {

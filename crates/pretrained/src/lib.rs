@@ -6,6 +6,8 @@
 //! | say what a model is | [`Shape`] |
 //! | run it, with hooks and adapters | [`Decoder`] |
 //! | train adapters, each on its own examples or tokens | [`Adapters`], [`Gate`] |
+//! | turn a network of this house into a GPT-2 | [`Decoder::of_network`] |
+//! | write one for other programs | [`Decoder::save`], [`Adapters::save_peft`], [`Decoder::merged`] |
 //! | continue a text with a key-value cache | [`continued`] |
 
 mod adapters;
@@ -15,9 +17,12 @@ mod error;
 mod files;
 mod generate;
 mod gguf;
+mod house;
 mod linear;
 mod load;
+mod peft;
 mod plan;
+mod save;
 mod shape;
 mod tokenizer;
 

@@ -84,7 +84,7 @@ fn of_folder(folder: &Path) -> Result<Pretrained, Error> {
             .ok_or_else(|| Error::file(folder, format!("it lacks {}", entry.theirs)))?;
         names.insert(entry.theirs.clone(), name);
     }
-    let values = collected(entries, &shape, |name, dims| files.tensor(&names[name], dims))?;
+    let values = collected(&entries, &shape, |name, dims| files.tensor(&names[name], dims))?;
     let ends = match &json["eos_token_id"] {
         serde_json::Value::Array(ends) => {
             ends.iter().filter_map(serde_json::Value::as_u64).map(|id| id as u32).collect()
@@ -105,20 +105,22 @@ fn of_gguf(path: &Path) -> Result<Pretrained, Error> {
     let tokenizer = tokenizer::of_gguf(path, &file, shape.vocab_size)?;
     let ends =
         file.value("tokenizer.ggml.eos_token_id").and_then(|id| id.to_u32().ok()).into_iter().collect();
-    let values = collected(entries, &shape, |name, dims| file.tensor(path, name, dims))?;
+    let values = collected(&entries, &shape, |name, dims| file.tensor(path, name, dims))?;
     Ok(Pretrained { decoder: Decoder::new(shape, values), tokenizer, ends })
 }
 
-/// All parameters; a tensor that several are made of is read for each.
+/// All parameters; a tensor that several are made of is read once.
 fn collected(
-    entries: Vec<Entry>,
+    entries: &[Entry],
     shape: &Shape,
     mut read: impl FnMut(&str, &[usize]) -> Result<Tensor, Error>,
 ) -> Result<BTreeMap<String, Tensor>, Error> {
     let mut values = BTreeMap::new();
-    for entry in entries {
-        let tensor = read(&entry.theirs, &entry.dims)?;
-        values.insert(entry.ours.clone(), entry.of(&tensor, shape)?);
+    for (theirs, entries) in plan::by_tensor(entries) {
+        let tensor = read(theirs, &entries[0].dims)?;
+        for entry in entries {
+            values.insert(entry.ours.clone(), entry.of(&tensor, shape)?);
+        }
     }
     Ok(values)
 }

@@ -4,3 +4,4 @@
 mod adapters;
 mod golden;
 mod refused;
+mod saved;
