@@ -18,7 +18,6 @@ use crate::export::{Choice, export};
 use crate::methods::Part;
 use crate::sweep::shown;
 use crate::{Language, attack, commands, localise, pretrained_verbs};
-use pretrained::Pretrained;
 use transformer::generate::Sampling;
 
 /// Localising and removing a concept in a small language model by gradient routing.
@@ -70,12 +69,12 @@ enum Verb {
     },
     /// Say what a model from disk is: architecture, sizes, parameters, whether its tokenizer is there.
     Model {
-        /// A folder with config.json and safetensors, or a .gguf file.
+        /// A folder with config.json and safetensors, or a .gguf file; with the feature `hub` also hub:OWNER/MODEL.
         path: PathBuf,
     },
     /// Continue a text with a model of a run, or with one from disk.
     Generate {
-        /// The run folder, or one that `profile` has written; or one with config.json and safetensors, or a .gguf file.
+        /// The run folder, or one that `profile` has written; or a model as `model` takes it.
         run: PathBuf,
         /// The model, such as base or era.
         #[arg(long, value_name = "NAME", default_value = "era")]
@@ -233,7 +232,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         }
         Some(Verb::Generate { run, model, prompt, length, samples, temperature, top_k, push, trust }) => {
             given.refuse("generate", &["--seed", "--device"], "it prints on stdout")?;
-            let from_disk = Pretrained::is_at(&run);
+            let from_disk = pretrained_verbs::is_model(&run);
             let greedy = from_disk && temperature == 0.0;
             if !(greedy || temperature > 0.0 && temperature.is_finite()) {
                 let error = UserError::usage(format!("a temperature of {temperature} makes no sense"));

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use learning::Parameters;
 use learning::ops::{cross_entropy, layer_norm, rms_norm, softmax};
+use transformer::rotary::{shared, turned, turns};
 use transformer::{HookPoint, Hooks, edited};
 
 use crate::adapters::Gates;
@@ -190,7 +191,8 @@ impl Decoder {
             let added = x.reshape((sequences, each, shape.n_embd))?.broadcast_add(&places)?;
             x = added.reshape((sequences * each, shape.n_embd))?;
         }
-        let turns = turns(shape, before, each)?;
+        let turns =
+            turns(before..before + each, shape.rotary_width, shape.rope_theta, DType::F32, &Device::Cpu)?;
         let mut penalty = None;
         for layer in 0..shape.n_layer {
             let normed = self.norm(&format!("blocks.{layer}.ln1"), &x)?;
@@ -221,7 +223,7 @@ impl Decoder {
         normed: &Tensor,
         layer: usize,
         (sequences, tokens): (usize, usize),
-        turns: &(Tensor, Tensor),
+        turns: &[Tensor; 2],
         pass: Pass<'_>,
         cache: Option<&mut Cache>,
     ) -> Result<Tensor, Error> {
@@ -258,45 +260,4 @@ impl Decoder {
         let z = softmax(&scores.broadcast_add(&mask)?)?.matmul(&v)?;
         Ok(z.transpose(1, 2)?.contiguous()?.reshape((sequences * tokens, shape.n_head * width))?)
     }
-}
-
-/// Cosines and sines of the places from `before` on: (tokens, rotary width / 2).
-fn turns(shape: &Shape, before: usize, tokens: usize) -> Result<(Tensor, Tensor), Error> {
-    let (width, half) = (shape.rotary_width, shape.rotary_width / 2);
-    let table = |f: fn(f64) -> f64| -> Result<Tensor, Error> {
-        let values: Vec<f32> = (0..tokens * half)
-            .map(|i| {
-                let (place, pair) = (before + i / half, i % half);
-                f(place as f64 * shape.rope_theta.powf(-2.0 * pair as f64 / width as f64)) as f32
-            })
-            .collect();
-        Ok(Tensor::from_vec(values, (tokens, half), &Device::Cpu)?)
-    };
-    Ok((table(f64::cos)?, table(f64::sin)?))
-}
-
-/// Turns channel i against channel i + width / 2 of the first `width` channels.
-fn turned(x: &Tensor, (cos, sin): &(Tensor, Tensor), width: usize) -> Result<Tensor, Error> {
-    if width == 0 {
-        return Ok(x.clone());
-    }
-    let half = width / 2;
-    let (low, high) = (x.narrow(D::Minus1, 0, half)?, x.narrow(D::Minus1, half, half)?);
-    let first = (low.broadcast_mul(cos)? - high.broadcast_mul(sin)?)?;
-    let second = (high.broadcast_mul(cos)? + low.broadcast_mul(sin)?)?;
-    let whole = x.dim(D::Minus1)?;
-    if whole == width {
-        return Ok(Tensor::cat(&[&first, &second], D::Minus1)?);
-    }
-    Ok(Tensor::cat(&[&first, &second, &x.narrow(D::Minus1, width, whole - width)?], D::Minus1)?)
-}
-
-/// Keys or values for each of `heads` heads, neighbours of which share them.
-fn shared(x: &Tensor, heads: usize) -> Result<Tensor, Error> {
-    let (sequences, groups, tokens, width) = x.dims4()?;
-    if groups == heads {
-        return Ok(x.contiguous()?);
-    }
-    let each = x.unsqueeze(2)?.broadcast_as((sequences, groups, heads / groups, tokens, width))?;
-    Ok(each.contiguous()?.reshape((sequences, heads, tokens, width))?)
 }

@@ -77,7 +77,7 @@ pub fn generate(
 mod tests {
     use std::sync::Arc;
 
-    use candle_core::Device;
+    use candle_core::{Device, Tensor};
     use learning::Backend;
 
     use super::*;
@@ -135,6 +135,17 @@ mod tests {
                     text.push(sampling.draw(logits, &mut draws));
                 }
             }
+            // what is known of a text is not computed again, where anything is kept
+            let (mut cache, mut text) = (TextCache::default(), vec![vec![end, 7, 8]]);
+            model.next_logits(&text, end, &hooks, &mut cache).unwrap();
+            let embedding = model.parameters().get("embed.W_E").unwrap();
+            let kept = embedding.as_tensor().copy().unwrap();
+            let other = Tensor::full(3.0f32, (1, 16), &Device::Cpu).unwrap();
+            embedding.set(&kept.slice_assign(&[7..8, 0..16], &other).unwrap()).unwrap();
+            text[0].push(9);
+            let known = model.next_logits(&text, end, &hooks, &mut cache).unwrap();
+            let anew = model.next_logits(&text, end, &hooks, &mut TextCache::default()).unwrap();
+            assert_eq!(known != anew, backend == Backend::Fused, "{position:?}");
             let expected: Vec<Vec<u32>> = texts.iter().map(|text| text[3..].to_vec()).collect();
             assert_eq!(got, expected, "{position:?}");
             assert!(expected[0] != expected[1] && expected[1] != expected[2]);

@@ -55,7 +55,7 @@ pub use fused::ResidualLoss;
 pub use learning::Backend;
 pub use model::{
     Activation, Architecture, ChannelGroups, ChannelWeights, HookPoint, Hooks, Intervention, Norm, Position,
-    copied, edited, expanded, from_map, initial,
+    copied, edited, expanded, from_map, initial, rotary,
 };
 pub use network::Network;
 pub use submodels::Submodels;

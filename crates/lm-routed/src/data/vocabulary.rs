@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use experiment::read_at_most;
+use pretrained::parse_tokenizer;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
@@ -10,7 +11,6 @@ use tokenizers::{AddedToken, Tokenizer};
 
 use super::corpus::END_OF_TEXT;
 use super::token_file::too_large;
-use super::tokenizer_file;
 use crate::Error;
 
 /// No tokenizer of 65,536 tokens has a longer file.
@@ -71,7 +71,7 @@ impl Vocabulary {
     /// # Errors
     /// As there.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        Self::with_end(tokenizer_file::parse(bytes).map_err(Error::Tokenizer)?)
+        Self::with_end(parse_tokenizer(bytes).map_err(Error::Tokenizer)?)
     }
 
     fn with_end(mut tokenizer: Tokenizer) -> Result<Self, Error> {

@@ -15,8 +15,12 @@ const MOST_GROWTH: usize = 4096;
 ///
 /// # Errors
 /// What is wrong with the file.
-pub(super) fn parse(bytes: &[u8]) -> Result<Tokenizer, String> {
-    let mut file: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+pub fn parse_tokenizer(bytes: &[u8]) -> Result<Tokenizer, String> {
+    of_json(serde_json::from_slice(bytes).map_err(|error| error.to_string())?)
+}
+
+/// As [`parse_tokenizer`], of the file's content.
+pub(crate) fn of_json(mut file: Map<String, Value>) -> Result<Tokenizer, String> {
     // padding and truncation are for batches of short texts, a post-processor for pairs and special tokens
     for key in ["padding", "truncation", "post_processor"] {
         file.insert(key.to_owned(), Value::Null);
@@ -129,7 +133,7 @@ mod tests {
         let model = r#""model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}"#;
         let with_model = if parts.contains("\"model\"") { String::new() } else { format!(", {model}") };
         let file = format!(r#"{{"version": "1.0", "added_tokens": [], {parts}{with_model}}}"#);
-        parse(file.as_bytes()).err().unwrap_or_default()
+        parse_tokenizer(file.as_bytes()).err().unwrap_or_default()
     }
 
     fn bpe(fields: &str) -> String {
