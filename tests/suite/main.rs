@@ -8,6 +8,7 @@ mod damaged;
 mod determinism;
 #[cfg(unix)]
 mod disk;
+mod export;
 mod files;
 #[cfg(target_os = "linux")]
 mod folders;

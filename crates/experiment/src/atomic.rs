@@ -40,6 +40,54 @@ pub(crate) fn write_held(path: &Path, bytes: &[u8], hold: Option<&Hold>) -> Resu
     finish(file, path).map_err(failed)
 }
 
+/// Refuses a path where [`write_folder`] would not write: only an empty folder, or none, will do.
+///
+/// # Errors
+/// [`RunError::Occupied`].
+pub fn require_vacant(path: &Path) -> Result<(), RunError> {
+    let vacant = match fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(_) => fs::symlink_metadata(path).is_err(),
+    };
+    if vacant { Ok(()) } else { Err(RunError::Occupied { path: path.to_owned() }) }
+}
+
+/// Makes the folder `path` with the files that `fill` writes into the folder that it is given: all of them are there
+/// under that name, or none.
+///
+/// # Errors
+/// As [`require_vacant`], [`RunError::Write`] where the disk refuses, and those of `fill`.
+pub fn write_folder<E: From<RunError>>(
+    path: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    require_vacant(path)?;
+    let failed = |source| E::from(RunError::Write { path: path.to_owned(), source });
+    outlive_size_limits();
+    let above = folder_of(path);
+    fs::create_dir_all(above).map_err(failed)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(PREFIX);
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o777));
+    let folder = builder.tempdir_in(above).map_err(failed)?;
+    fill(folder.path())?;
+    for entry in fs::read_dir(folder.path()).map_err(failed)? {
+        let file = entry.and_then(|entry| File::open(entry.path())).map_err(failed)?;
+        file.sync_all().map_err(failed)?;
+    }
+    if path.is_dir() {
+        // fails where something has come into it
+        fs::remove_dir(path).map_err(failed)?;
+    }
+    fs::rename(folder.path(), path).map_err(failed)?;
+    // it has another name now, under which nobody is to look for it
+    let _ = folder.keep();
+    #[cfg(unix)]
+    sync_folder(above);
+    Ok(())
+}
+
 /// The folder that a file is in.
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
@@ -120,6 +168,28 @@ mod tests {
         }
         write_atomic(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_folder_is_written_whole_or_not_at_all() {
+        let within = tempfile::tempdir().unwrap();
+        let path = within.path().join("above").join("new");
+        let write = |fails: bool| {
+            write_folder::<RunError>(&path, |folder| {
+                fs::write(folder.join("a"), b"a").unwrap();
+                if fails { Err(RunError::Occupied { path: folder.to_owned() }) } else { Ok(()) }
+            })
+        };
+        write(true).unwrap_err();
+        assert_eq!(fs::read_dir(within.path().join("above")).unwrap().count(), 0);
+        // an empty folder will do
+        fs::create_dir(&path).unwrap();
+        write(false).unwrap();
+        assert_eq!(fs::read(path.join("a")).unwrap(), b"a");
+        let error = write(false).unwrap_err().to_string();
+        assert!(error.ends_with("new is there already and holds something"), "{error}");
+        assert!(require_vacant(&path.join("a")).is_err());
+        assert_eq!(fs::read_dir(within.path().join("above")).unwrap().count(), 1);
     }
 
     #[test]

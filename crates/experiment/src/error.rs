@@ -13,6 +13,12 @@ pub enum RunError {
         /// The folder that was asked for.
         path: PathBuf,
     },
+    /// What is to be written as a new folder would go over something.
+    #[error("{} is there already and holds something", path.display())]
+    Occupied {
+        /// The path that was asked for.
+        path: PathBuf,
+    },
     /// The path to open is no folder, or holds no run.
     #[error("{} is not a run folder: {fault}", path.display())]
     NotARun {
@@ -165,6 +171,7 @@ impl RunError {
                 "choose another folder with --out or give the run another name; to go on with this run: resume {}",
                 shell_path(path)
             )),
+            Self::Occupied { .. } => Some("name a folder that is empty, or not there yet".into()),
             Self::NotARun { .. } => Some("give the folder that `train` printed, such as runs/NAME-seed0".into()),
             Self::OtherProgram { found, .. } => Some(format!("give it to {found}")),
             Self::NotBegun { .. } => Some("remove the folder and start the run again".into()),
@@ -206,6 +213,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::FolderExists { .. }
+            | Self::Occupied { .. }
             | Self::NotARun { .. }
             | Self::OtherProgram { .. }
             | Self::Strange { .. }

@@ -59,7 +59,7 @@ mod tensorboard;
 mod terminal;
 mod user_cache;
 
-pub use atomic::write_atomic;
+pub use atomic::{require_vacant, write_atomic, write_folder};
 pub use checkpoint::Checkpoint;
 pub use checkpoint_store::CheckpointStore;
 pub use cli::{

@@ -14,10 +14,10 @@ use crate::Error;
 use crate::bench::{Method, Shape, bench};
 use crate::config::{Config, Experiment};
 use crate::data::{CacheIs, with_words};
+use crate::export::{Choice, export};
 use crate::methods::Part;
 use crate::sweep::shown;
 use crate::{Language, attack, commands, localise, own_text, pretrained_verbs};
-use pretrained::Pretrained;
 use transformer::generate::Sampling;
 
 /// Localising and removing a concept in a small language model by gradient routing.
@@ -72,12 +72,12 @@ enum Verb {
     },
     /// Say what a model from disk is: architecture, sizes, parameters, whether its tokenizer is there.
     Model {
-        /// A folder with config.json and safetensors, or a .gguf file.
+        /// A folder with config.json and safetensors, or a .gguf file; with the feature `hub` also hub:OWNER/MODEL.
         path: PathBuf,
     },
     /// Continue a text with a model of a run, or with one from disk.
     Generate {
-        /// The run folder; or a folder with config.json and safetensors, or a .gguf file.
+        /// The run folder, or one that `profile` has written; or a model as `model` takes it.
         run: PathBuf,
         /// The model, such as base or era.
         #[arg(long, value_name = "NAME", default_value = "era")]
@@ -115,6 +115,20 @@ enum Verb {
         /// The modules that stay, with commas between them; none for the core.
         #[arg(long, value_name = "LIST", value_delimiter = ',')]
         keep: Vec<String>,
+    },
+    /// Write a network of a run as a folder that other programs open: a GPT-2 in the layout of Hugging Face.
+    Export {
+        /// The run folder, or a folder that `profile` has written.
+        run: PathBuf,
+        /// The folder to write, empty or not there yet.
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// The model, such as base or era; the last one that was trained unless given.
+        #[arg(long, value_name = "NAME", conflicts_with = "checkpoint")]
+        model: Option<String>,
+        /// A checkpoint of the run in place of a model: its network before anything is cut out.
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
     },
     /// The experiment of the config with several seeds and settings: many runs, and a table of their losses.
     Sweep {
@@ -225,7 +239,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         }
         Some(Verb::Generate { run, model, prompt, length, samples, temperature, top_k, push, trust }) => {
             given.refuse("generate", &["--seed", "--device"], "it prints on stdout")?;
-            let from_disk = Pretrained::is_at(&run);
+            let from_disk = pretrained_verbs::is_model(&run);
             let greedy = from_disk && temperature == 0.0;
             if !(greedy || temperature > 0.0 && temperature.is_finite()) {
                 let error = UserError::usage(format!("a temperature of {temperature} makes no sense"));
@@ -255,6 +269,11 @@ fn dispatch(cli: Cli) -> Result<()> {
             let missing = UserError::usage("`profile` needs a folder to write into");
             let out = common.out.as_deref().ok_or_else(|| missing.with_hint("give one with --out"))?;
             commands::profile(&run, &keep, out)?
+        }
+        Some(Verb::Export { run, to, model, checkpoint }) => {
+            given.refuse("export", &[], "it writes what the run has left, into the folder of --to")?;
+            let named = model.map_or(Choice::Last, Choice::Model);
+            export(&run, &checkpoint.map_or(named, Choice::Checkpoint), &to)?
         }
         Some(Verb::Sweep { tokens, args }) => {
             let advice = "seeds stand in sweep.seeds; each run has a folder in the sweep's";

@@ -10,15 +10,16 @@ use experiment::driver::{Program as _, ResumePoint};
 use experiment::{Checkpoint, RunFolder, SeedStreams, UserError, write_atomic};
 use serde_json::json;
 use transformer::generate::{self, Sampling};
-use transformer::{HookPoint, Hooks, Intervention, Network};
+use transformer::{Architecture, Backend, HookPoint, Hooks, Intervention, Network};
 
 use crate::Error;
 use crate::checkpoint::{load_network, network_of, save_network};
 use crate::config::{Config, Experiment};
-use crate::data::{CacheIs, Dataset, Vocabulary, placed};
+use crate::data::{CacheIs, Vocabulary, placed};
 use crate::evaluate::Validation;
+use crate::export::{is_profile, of_profile, one_of};
 use crate::finetune::model_of;
-use crate::methods::{Part, Recipe, module_names};
+use crate::methods::{Part, module_names};
 use crate::parts::{TOKENIZER, part_of};
 use crate::program::prepared;
 use crate::{Language, report};
@@ -71,7 +72,7 @@ pub fn eval(run: &Path, checkpoint: Option<&Path>, set: &[String], options: &Opt
         let [forget_stories, retain_stories] = validation.stories();
         let mut out = String::new();
         for path in &paths {
-            let (name, network) = saved_model(path, &config, &dataset, device)?;
+            let (name, network) = saved_model(path, &config, dataset.vocabulary.size(), device)?;
             let losses = validation.losses(&mut model_of(&network, &config, threads)?, &Hooks::default())?;
             let line = json!({
                 "model": name,
@@ -103,38 +104,28 @@ pub struct GenerateRequest {
     pub seed: u64,
 }
 
-/// Continues a text with a model of a run.
+/// Continues a text with a model of a run, or with the network that `profile` has written.
 ///
 /// # Errors
 /// Fails where the run has no such model, or block or dimension are not there.
 pub fn generate(run: &Path, request: &GenerateRequest, options: &Options) -> Result<String> {
     let Options { threads, ref device, .. } = *options;
-    let folder = RunFolder::view_of(run, Language::NAME)?;
-    let config: Config = experiment::load_run(&folder.config_path(), &[])?;
-    let names = model_names(&folder)?;
-    if !names.contains(&request.model) {
-        let error = UserError::usage(format!("{} has no model `{}`", run.display(), request.model));
-        return Err(error.with_hint(format!("give one of these with --model: {}", names.join(", "))).into());
-    }
-    let mut hooks = Hooks::default();
-    if let Some((block, dimension, strength)) = request.push {
-        if block >= config.model.n_layer || dimension >= config.model.n_embd {
-            let (layers, width) = (config.model.n_layer, config.model.n_embd);
-            let error = UserError::usage(format!("there is no block {block} or no dimension {dimension}"));
-            let hint = format!("blocks go from 0 to {}, dimensions from 0 to {}", layers - 1, width - 1);
-            return Err(error.with_hint(hint).into());
-        }
-        let mut add = vec![0.0; config.model.n_embd];
-        add[dimension] = strength;
-        let intervention = Intervention { add: Some(Arc::new(add)), ..Intervention::default() };
-        hooks = hooks.with(block, HookPoint::ResidPost, intervention);
-    }
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
-        let vocabulary = &vocabulary_of(&folder, &config, options.cache, options.quiet)?;
-        let needed = config.architecture(vocabulary.size());
-        let network = load_network(&model_path(&folder, &request.model), &needed, device)?;
-        let mut model = model_of(&network, &config, threads)?;
+        let (mut model, vocabulary) = if is_profile(run) {
+            let (network, vocabulary) = of_profile(run)?;
+            let tokens = network.architecture.block_size;
+            (network.model(tokens, threads, Backend::Auto)?, vocabulary)
+        } else {
+            let folder = RunFolder::view_of(run, Language::NAME)?;
+            let config: Config = experiment::load_run(&folder.config_path(), &[])?;
+            let name = one_of(&folder, &request.model)?;
+            let vocabulary = vocabulary_of(&folder, &config, options.cache, options.quiet)?;
+            let needed = config.architecture(vocabulary.size());
+            let network = load_network(&model_path(&folder, &name), &needed, device)?;
+            (model_of(&network, &config, threads)?, vocabulary)
+        };
+        let hooks = pushed(request.push, model.architecture())?;
         let prompt = vocabulary.encode(std::slice::from_ref(&request.prompt))?.remove(0);
         let mut rng = SeedStreams::new(request.seed).stream("generate");
         let (end, sampling) = (vocabulary.end(), request.sampling);
@@ -145,6 +136,21 @@ pub fn generate(run: &Path, request: &GenerateRequest, options: &Options) -> Res
         }
         Ok(out)
     })
+}
+
+/// The hooks of a push.
+fn pushed(push: Option<(usize, usize, f32)>, architecture: &Architecture) -> Result<Hooks> {
+    let Some((block, dimension, strength)) = push else { return Ok(Hooks::default()) };
+    let (layers, width) = (architecture.n_layer, architecture.n_embd);
+    if block >= layers || dimension >= width {
+        let error = UserError::usage(format!("there is no block {block} or no dimension {dimension}"));
+        let hint = format!("blocks go from 0 to {}, dimensions from 0 to {}", layers - 1, width - 1);
+        return Err(error.with_hint(hint).into());
+    }
+    let mut add = vec![0.0; width];
+    add[dimension] = strength;
+    let intervention = Intervention { add: Some(Arc::new(add)), ..Intervention::default() };
+    Ok(Hooks::default().with(block, HookPoint::ResidPost, intervention))
 }
 
 /// Writes the network of a run with modules in which only those of `keep` are left, as `model.safetensors` with the
@@ -241,21 +247,22 @@ pub(crate) fn model_path(folder: &RunFolder, name: &str) -> PathBuf {
 }
 
 /// The model of a file with its name: one that a run has left, or one in training.
-fn saved_model(
+pub(crate) fn saved_model(
     path: &Path,
     config: &Config,
-    dataset: &Dataset,
+    vocab_size: usize,
     device: &Device,
 ) -> Result<(String, Network)> {
+    let needed = config.architecture(vocab_size);
     let checkpoint = Checkpoint::load(path, &Device::Cpu).map_err(Error::from)?;
     if checkpoint.header.get("part").is_none() {
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let needed = config.architecture(dataset.vocabulary.size());
         return Ok((name, network_of(&checkpoint, path, &needed, device)?));
     }
     let point = ResumePoint::new::<Language>(path.to_owned(), checkpoint)?;
     let part = part_of(&point, config)?;
-    let recipe = Recipe::new(config, &part, dataset, SeedStreams::new(point.seed), &[])?;
+    let routes = (part.method.routes)(config)?;
+    let expanded = needed.expanded(&routes.layers, routes.added);
     let (tensors, origin) = (point.tensors_under("model."), point.origin());
-    Ok((part.name(), Network::from_tensors(recipe.expanded, &tensors, &origin, device)?))
+    Ok((part.name(), Network::from_tensors(expanded, &tensors, &origin, device)?))
 }

@@ -20,6 +20,7 @@ mod config;
 pub mod data;
 mod error;
 mod evaluate;
+mod export;
 mod finetune;
 mod learner;
 mod learning_curve;

@@ -7,7 +7,9 @@ use anyhow::{Context as _, Result};
 use experiment::{SeedStreams, UserError};
 use pretrained::{Choice, Pretrained, continued};
 
+use crate::Error;
 use crate::commands::GenerateRequest;
+use crate::data::{HubKind, from_hub};
 
 /// What a folder or file holds: architecture, sizes, parameters, and whether its tokenizer is there.
 ///
@@ -49,8 +51,22 @@ pub fn generate(path: &Path, request: &GenerateRequest, threads: usize) -> Resul
     })
 }
 
+/// Whether a path is that of a model that somebody else trained, or `hub:OWNER/MODEL`.
+pub(crate) fn is_model(path: &Path) -> bool {
+    of_hub(path).is_some() || Pretrained::is_at(path)
+}
+
+/// What stands behind `hub:`.
+fn of_hub(path: &Path) -> Option<&str> {
+    path.to_str()?.strip_prefix("hub:")
+}
+
 fn opened(path: &Path) -> Result<Pretrained> {
-    Pretrained::open(path).map_err(|error| {
+    let local = match of_hub(path) {
+        Some(name) => from_hub(name, HubKind::Model).map_err(Error::for_user)?,
+        None => path.to_owned(),
+    };
+    Pretrained::open(&local).map_err(|error| {
         let hint =
             "give a folder in the layout of Hugging Face with config.json and safetensors, or a .gguf file";
         UserError::usage(error.to_string()).with_hint(hint).into()

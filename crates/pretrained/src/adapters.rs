@@ -76,12 +76,7 @@ impl Adapters {
         for (index, lora) in adapters.iter().enumerate() {
             let Lora { name, rank, targets, layers, .. } = lora;
             let fault = |fault: String| Error::Adapter(format!("the adapter {name} {fault}"));
-            if name.is_empty()
-                || name.contains('.')
-                || adapters[..index].iter().any(|other| other.name == *name)
-            {
-                return Err(fault("needs a name of its own without dots".to_owned()));
-            }
+            require_name(name, &adapters[..index])?;
             if let Some(layer) = layers.iter().find(|layer| **layer >= shape.n_layer) {
                 return Err(fault(format!("names block {layer} of {}", shape.n_layer)));
             }
@@ -102,6 +97,37 @@ impl Adapters {
             }
         }
         Ok(Self { adapters, parameters })
+    }
+
+    /// Adapters with these matrices.
+    pub(crate) fn of_parts(adapters: Vec<Lora>, parameters: Parameters) -> Result<Self, Error> {
+        for (index, lora) in adapters.iter().enumerate() {
+            require_name(&lora.name, &adapters[..index])?;
+        }
+        Ok(Self { adapters, parameters })
+    }
+
+    /// f · (α / r) · B A of every projection that an adapter stands at, by block and projection.
+    pub(crate) fn products(
+        &self,
+        name: &str,
+        forward: f64,
+    ) -> Result<Vec<(usize, Projection, Tensor)>, Error> {
+        let lora = self
+            .adapters
+            .iter()
+            .find(|lora| lora.name == name)
+            .ok_or_else(|| Error::Adapter(format!("there is no adapter {name}")))?;
+        let mut all = Vec::new();
+        for layer in &lora.layers {
+            for target in &lora.targets {
+                let get = |which| self.parameters.get(&key(name, *layer, *target, which));
+                let (a, b) = (get("A")?.as_detached_tensor(), get("B")?.as_detached_tensor());
+                let product = (b.matmul(&a)? * (forward * lora.alpha / lora.rank as f64))?;
+                all.push((*layer, *target, product));
+            }
+        }
+        Ok(all)
     }
 
     /// Their variables, as `NAME.blocks.LAYER.PROJECTION.A` and `.B`: all that an optimiser is to be given.
@@ -147,6 +173,13 @@ impl Adapters {
     }
 }
 
+fn require_name(name: &str, others: &[Lora]) -> Result<(), Error> {
+    if name.is_empty() || name.contains('.') || others.iter().any(|other| other.name == name) {
+        return Err(Error::Adapter(format!("the adapter {name} needs a name of its own without dots")));
+    }
+    Ok(())
+}
+
 /// f and m of every row.
 fn weights(gate: &Gate, rows: usize, name: &str) -> Result<(Vec<f32>, Vec<f32>), Error> {
     match gate {
@@ -168,6 +201,6 @@ fn column(values: Vec<f32>) -> Result<Tensor, Error> {
     Ok(Tensor::from_vec(values, (rows, 1), &Device::Cpu)?)
 }
 
-fn key(name: &str, layer: usize, target: Projection, matrix: &str) -> String {
+pub(crate) fn key(name: &str, layer: usize, target: Projection, matrix: &str) -> String {
     format!("{name}.blocks.{layer}.{}.{matrix}", target.name())
 }

@@ -1,6 +1,6 @@
 //! `config.json` of a Hugging Face folder.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::shape::{Family, Shape};
 
@@ -79,6 +79,78 @@ pub(crate) fn shape(config: &Value) -> Result<Shape, String> {
     let shape = Shape { windows: windows(config, family, n_layer)?, ..shape };
     shape.check()?;
     Ok(shape)
+}
+
+/// What the config of a model of that shape says, for who reads it elsewhere.
+pub(crate) fn written(shape: &Shape, ends: &[u32]) -> Value {
+    let Shape { family, n_layer, n_head, n_embd, d_mlp, context, .. } = shape;
+    let class = match family {
+        Family::Llama => "LlamaForCausalLM",
+        Family::Qwen2 => "Qwen2ForCausalLM",
+        Family::Gpt2 => "GPT2LMHeadModel",
+        Family::GptNeoX => "GPTNeoXForCausalLM",
+        Family::GptNeo => "GPTNeoForCausalLM",
+    };
+    let own = match family {
+        Family::Gpt2 => json!({
+            "n_embd": n_embd, "n_layer": n_layer, "n_head": n_head, "n_inner": d_mlp, "n_positions": context,
+            "layer_norm_epsilon": shape.norm_eps, "activation_function": "gelu_new", "scale_attn_weights": true,
+            "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0,
+        }),
+        Family::GptNeo => {
+            let kind = |window: &Option<usize>| if window.is_some() { "local" } else { "global" };
+            let kinds: Vec<Value> = shape.windows.iter().map(|window| json!([[kind(window)], 1])).collect();
+            let window = shape.windows.iter().flatten().next().copied().unwrap_or(256);
+            json!({
+                "hidden_size": n_embd, "num_layers": n_layer, "num_heads": n_head, "intermediate_size": d_mlp,
+                "max_position_embeddings": context, "layer_norm_epsilon": shape.norm_eps,
+                "activation_function": "gelu_new", "attention_types": kinds, "window_size": window,
+                "resid_dropout": 0.0, "embed_dropout": 0.0, "attention_dropout": 0.0,
+            })
+        }
+        Family::Llama | Family::Qwen2 | Family::GptNeoX => {
+            let share = shape.rotary_width as f64 / shape.head_width as f64;
+            let mut rope = json!({"rope_type": "default", "rope_theta": shape.rope_theta});
+            let mut own = json!({
+                "hidden_size": n_embd, "num_hidden_layers": n_layer, "num_attention_heads": n_head,
+                "intermediate_size": d_mlp, "max_position_embeddings": context,
+            });
+            let more = if *family == Family::GptNeoX {
+                rope["partial_rotary_factor"] = share.into();
+                json!({
+                    "layer_norm_eps": shape.norm_eps, "hidden_act": "gelu", "rotary_pct": share,
+                    "rotary_emb_base": shape.rope_theta, "use_parallel_residual": shape.parallel,
+                })
+            } else {
+                json!({
+                    "num_key_value_heads": shape.n_kv_head, "head_dim": shape.head_width,
+                    "rms_norm_eps": shape.norm_eps, "hidden_act": "silu", "rope_theta": shape.rope_theta,
+                })
+            };
+            merge(&mut own, more);
+            own["rope_parameters"] = rope;
+            own
+        }
+    };
+    let end = match ends {
+        [] => Value::Null,
+        [end] => (*end).into(),
+        ends => ends.into(),
+    };
+    // those that begin a text with the token that ends one
+    let begin = ends.first().filter(|_| !family.gated()).map_or(Value::Null, |end| (*end).into());
+    let mut config = json!({
+        "architectures": [class], "model_type": family.name(), "vocab_size": shape.vocab_size,
+        "tie_word_embeddings": shape.tied, "torch_dtype": "float32", "bos_token_id": begin, "eos_token_id": end,
+    });
+    merge(&mut config, own);
+    config
+}
+
+fn merge(into: &mut Value, more: Value) {
+    if let (Value::Object(into), Value::Object(more)) = (into, more) {
+        into.extend(more);
+    }
 }
 
 /// Refuses what would be computed otherwise than the model was trained.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use learning::Parameters;
 use learning::ops::{cross_entropy, layer_norm, rms_norm, softmax};
+use transformer::rotary::{shared, turned, turns};
 use transformer::{HookPoint, Hooks, edited};
 
 use crate::adapters::Gates;
@@ -43,6 +44,10 @@ struct Pass<'a> {
 impl Decoder {
     pub(crate) fn new(shape: Shape, values: BTreeMap<String, Tensor>) -> Self {
         Self { shape, values }
+    }
+
+    pub(crate) fn values(&self) -> &BTreeMap<String, Tensor> {
+        &self.values
     }
 
     /// Names and sizes.
@@ -127,23 +132,23 @@ impl Decoder {
         Ok((weighed * (1.0 / batch.total_weight().max(1e-9)))?)
     }
 
-    fn get(&self, name: &str) -> Result<&Tensor, Error> {
+    pub(crate) fn value(&self, name: &str) -> Result<&Tensor, Error> {
         let missing =
             || learning::LearningError::Missing { origin: "the model".to_owned(), names: name.to_owned() };
         Ok(self.values.get(name).ok_or_else(missing)?)
     }
 
     fn norm(&self, name: &str, x: &Tensor) -> Result<Tensor, Error> {
-        let (weight, eps) = (self.get(&format!("{name}.w"))?, self.shape.norm_eps);
+        let (weight, eps) = (self.value(&format!("{name}.w"))?, self.shape.norm_eps);
         if self.shape.family.gated() {
             return Ok(rms_norm(x, weight, eps)?);
         }
-        Ok(layer_norm(x, weight, Some(self.get(&format!("{name}.b"))?), eps)?)
+        Ok(layer_norm(x, weight, Some(self.value(&format!("{name}.b"))?), eps)?)
     }
 
     fn unembedded(&self, stream: &Tensor) -> Result<Tensor, Error> {
         let name = if self.shape.tied { "embed.W_E" } else { "unembed.W_U" };
-        Ok(linear(&self.norm("ln_final", stream)?, self.get(name)?)?)
+        Ok(linear(&self.norm("ln_final", stream)?, self.value(name)?)?)
     }
 
     fn projected(
@@ -154,9 +159,9 @@ impl Decoder {
         pass: Pass<'_>,
     ) -> Result<Tensor, Error> {
         let name = format!("blocks.{layer}.{}", projection.name());
-        let mut y = linear(x, self.get(&format!("{name}.w"))?)?;
+        let mut y = linear(x, self.value(&format!("{name}.w"))?)?;
         if self.shape.has_bias(projection) {
-            y = y.broadcast_add(self.get(&format!("{name}.b"))?)?;
+            y = y.broadcast_add(self.value(&format!("{name}.b"))?)?;
         }
         match pass.adapters {
             Some((adapters, gates)) => adapters.added(y, x, layer, projection, gates),
@@ -180,13 +185,14 @@ impl Decoder {
         if let Some(token) = tokens.iter().find(|token| **token as usize >= shape.vocab_size) {
             return Err(Error::Token { token: *token, size: shape.vocab_size });
         }
-        let mut x = self.get("embed.W_E")?.embedding(&Tensor::new(tokens, &Device::Cpu)?)?;
+        let mut x = self.value("embed.W_E")?.embedding(&Tensor::new(tokens, &Device::Cpu)?)?;
         if matches!(shape.family, Family::Gpt2 | Family::GptNeo) {
-            let places = self.get("pos_embed.W_pos")?.narrow(0, before, each)?;
+            let places = self.value("pos_embed.W_pos")?.narrow(0, before, each)?;
             let added = x.reshape((sequences, each, shape.n_embd))?.broadcast_add(&places)?;
             x = added.reshape((sequences * each, shape.n_embd))?;
         }
-        let turns = turns(shape, before, each)?;
+        let turns =
+            turns(before..before + each, shape.rotary_width, shape.rope_theta, DType::F32, &Device::Cpu)?;
         let mut penalty = None;
         for layer in 0..shape.n_layer {
             let normed = self.norm(&format!("blocks.{layer}.ln1"), &x)?;
@@ -217,7 +223,7 @@ impl Decoder {
         normed: &Tensor,
         layer: usize,
         (sequences, tokens): (usize, usize),
-        turns: &(Tensor, Tensor),
+        turns: &[Tensor; 2],
         pass: Pass<'_>,
         cache: Option<&mut Cache>,
     ) -> Result<Tensor, Error> {
@@ -254,45 +260,4 @@ impl Decoder {
         let z = softmax(&scores.broadcast_add(&mask)?)?.matmul(&v)?;
         Ok(z.transpose(1, 2)?.contiguous()?.reshape((sequences * tokens, shape.n_head * width))?)
     }
-}
-
-/// Cosines and sines of the places from `before` on: (tokens, rotary width / 2).
-fn turns(shape: &Shape, before: usize, tokens: usize) -> Result<(Tensor, Tensor), Error> {
-    let (width, half) = (shape.rotary_width, shape.rotary_width / 2);
-    let table = |f: fn(f64) -> f64| -> Result<Tensor, Error> {
-        let values: Vec<f32> = (0..tokens * half)
-            .map(|i| {
-                let (place, pair) = (before + i / half, i % half);
-                f(place as f64 * shape.rope_theta.powf(-2.0 * pair as f64 / width as f64)) as f32
-            })
-            .collect();
-        Ok(Tensor::from_vec(values, (tokens, half), &Device::Cpu)?)
-    };
-    Ok((table(f64::cos)?, table(f64::sin)?))
-}
-
-/// Turns channel i against channel i + width / 2 of the first `width` channels.
-fn turned(x: &Tensor, (cos, sin): &(Tensor, Tensor), width: usize) -> Result<Tensor, Error> {
-    if width == 0 {
-        return Ok(x.clone());
-    }
-    let half = width / 2;
-    let (low, high) = (x.narrow(D::Minus1, 0, half)?, x.narrow(D::Minus1, half, half)?);
-    let first = (low.broadcast_mul(cos)? - high.broadcast_mul(sin)?)?;
-    let second = (high.broadcast_mul(cos)? + low.broadcast_mul(sin)?)?;
-    let whole = x.dim(D::Minus1)?;
-    if whole == width {
-        return Ok(Tensor::cat(&[&first, &second], D::Minus1)?);
-    }
-    Ok(Tensor::cat(&[&first, &second, &x.narrow(D::Minus1, width, whole - width)?], D::Minus1)?)
-}
-
-/// Keys or values for each of `heads` heads, neighbours of which share them.
-fn shared(x: &Tensor, heads: usize) -> Result<Tensor, Error> {
-    let (sequences, groups, tokens, width) = x.dims4()?;
-    if groups == heads {
-        return Ok(x.contiguous()?);
-    }
-    let each = x.unsqueeze(2)?.broadcast_as((sequences, groups, heads / groups, tokens, width))?;
-    Ok(each.contiguous()?.reshape((sequences, heads, tokens, width))?)
 }

@@ -14,6 +14,12 @@ pub enum Error {
         /// What is wrong with it.
         fault: String,
     },
+    /// A network that no family has.
+    #[error("{0}, which no model of Hugging Face's GPT-2 has: it cannot be exported as one")]
+    NotGpt2(String),
+    /// A folder or file that cannot be written.
+    #[error(transparent)]
+    Run(#[from] experiment::RunError),
     /// Adapters or gates that do not fit the model.
     #[error("{0}")]
     Adapter(String),

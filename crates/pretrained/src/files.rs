@@ -7,11 +7,15 @@ use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::{Dtype, Metadata};
+use serde::Deserialize;
 
 use crate::Error;
 
-/// No model's header is longer.
-const LONGEST_HEADER: u64 = 64 << 20;
+/// No model's header is longer: what is kept of one takes a few times as much memory.
+const LONGEST_HEADER: u64 = 8 << 20;
+
+/// Bytes of a tensor that are read and turned into f32 at a time.
+const PIECE: usize = 1 << 20;
 
 /// The tensors of one or more files.
 pub(crate) struct Files {
@@ -34,6 +38,11 @@ impl Files {
         let single = folder.join("model.safetensors");
         let index = folder.join("model.safetensors.index.json");
         let paths = if index.exists() && !single.exists() { shards(folder, &index)? } else { vec![single] };
+        Self::of(paths)
+    }
+
+    /// Reads the headers of these files.
+    pub(crate) fn of(paths: Vec<PathBuf>) -> Result<Self, Error> {
         let mut all = Self { files: Vec::new(), places: BTreeMap::new() };
         for path in paths {
             let opened = open(path)?;
@@ -45,15 +54,35 @@ impl Files {
         Ok(all)
     }
 
+    /// The names of all tensors.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.places.keys().cloned().collect()
+    }
+
+    /// The shape of a tensor that is here.
+    pub(crate) fn dims(&self, name: &str) -> Vec<usize> {
+        let file = self.places.get(name).map(|place| &self.files[*place]);
+        file.and_then(|file| file.metadata.info(name)).map(|info| info.shape.clone()).unwrap_or_default()
+    }
+
     /// The name that a tensor has here: base models are saved without their first word.
     pub(crate) fn find(&self, name: &str) -> Option<String> {
         let short = name.split_once('.').map_or(name, |(_, rest)| rest);
         [name, short].into_iter().find(|name| self.places.contains_key(*name)).map(str::to_owned)
     }
 
-    /// A tensor as f32, which must have the shape `dims`.
-    pub(crate) fn tensor(&mut self, name: &str, dims: &[usize]) -> Result<Tensor, Error> {
-        let opened = &mut self.files[self.places[name]];
+    /// Refuses a tensor that is not here, or has not the shape `dims` or one of the types that are read.
+    pub(crate) fn require(&self, name: &str, dims: &[usize]) -> Result<(), Error> {
+        self.known(name, dims).map(|_| ())
+    }
+
+    /// Which file has a tensor, and its type and place there.
+    fn known(&self, name: &str, dims: &[usize]) -> Result<(usize, DType, u64, usize), Error> {
+        let Some(place) = self.places.get(name) else {
+            let path = self.files.first().map_or_else(PathBuf::new, |opened| opened.path.clone());
+            return Err(Error::file(&path, format!("it lacks {name}")));
+        };
+        let opened = &self.files[*place];
         let fault = |fault: String| Error::file(&opened.path, fault);
         let info = opened.metadata.info(name).ok_or_else(|| fault(format!("it lacks {name}")))?;
         if info.shape != dims {
@@ -69,28 +98,57 @@ impl Files {
             other => return Err(fault(format!("its {name} is of type {other:?}, not F32, F16 or BF16"))),
         };
         let (from, to) = info.data_offsets;
-        let mut data = vec![0; to - from];
-        opened
-            .file
-            .seek(SeekFrom::Start(opened.begin + from as u64))
-            .map_err(|error| fault(error.to_string()))?;
-        opened.file.read_exact(&mut data).map_err(|error| fault(error.to_string()))?;
-        Ok(Tensor::from_raw_buffer(&data, dtype, dims, &Device::Cpu)?.to_dtype(DType::F32)?)
+        Ok((*place, dtype, opened.begin + from as u64, to - from))
     }
+
+    /// A tensor as f32, which must have the shape `dims`. It takes its own memory and no more.
+    pub(crate) fn tensor(&mut self, name: &str, dims: &[usize]) -> Result<Tensor, Error> {
+        let (place, dtype, from, bytes) = self.known(name, dims)?;
+        let Opened { path, file, .. } = &mut self.files[place];
+        let unreadable = |error: std::io::Error| Error::file(path, error);
+        file.seek(SeekFrom::Start(from)).map_err(unreadable)?;
+        let mut values: Vec<f32> = Vec::with_capacity(bytes / dtype.size_in_bytes());
+        let mut piece = vec![0; PIECE.min(bytes)];
+        let mut left = bytes;
+        while left > 0 {
+            let piece = &mut piece[..PIECE.min(left)];
+            file.read_exact(piece).map_err(unreadable)?;
+            left -= piece.len();
+            let count = piece.len() / dtype.size_in_bytes();
+            let read = Tensor::from_raw_buffer(piece, dtype, &[count], &Device::Cpu)?.to_dtype(DType::F32)?;
+            values.extend(read.to_vec1::<f32>()?);
+        }
+        Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
+    }
+}
+
+/// An index of shards.
+#[derive(Deserialize)]
+struct Index {
+    /// The file of each tensor.
+    weight_map: BTreeMap<String, String>,
+}
+
+/// The names of the files that an index of shards, `model.safetensors.index.json`, names.
+///
+/// # Errors
+/// Fails where it is none, or names a file that is not beside it.
+pub fn shard_names(index: &Path) -> Result<Vec<String>, Error> {
+    let bytes = experiment::read_at_most(index, LONGEST_HEADER).map_err(|error| Error::file(index, error))?;
+    // nothing else of it is kept
+    let index_file: Index = serde_json::from_slice(&bytes).map_err(|error| Error::file(index, error))?;
+    let mut names: Vec<String> = index_file.weight_map.into_values().collect();
+    names.sort_unstable();
+    names.dedup();
+    if let Some(name) = names.iter().find(|name| name.contains(['/', '\\']) || *name == "..") {
+        return Err(Error::file(index, format!("it names {name:?}, which is no file beside it")));
+    }
+    Ok(names)
 }
 
 /// The files that an index names, each of which must be there.
 fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, Error> {
-    let bytes = experiment::read_at_most(index, LONGEST_HEADER).map_err(|error| Error::file(index, error))?;
-    let json: serde_json::Value =
-        serde_json::from_slice(&bytes).map_err(|error| Error::file(index, error))?;
-    let map = json["weight_map"].as_object().ok_or_else(|| Error::file(index, "it has no weight_map"))?;
-    let mut names: Vec<&str> = map.values().filter_map(serde_json::Value::as_str).collect();
-    names.sort_unstable();
-    names.dedup();
-    if let Some(name) = names.iter().find(|name| name.contains(['/', '\\']) || **name == "..") {
-        return Err(Error::file(index, format!("it names {name:?}, which is no file beside it")));
-    }
+    let names = shard_names(index)?;
     if let Some(name) = names.iter().find(|name| !folder.join(name).exists()) {
         return Err(Error::file(index, format!("the shard {name} is missing beside it")));
     }

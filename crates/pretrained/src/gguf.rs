@@ -7,12 +7,14 @@ use std::path::Path;
 use candle_core::quantized::gguf_file::{Content, Value};
 use candle_core::{DType, Device, Tensor};
 
-use crate::Error;
 use crate::shape::{Family, Shape};
+use crate::{Error, gguf_header};
 
 /// An open file.
 pub(crate) struct Gguf {
     reader: BufReader<File>,
+    /// Bytes of the file.
+    length: u64,
     content: Content,
 }
 
@@ -20,11 +22,13 @@ impl Gguf {
     /// Reads everything before the data.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let file = experiment::open_regular(path).map_err(|error| Error::file(path, error))?;
+        let length = file.metadata().map_err(|error| Error::file(path, error))?.len();
         let mut reader = BufReader::new(file);
+        gguf_header::require_bounded(&mut reader, length).map_err(|fault| Error::file(path, fault))?;
         let content = Content::read(&mut reader).map_err(|error| {
             Error::file(path, format!("it is no GGUF file, or cut short: {}", first_line(&error)))
         })?;
-        Ok(Self { reader, content })
+        Ok(Self { reader, length, content })
     }
 
     pub(crate) fn value(&self, key: &str) -> Option<&Value> {
@@ -87,16 +91,32 @@ impl Gguf {
         Ok(shape)
     }
 
+    /// Refuses a tensor that is not here, has not the shape `dims` or reaches past the end of the file.
+    pub(crate) fn require(&self, path: &Path, name: &str, dims: &[usize]) -> Result<(), Error> {
+        let fault = |fault: String| Error::file(path, fault);
+        let Some(info) = self.content.tensor_infos.get(name) else {
+            return Err(fault(format!("it lacks {name}")));
+        };
+        let found = info.shape.dims();
+        if found != dims {
+            return Err(fault(format!("its {name} has the shape {found:?}, its sizes say {dims:?}")));
+        }
+        let blocks = info.shape.elem_count().div_ceil(info.ggml_dtype.block_size()) as u64;
+        let end = (self.content.tensor_data_offset.saturating_add(info.offset))
+            .saturating_add(blocks.saturating_mul(info.ggml_dtype.type_size() as u64));
+        if end > self.length {
+            return Err(fault(format!(
+                "it is cut short: it has {} bytes, and {name} ends at {end}",
+                self.length
+            )));
+        }
+        Ok(())
+    }
+
     /// A tensor as f32, which must have the shape `dims`.
     pub(crate) fn tensor(&mut self, path: &Path, name: &str, dims: &[usize]) -> Result<Tensor, Error> {
+        self.require(path, name, dims)?;
         let info = &self.content.tensor_infos[name];
-        if info.shape.dims() != dims {
-            let found = info.shape.dims();
-            return Err(Error::file(
-                path,
-                format!("its {name} has the shape {found:?}, its sizes say {dims:?}"),
-            ));
-        }
         let offset = self.content.tensor_data_offset;
         let tensor = info.read(&mut self.reader, offset, &Device::Cpu).map_err(|error| {
             Error::file(path, format!("its {name} cannot be read: {}", first_line(&error)))

@@ -6,6 +6,8 @@
 //! | say what a model is | [`Shape`] |
 //! | run it, with hooks and adapters | [`Decoder`] |
 //! | train adapters, each on its own examples or tokens | [`Adapters`], [`Gate`] |
+//! | turn a network of this house into a GPT-2 | [`Decoder::of_network`] |
+//! | write one for other programs | [`Decoder::save`], [`Adapters::save_peft`], [`Decoder::merged`] |
 //! | continue a text with a key-value cache | [`continued`] |
 
 mod adapters;
@@ -15,15 +17,24 @@ mod error;
 mod files;
 mod generate;
 mod gguf;
+mod gguf_header;
+mod house;
 mod linear;
 mod load;
+mod patterns;
+mod peft;
 mod plan;
+mod save;
 mod shape;
 mod tokenizer;
+mod tokenizer_file;
 
 pub use adapters::{Adapters, Gate, Gates, Lora};
 pub use decoder::{Cache, Decoder};
 pub use error::Error;
+pub use files::shard_names;
 pub use generate::{Choice, continued};
 pub use load::Pretrained;
+pub use patterns::TokenizerPatterns;
 pub use shape::{Family, Projection, Shape};
+pub use tokenizer_file::parse_tokenizer;

@@ -71,7 +71,7 @@ impl Pretrained {
 
 fn of_folder(folder: &Path) -> Result<Pretrained, Error> {
     let path = folder.join("config.json");
-    let bytes = experiment::read_at_most(&path, 4 << 20).map_err(|error| Error::file(&path, error))?;
+    let bytes = experiment::read_at_most(&path, 1 << 20).map_err(|error| Error::file(&path, error))?;
     let json: serde_json::Value =
         serde_json::from_slice(&bytes).map_err(|error| Error::file(&path, error))?;
     let shape = config::shape(&json).map_err(|fault| Error::file(&path, fault))?;
@@ -82,16 +82,18 @@ fn of_folder(folder: &Path) -> Result<Pretrained, Error> {
         let name = files
             .find(&entry.theirs)
             .ok_or_else(|| Error::file(folder, format!("it lacks {}", entry.theirs)))?;
+        // all of them before the first is read
+        files.require(&name, &entry.dims)?;
         names.insert(entry.theirs.clone(), name);
     }
-    let values = collected(entries, &shape, |name, dims| files.tensor(&names[name], dims))?;
+    let tokenizer = tokenizer::of_folder(folder, shape.vocab_size)?;
+    let values = collected(&entries, &shape, |name, dims| files.tensor(&names[name], dims))?;
     let ends = match &json["eos_token_id"] {
         serde_json::Value::Array(ends) => {
             ends.iter().filter_map(serde_json::Value::as_u64).map(|id| id as u32).collect()
         }
         id => id.as_u64().map(|id| id as u32).into_iter().collect(),
     };
-    let tokenizer = tokenizer::of_folder(folder, shape.vocab_size)?;
     Ok(Pretrained { decoder: Decoder::new(shape, values), tokenizer, ends })
 }
 
@@ -99,26 +101,28 @@ fn of_gguf(path: &Path) -> Result<Pretrained, Error> {
     let mut file = Gguf::open(path)?;
     let shape = file.shape().map_err(|fault| Error::file(path, fault))?;
     let entries = plan::gguf(&shape);
-    if let Some(entry) = entries.iter().find(|entry| !file.has(&entry.theirs)) {
-        return Err(Error::file(path, format!("it lacks {}", entry.theirs)));
+    for entry in &entries {
+        file.require(path, &entry.theirs, &entry.dims)?;
     }
     let tokenizer = tokenizer::of_gguf(path, &file, shape.vocab_size)?;
     let ends =
         file.value("tokenizer.ggml.eos_token_id").and_then(|id| id.to_u32().ok()).into_iter().collect();
-    let values = collected(entries, &shape, |name, dims| file.tensor(path, name, dims))?;
+    let values = collected(&entries, &shape, |name, dims| file.tensor(path, name, dims))?;
     Ok(Pretrained { decoder: Decoder::new(shape, values), tokenizer, ends })
 }
 
-/// All parameters; a tensor that several are made of is read for each.
+/// All parameters; a tensor that several are made of is read once.
 fn collected(
-    entries: Vec<Entry>,
+    entries: &[Entry],
     shape: &Shape,
     mut read: impl FnMut(&str, &[usize]) -> Result<Tensor, Error>,
 ) -> Result<BTreeMap<String, Tensor>, Error> {
     let mut values = BTreeMap::new();
-    for entry in entries {
-        let tensor = read(&entry.theirs, &entry.dims)?;
-        values.insert(entry.ours.clone(), entry.of(&tensor, shape)?);
+    for (theirs, entries) in plan::by_tensor(entries) {
+        let tensor = read(theirs, &entries[0].dims)?;
+        for entry in entries {
+            values.insert(entry.ours.clone(), entry.of(&tensor, shape)?);
+        }
     }
     Ok(values)
 }

@@ -1,5 +1,7 @@
 //! Which tensor of a file becomes which parameter.
 
+use std::collections::BTreeMap;
+
 use candle_core::{Result, Tensor};
 
 use crate::shape::{Family, Projection, Shape};
@@ -45,16 +47,7 @@ impl Entry {
                 let part = tensor.narrow(last, part * third, third)?;
                 if last == 0 { part.contiguous()?.copy() } else { part.t()?.contiguous() }
             }
-            How::OfHeads(part) => {
-                let rest: usize = tensor.elem_count() / (shape.n_head * 3 * width);
-                let part =
-                    tensor.reshape((shape.n_head, 3, width, rest))?.narrow(1, part, 1)?.contiguous()?;
-                if tensor.rank() == 1 {
-                    part.flatten_all()?.copy()
-                } else {
-                    part.reshape((shape.n_head * width, rest))
-                }
-            }
+            How::OfHeads(part) => of_heads(tensor, part, shape),
             How::Reordered(heads) => {
                 let rest = tensor.elem_count() / (heads * width);
                 let whole = tensor.reshape((heads, width / 2, 2, rest))?.transpose(1, 2)?.contiguous()?;
@@ -62,6 +55,52 @@ impl Entry {
             }
         }
     }
+}
+
+/// Of rows in which queries, keys and values of each head lie side by side, those of the part with that number.
+pub(crate) fn of_heads(whole: &Tensor, part: usize, shape: &Shape) -> Result<Tensor> {
+    let (heads, width) = (shape.n_head, shape.head_width);
+    let rest = whole.elem_count() / (heads * 3 * width);
+    let part = whole.reshape((heads, 3, width, rest))?.narrow(1, part, 1)?.force_contiguous()?;
+    if whole.rank() == 1 { part.flatten_all() } else { part.reshape((heads * width, rest)) }
+}
+
+/// The rows of which [`of_heads`] gives these parts.
+pub(crate) fn by_heads(parts: &[Tensor], shape: &Shape) -> Result<Tensor> {
+    let (heads, width) = (shape.n_head, shape.head_width);
+    let rest = parts[0].elem_count() / (heads * width);
+    let rows = |part: &Tensor| part.reshape((heads, 1, width, rest));
+    let whole = Tensor::cat(&parts.iter().map(rows).collect::<Result<Vec<_>>>()?, 1)?;
+    if parts[0].rank() == 1 { whole.flatten_all() } else { whole.reshape((3 * heads * width, rest)) }
+}
+
+/// The tensor of the file, of the parameters that are made of it, in their order: what [`Entry::of`] takes apart.
+pub(crate) fn joined(entries: &[&Entry], parts: &[Tensor], shape: &Shape) -> Result<Tensor> {
+    let (entry, width) = (entries[0], shape.head_width);
+    match entry.how {
+        How::Plain => Ok(parts[0].clone()),
+        How::Transposed => parts[0].t()?.contiguous(),
+        How::Third(_) => {
+            let last = parts[0].rank() - 1;
+            let columns = |part: &Tensor| if last == 0 { Ok(part.clone()) } else { part.t()?.contiguous() };
+            Tensor::cat(&parts.iter().map(columns).collect::<Result<Vec<_>>>()?, last)
+        }
+        How::OfHeads(_) => by_heads(parts, shape),
+        How::Reordered(heads) => {
+            let rest = parts[0].elem_count() / (heads * width);
+            let whole = parts[0].reshape((heads, 2, width / 2, rest))?.transpose(1, 2)?.contiguous()?;
+            whole.reshape(entry.dims.as_slice())
+        }
+    }
+}
+
+/// Entries by the tensor of the file that they are made of.
+pub(crate) fn by_tensor(entries: &[Entry]) -> BTreeMap<&str, Vec<&Entry>> {
+    let mut all: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
+    for entry in entries {
+        all.entry(&entry.theirs).or_default().push(entry);
+    }
+    all
 }
 
 /// The parameters of a model in the layout of Hugging Face; names without the prefix of the base model.
@@ -84,12 +123,13 @@ pub(crate) fn folder(shape: &Shape) -> Vec<Entry> {
         plan.add("unembed.W_U", unembed, &[shape.vocab_size, d], How::Plain);
     }
     for layer in 0..shape.n_layer {
-        let (block, ln1, ln2) = match shape.family {
-            Family::Llama | Family::Qwen2 => ("model.layers", "input_layernorm", "post_attention_layernorm"),
-            Family::Gpt2 | Family::GptNeo => ("transformer.h", "ln_1", "ln_2"),
-            Family::GptNeoX => ("gpt_neox.layers", "input_layernorm", "post_attention_layernorm"),
+        let (ln1, ln2) = match shape.family {
+            Family::Gpt2 | Family::GptNeo => ("ln_1", "ln_2"),
+            Family::Llama | Family::Qwen2 | Family::GptNeoX => {
+                ("input_layernorm", "post_attention_layernorm")
+            }
         };
-        let theirs = |name: &str| format!("{block}.{layer}.{name}");
+        let theirs = |name: &str| format!("{}.{layer}.{name}", blocks(shape.family));
         plan.norm(&format!("blocks.{layer}.ln1"), &theirs(ln1), shape);
         plan.norm(&format!("blocks.{layer}.ln2"), &theirs(ln2), shape);
         for projection in Projection::ALL {
@@ -169,8 +209,17 @@ impl Plan {
     }
 }
 
+/// Where a family's blocks are.
+pub(crate) fn blocks(family: Family) -> &'static str {
+    match family {
+        Family::Llama | Family::Qwen2 => "model.layers",
+        Family::Gpt2 | Family::GptNeo => "transformer.h",
+        Family::GptNeoX => "gpt_neox.layers",
+    }
+}
+
 /// The name of a projection in a family's blocks, and how it is stored.
-fn of_family(family: Family, projection: Projection) -> (&'static str, How) {
+pub(crate) fn of_family(family: Family, projection: Projection) -> (&'static str, How) {
     use Projection::{Down, Gate, K, O, Q, Up, V};
     let part = match projection {
         K => 1,

@@ -5,8 +5,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;
 
-use crate::Error;
 use crate::gguf::Gguf;
+use crate::{Error, tokenizer_file};
 
 /// No tokenizer's file is longer.
 const LONGEST: u64 = 64 << 20;
@@ -46,6 +46,10 @@ pub(crate) fn of_gguf(path: &Path, gguf: &Gguf, vocab_size: usize) -> Result<Opt
             .collect()
     };
     let tokens = texts("tokenizer.ggml.tokens").ok_or_else(|| fault("has no tokens"))?;
+    if tokens.len() > vocab_size {
+        let found = tokens.len();
+        return Err(fault(&format!("has {found} tokens, the model {vocab_size}: it is another model's")));
+    }
     let merges = texts("tokenizer.ggml.merges").ok_or_else(|| fault("has no merges"))?;
     let kinds = gguf.value("tokenizer.ggml.token_type").and_then(|value| value.to_vec().ok());
     let vocabulary: serde_json::Map<String, Value> =
@@ -78,15 +82,10 @@ pub(crate) fn of_gguf(path: &Path, gguf: &Gguf, vocab_size: usize) -> Result<Opt
     parsed(path, file, vocab_size).map(Some)
 }
 
-fn parsed(path: &Path, mut file: Value, vocab_size: usize) -> Result<Tokenizer, Error> {
+fn parsed(path: &Path, file: Value, vocab_size: usize) -> Result<Tokenizer, Error> {
     let fault = |fault: String| Error::file(path, fault);
-    let Some(fields) = file.as_object_mut() else { return Err(fault("it is no tokenizer".to_owned())) };
-    // padding and truncation are for batches, a post-processor stands tokens around a text
-    for key in ["padding", "truncation", "post_processor"] {
-        fields.insert(key.to_owned(), Value::Null);
-    }
-    require_merges(&fields["model"]).map_err(fault)?;
-    let tokenizer: Tokenizer = serde_json::from_value(file).map_err(|error| fault(error.to_string()))?;
+    let Value::Object(file) = file else { return Err(fault("it is no tokenizer".to_owned())) };
+    let tokenizer = tokenizer_file::of_json(file).map_err(fault)?;
     let largest = tokenizer.get_vocab(true).into_values().max().unwrap_or(0);
     if largest as usize >= vocab_size {
         return Err(fault(format!(
@@ -94,23 +93,4 @@ fn parsed(path: &Path, mut file: Value, vocab_size: usize) -> Result<Tokenizer, 
         )));
     }
     Ok(tokenizer)
-}
-
-/// Merges that give no token make the library panic.
-fn require_merges(model: &Value) -> Result<(), String> {
-    let (Some(merges), Some(vocabulary)) = (model["merges"].as_array(), model["vocab"].as_object()) else {
-        return Ok(());
-    };
-    for merge in merges {
-        let pair = match merge {
-            Value::String(pair) => pair.split_once(' '),
-            _ => merge[0].as_str().zip(merge[1].as_str()),
-        };
-        if let Some((a, b)) = pair
-            && !vocabulary.contains_key(&format!("{a}{b}"))
-        {
-            return Err(format!("its tokenizer's merge of {a:?} and {b:?} gives no token of it"));
-        }
-    }
-    Ok(())
 }

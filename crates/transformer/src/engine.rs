@@ -262,6 +262,14 @@ impl Model {
         }
     }
 
+    /// The fused passes, where it has them, with their parameters.
+    pub(crate) fn fused(&mut self) -> Option<(&mut FusedModel, &Parameters)> {
+        match &mut self.passes {
+            Passes::Fused(fused) => Some((fused, &self.parameters)),
+            Passes::Candle(_) => None,
+        }
+    }
+
     /// The logits of every token: (tokens · vocabulary).
     ///
     /// # Errors

@@ -3,9 +3,9 @@
 use rand::{Rng, RngExt};
 
 use crate::Error;
-use crate::batch::Batch;
 use crate::engine::Model;
 use crate::model::Hooks;
+use crate::text_cache::TextCache;
 
 /// How tokens are drawn.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,16 +60,12 @@ pub fn generate(
     hooks: &Hooks,
     rng: &mut impl Rng,
 ) -> Result<Vec<Vec<u32>>, Error> {
-    let tokens = model.tokens();
     let vocabulary = model.architecture().vocab_size;
     let begin: Vec<u32> = [end].into_iter().chain(prompt.iter().copied()).collect();
     let mut texts = vec![begin.clone(); samples];
+    let mut cache = TextCache::default();
     for _ in 0..length {
-        let windows: Vec<&[u32]> =
-            texts.iter().map(|text| &text[text.len().saturating_sub(tokens)..]).collect();
-        let places: Vec<usize> = windows.iter().map(|window| window.len() - 1).collect();
-        let batch = Batch::contexts(&windows, tokens, end);
-        let logits = model.logits(&batch, &places, hooks)?;
+        let logits = model.next_logits(&texts, end, hooks, &mut cache)?;
         for (text, logits) in texts.iter_mut().zip(logits.chunks_exact(vocabulary)) {
             text.push(sampling.draw(logits, rng));
         }
@@ -79,8 +75,82 @@ pub fn generate(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use candle_core::{Device, Tensor};
+    use learning::Backend;
+
     use super::*;
+    use crate::batch::Batch;
+    use crate::model::{Architecture, ChannelWeights, HookPoint, Intervention, Position, initial};
     use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
+
+    #[test]
+    fn texts_of_a_cache_are_those_of_whole_contexts_also_beyond_the_context() {
+        let end = 0;
+        for (position, heads, backend) in [
+            (Position::Learned, None, Backend::Fused),
+            (Position::Rotary, Some(1), Backend::Fused),
+            (Position::Learned, None, Backend::Candle),
+        ] {
+            let architecture = Architecture {
+                n_layer: 2,
+                n_head: 2,
+                n_embd: 16,
+                // as a profile leaves them
+                mlp_widths: vec![20, 9],
+                block_size: 12,
+                vocab_size: 40,
+                position,
+                n_kv_head: heads,
+                ..Architecture::default()
+            };
+            let rng = |seed| Xoshiro256PlusPlus::seed_from_u64(seed);
+            let parameters = initial(&architecture, &mut rng(3), &Device::Cpu).unwrap();
+            for (_, var) in parameters.iter() {
+                var.set(&(var.as_detached_tensor() * 6.0).unwrap()).unwrap();
+            }
+            // a module at half its weight, and a push
+            let scale = Arc::new(ChannelWeights::constant(vec![12, 20], vec![1.0, 0.5]));
+            let scaled = Intervention { scale: Some(scale), ..Intervention::default() };
+            let pushed = Intervention { add: Some(Arc::new(vec![0.3; 16])), ..Intervention::default() };
+            let hooks =
+                Hooks::default().with(0, HookPoint::MlpPost, scaled).with(1, HookPoint::ResidPost, pushed);
+            let mut model = Model::new(&architecture, parameters, 12, 2, backend).unwrap();
+            let sampling = Sampling { temperature: 1.0, top_k: 5 };
+            let got = generate(&mut model, &[7, 8], end, (3, 20), sampling, &hooks, &mut rng(5)).unwrap();
+            let (mut texts, mut draws) = (vec![vec![end, 7, 8]; 3], rng(5));
+            let mut cache = TextCache::default();
+            for _ in 0..20 {
+                let windows: Vec<&[u32]> =
+                    texts.iter().map(|text| &text[text.len().saturating_sub(12)..]).collect();
+                let places = vec![windows[0].len() - 1; 3];
+                let whole = model.logits(&Batch::contexts(&windows, 12, end), &places, &hooks).unwrap();
+                let cached = model.next_logits(&texts, end, &hooks, &mut cache).unwrap();
+                assert_eq!(whole.len(), cached.len());
+                for (whole, cached) in whole.iter().zip(&cached) {
+                    assert!((whole - cached).abs() < 1e-5, "{cached} against {whole}");
+                }
+                for (text, logits) in texts.iter_mut().zip(whole.chunks_exact(40)) {
+                    text.push(sampling.draw(logits, &mut draws));
+                }
+            }
+            // what is known of a text is not computed again, where anything is kept
+            let (mut cache, mut text) = (TextCache::default(), vec![vec![end, 7, 8]]);
+            model.next_logits(&text, end, &hooks, &mut cache).unwrap();
+            let embedding = model.parameters().get("embed.W_E").unwrap();
+            let kept = embedding.as_tensor().copy().unwrap();
+            let other = Tensor::full(3.0f32, (1, 16), &Device::Cpu).unwrap();
+            embedding.set(&kept.slice_assign(&[7..8, 0..16], &other).unwrap()).unwrap();
+            text[0].push(9);
+            let known = model.next_logits(&text, end, &hooks, &mut cache).unwrap();
+            let anew = model.next_logits(&text, end, &hooks, &mut TextCache::default()).unwrap();
+            assert_eq!(known != anew, backend == Backend::Fused, "{position:?}");
+            let expected: Vec<Vec<u32>> = texts.iter().map(|text| text[3..].to_vec()).collect();
+            assert_eq!(got, expected, "{position:?}");
+            assert!(expected[0] != expected[1] && expected[1] != expected[2]);
+        }
+    }
 
     #[test]
     fn draws_follow_temperature_and_top_k() {

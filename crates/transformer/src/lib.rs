@@ -46,6 +46,7 @@ pub mod generate;
 mod model;
 mod network;
 mod submodels;
+mod text_cache;
 
 pub use batch::{Batch, StepLoss};
 pub use engine::{ClassGradient, Model, ParameterWeights};
@@ -54,7 +55,8 @@ pub use fused::ResidualLoss;
 pub use learning::Backend;
 pub use model::{
     Activation, Architecture, ChannelGroups, ChannelWeights, HookPoint, Hooks, Intervention, Norm, Position,
-    copied, edited, expanded, from_map, initial,
+    copied, edited, expanded, from_map, initial, rotary,
 };
 pub use network::Network;
 pub use submodels::Submodels;
+pub use text_cache::TextCache;

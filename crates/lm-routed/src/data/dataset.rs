@@ -268,22 +268,11 @@ fn seen_in(
     Ok(concepts)
 }
 
-#[cfg(feature = "hub")]
 fn source(name: &str) -> Result<PathBuf, Error> {
     match name.strip_prefix("hub:") {
-        Some(name) => super::hub::fetch(name),
+        Some(file) => super::from_hub(file, super::HubKind::File),
         None => Ok(find(name)),
     }
-}
-
-#[cfg(not(feature = "hub"))]
-fn source(name: &str) -> Result<PathBuf, Error> {
-    if name.starts_with("hub:") {
-        let fault =
-            "this binary was built without the feature `hub`: build with --features hub, or give a file";
-        return Err(Error::Corpus { path: PathBuf::from(name), fault: fault.to_owned() });
-    }
-    Ok(find(name))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use experiment::read_at_most;
+use pretrained::{TokenizerPatterns, parse_tokenizer};
 use rayon::prelude::*;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
@@ -10,9 +11,7 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{AddedToken, Tokenizer};
 
 use super::corpus::END_OF_TEXT;
-use super::patterns::Patterns;
 use super::token_file::too_large;
-use super::tokenizer_file;
 use crate::Error;
 
 /// No tokenizer of 65,536 tokens has a longer file.
@@ -25,7 +24,7 @@ const AT_A_TIME: usize = 4096;
 pub struct Vocabulary {
     tokenizer: Tokenizer,
     /// What is tried on a text before the tokenizer has it.
-    patterns: Patterns,
+    patterns: TokenizerPatterns,
     end: u32,
     /// Every token is below it.
     size: usize,
@@ -54,7 +53,7 @@ impl Vocabulary {
             .build();
         let mut trainer = TrainerWrapper::from(trainer);
         tokenizer.train(&mut trainer, documents.iter()).map_err(refused)?;
-        Self::with_end(tokenizer, Patterns::default())
+        Self::with_end(tokenizer, TokenizerPatterns::default())
     }
 
     /// A tokenizer in the JSON format of the `tokenizers` library. It must have `<|endoftext|>`, or gets it. What the
@@ -75,11 +74,11 @@ impl Vocabulary {
     /// # Errors
     /// As there.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let (tokenizer, patterns) = tokenizer_file::parse(bytes).map_err(Error::Tokenizer)?;
-        Self::with_end(tokenizer, patterns)
+        let patterns = TokenizerPatterns::of_file(bytes).map_err(Error::Tokenizer)?;
+        Self::with_end(parse_tokenizer(bytes).map_err(Error::Tokenizer)?, patterns)
     }
 
-    fn with_end(mut tokenizer: Tokenizer, patterns: Patterns) -> Result<Self, Error> {
+    fn with_end(mut tokenizer: Tokenizer, patterns: TokenizerPatterns) -> Result<Self, Error> {
         if tokenizer.token_to_id(END_OF_TEXT).is_none() {
             tokenizer.add_special_tokens([AddedToken::from(END_OF_TEXT, true)]).map_err(refused)?;
         }

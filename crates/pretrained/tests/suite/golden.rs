@@ -9,7 +9,7 @@ pub(crate) fn golden(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests/golden", name].iter().collect()
 }
 
-const FAMILIES: [&str; 5] = ["llama", "qwen2", "gpt2", "gpt_neox", "gpt_neo"];
+pub(crate) const FAMILIES: [&str; 5] = ["llama", "qwen2", "gpt2", "gpt_neox", "gpt_neo"];
 
 #[test]
 fn logits_of_every_family_are_those_of_the_library_that_made_it() {

@@ -2,5 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic, as tests do")]
 
 mod adapters;
+mod gguf;
 mod golden;
 mod refused;
+mod saved;

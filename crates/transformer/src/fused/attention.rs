@@ -33,17 +33,17 @@ impl Heads {
     }
 
     /// Where a head's queries, keys and values begin in a token's row.
-    fn begins(self, head: usize) -> [usize; 3] {
+    pub(crate) fn begins(self, head: usize) -> [usize; 3] {
         let kv = head / (self.count / self.kv_count);
         [head, self.count + kv, self.count + self.kv_count + kv].map(|head| head * self.width)
     }
 
     /// Whether a head is the first of those that share its keys and values.
-    fn opens_group(self, head: usize) -> bool {
+    pub(crate) fn opens_group(self, head: usize) -> bool {
         head.is_multiple_of(self.count / self.kv_count)
     }
 
-    fn scale(self) -> f32 {
+    pub(crate) fn scale(self) -> f32 {
         1.0 / (self.width as f32).sqrt()
     }
 }
@@ -69,11 +69,12 @@ impl Rotary {
         Self { turns, pairs }
     }
 
-    /// Turns channel i against channel i + width/2 of each row; `back` turns the other way.
-    fn turn(&self, rows: &mut [f32], width: usize, back: bool) {
+    /// Turns channel i against channel i + width/2 of each row, the first of which stands at `first`; `back` turns the
+    /// other way.
+    pub(crate) fn turn(&self, rows: &mut [f32], width: usize, first: usize, back: bool) {
         for (place, row) in rows.chunks_exact_mut(width).enumerate() {
             let (low, high) = row.split_at_mut(self.pairs);
-            let turns = &self.turns[place * self.pairs..][..self.pairs];
+            let turns = &self.turns[(first + place) * self.pairs..][..self.pairs];
             for ((low, high), (cos, sin)) in low.iter_mut().zip(high).zip(turns) {
                 let sin = if back { -sin } else { *sin };
                 (*low, *high) = (*low * cos - *high * sin, *high * cos + *low * sin);
@@ -124,8 +125,8 @@ impl HeadBuffers {
             self.v[place].copy_from_slice(v);
         }
         if let Some(rotary) = rotary {
-            rotary.turn(&mut self.q, width, false);
-            rotary.turn(&mut self.k, width, false);
+            rotary.turn(&mut self.q, width, 0, false);
+            rotary.turn(&mut self.k, width, 0, false);
         }
     }
 }
@@ -223,8 +224,8 @@ pub(super) fn backward(
             matmul(&mut buffers.dk[..to * width], dp.t(), q, Write::Add);
         }
         if let Some(rotary) = rotary {
-            rotary.turn(&mut buffers.dq, width, true);
-            rotary.turn(&mut buffers.dk, width, true);
+            rotary.turn(&mut buffers.dq, width, 0, true);
+            rotary.turn(&mut buffers.dk, width, 0, true);
         }
         buffers.scatter(dqkv, heads, head);
     }

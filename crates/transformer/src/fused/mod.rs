@@ -2,6 +2,7 @@
 //! and adds up a gradient of its own; the parts are then added in their order, so that results repeat.
 
 mod attention;
+mod cached;
 mod lane;
 mod layout;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use rayon::prelude::*;
 use crate::Error;
 use crate::batch::{Batch, StepLoss};
 use crate::model::{Architecture, Hooks};
+pub(crate) use cached::Text;
 use lane::{Lane, Pass};
 use layout::{Layout, with_weights};
 
@@ -171,15 +173,15 @@ impl FusedModel {
     }
 
     /// Shares whole sequences out among the lanes and calls `work` on some of them at a time, with the part of `out`
-    /// that is theirs (as many numbers for each sequence) and whether it is the lane's first call.
-    fn each_lane(
+    /// that is theirs (as many values for each sequence) and whether it is the lane's first call.
+    fn each_lane<T: Send>(
         &mut self,
         parameters: &Parameters,
         batch: &Batch,
         hooks: &Hooks,
         depth: usize,
-        out: &mut [f32],
-        work: impl Fn(&mut Lane, &Pass<'_>, &mut [f32], bool) + Sync,
+        out: &mut [T],
+        work: impl Fn(&mut Lane, &Pass<'_>, &mut [T], bool) + Sync,
     ) -> Result<(), Error> {
         let Self { layout, lanes, tokens, .. } = self;
         with_weights(layout, parameters, |weights| {
@@ -190,6 +192,7 @@ impl FusedModel {
                 depth,
                 batch_tokens: batch.inputs.len(),
                 first: 0,
+                stride: 1,
                 inputs: &batch.inputs,
                 targets: &batch.targets,
                 shares: &batch.weights,
@@ -199,12 +202,12 @@ impl FusedModel {
     }
 }
 
-fn share_out(
+fn share_out<T: Send>(
     lanes: &mut [Lane],
     whole: &Pass<'_>,
     tokens: usize,
-    out: &mut [f32],
-    work: impl Fn(&mut Lane, &Pass<'_>, &mut [f32], bool) + Sync,
+    out: &mut [T],
+    work: impl Fn(&mut Lane, &Pass<'_>, &mut [T], bool) + Sync,
 ) {
     let sequences = whole.inputs.len() / tokens;
     if sequences == 0 {

@@ -51,12 +51,12 @@ impl ChannelWeights {
         &self.weights[token * groups..][..groups]
     }
 
-    /// Multiplies the channels of consecutive tokens, of which the first is `first`.
-    pub(crate) fn weigh(&self, values: &mut [f32], first: usize) {
+    /// Multiplies the channels of tokens, of which the first is `first` and each stands `stride` behind the one before.
+    pub(crate) fn weigh(&self, values: &mut [f32], first: usize, stride: usize) {
         let Some(width) = self.ends.last() else { return };
         for (row, values) in values.chunks_exact_mut(*width).enumerate() {
             let mut begin = 0;
-            for (end, weight) in self.ends.iter().zip(self.of(first + row)) {
+            for (end, weight) in self.ends.iter().zip(self.of(first + row * stride)) {
                 #[expect(clippy::float_cmp, reason = "exactly one is left out as it changes nothing")]
                 if *weight != 1.0 {
                     values[begin..*end].iter_mut().for_each(|value| *value *= weight);
@@ -70,7 +70,7 @@ impl ChannelWeights {
     pub fn dense(&self, tokens: usize) -> Vec<f32> {
         let width = self.ends.last().copied().unwrap_or(0);
         let mut dense = vec![1.0; tokens * width];
-        self.weigh(&mut dense, 0);
+        self.weigh(&mut dense, 0, 1);
         dense
     }
 }

@@ -4,6 +4,7 @@ mod groups;
 mod hooks;
 mod parameters;
 pub(crate) mod reference;
+pub mod rotary;
 mod shape;
 
 pub use groups::ChannelGroups;

@@ -1,9 +1,10 @@
 //! The transformer in plain candle operations: the reference of the fused passes, and what runs off the CPU.
 
-use candle_core::{D, DType, Device, Tensor, Var};
+use candle_core::{Tensor, Var};
 use learning::Parameters;
 use learning::ops::{layer_norm, rms_norm, softmax};
 
+use super::rotary::{shared, turned, turns};
 use super::{Activation, Architecture, ChannelWeights, HookPoint, Hooks, Norm, Position};
 use crate::Error;
 
@@ -42,7 +43,7 @@ pub(crate) fn trunk(
         (0..tokens * tokens).map(|i| if i % tokens > i / tokens { f32::NEG_INFINITY } else { 0.0 }).collect();
     let causal = Tensor::from_vec(hidden, (tokens, tokens), device)?.to_dtype(x.dtype())?;
     let rotary = (architecture.position == Position::Rotary)
-        .then(|| turns(tokens, head_width, x.dtype(), device))
+        .then(|| turns(0..tokens, head_width, 10_000.0, x.dtype(), device))
         .transpose()?;
     let mut penalty: Option<Tensor> = None;
     for layer in 0..depth {
@@ -62,12 +63,10 @@ pub(crate) fn trunk(
         };
         let (mut q, mut k, mut v) =
             (part(0, heads)?, part(heads, kv_heads)?, part(heads + kv_heads, kv_heads)?);
-        if let Some((cos, sin)) = &rotary {
-            (q, k) = (turned(&q, cos, sin)?, turned(&k, cos, sin)?);
+        if let Some(turns) = &rotary {
+            (q, k) = (turned(&q, turns, head_width)?, turned(&k, turns, head_width)?);
         }
-        if kv_heads < heads {
-            (k, v) = (shared(&k, heads)?, shared(&v, heads)?);
-        }
+        (k, v) = (shared(&k, heads)?, shared(&v, heads)?);
         let scores = (q.matmul(&k.t()?.contiguous()?)? * (1.0 / (head_width as f64).sqrt()))?;
         let pattern = softmax(&scores.broadcast_add(&causal)?)?;
         let z = pattern.matmul(&v)?.transpose(1, 2)?.contiguous()?.reshape((rows, d))?;
@@ -116,35 +115,6 @@ fn activated(activation: Activation, h: &Tensor) -> Result<Tensor, Error> {
         Activation::Gelu => h.gelu_erf()?,
         Activation::Silu => h.silu()?,
     })
-}
-
-/// Keys or values (sequences, groups, tokens, width) for each of `heads` heads, of which as many neighbours as fit
-/// share a group.
-fn shared(x: &Tensor, heads: usize) -> Result<Tensor, Error> {
-    let (sequences, groups, tokens, width) = x.dims4()?;
-    let each = x.unsqueeze(2)?.broadcast_as((sequences, groups, heads / groups, tokens, width))?;
-    Ok(each.contiguous()?.reshape((sequences, heads, tokens, width))?)
-}
-
-/// Cosines and sines of the rotary embedding: (tokens, width / 2).
-fn turns(tokens: usize, width: usize, dtype: DType, device: &Device) -> Result<(Tensor, Tensor), Error> {
-    let angle = |i: usize| {
-        let (place, pair) = (i / (width / 2), i % (width / 2));
-        place as f64 * 10_000f64.powf(-2.0 * pair as f64 / width as f64)
-    };
-    let table = |f: fn(f64) -> f64| -> Result<Tensor, Error> {
-        let values: Vec<f64> = (0..tokens * (width / 2)).map(|i| f(angle(i))).collect();
-        Ok(Tensor::from_vec(values, (tokens, width / 2), device)?.to_dtype(dtype)?)
-    };
-    Ok((table(f64::cos)?, table(f64::sin)?))
-}
-
-fn turned(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor, Error> {
-    let half = x.dim(D::Minus1)? / 2;
-    let (low, high) = (x.narrow(D::Minus1, 0, half)?, x.narrow(D::Minus1, half, half)?);
-    let first = (low.broadcast_mul(cos)? - high.broadcast_mul(sin)?)?;
-    let second = (high.broadcast_mul(cos)? + low.broadcast_mul(sin)?)?;
-    Ok(Tensor::cat(&[first, second], D::Minus1)?)
 }
 
 /// An activation `a` (rows, channels) after the intervention at that place; its L1 term is added to `penalty`.

@@ -20,6 +20,18 @@ impl Lane {
         matmul(logits, self.normed(&(row..row + 1)), self.unembedding(pass).t(), Write::Set);
     }
 
+    /// Calls `each` with the logits of every token of the last pass and the size of the vocabulary, after
+    /// [`Lane::final_norm`].
+    pub(crate) fn with_logits(&mut self, pass: &Pass<'_>, each: impl FnOnce(&[f32], usize)) {
+        let unembedding = self.unembedding(pass);
+        let (rows, vocabulary) = (pass.inputs.len(), unembedding.rows());
+        let mut logits = std::mem::take(&mut self.logits);
+        logits.resize(rows * vocabulary, 0.0);
+        matmul(&mut logits, self.normed(&(0..rows)), unembedding.t(), Write::Set);
+        each(&logits, vocabulary);
+        self.logits = logits;
+    }
+
     /// The losses of the pass's tokens, after [`Lane::final_norm`].
     pub(crate) fn losses(&mut self, pass: &Pass<'_>, losses: &mut [f32]) {
         self.by_parts(pass, losses, |_, part, logits, losses| {

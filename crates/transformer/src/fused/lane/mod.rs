@@ -23,6 +23,8 @@ pub(super) struct Pass<'a> {
     pub batch_tokens: usize,
     /// The first token's index in the batch, which is that of its weights in the hooks.
     pub first: usize,
+    /// From a row to the next in the batch: 1 for whole sequences.
+    pub stride: usize,
     pub inputs: &'a [u32],
     pub targets: &'a [u32],
     /// The weight of each target in the loss.
@@ -50,7 +52,7 @@ impl<'a> Pass<'a> {
     fn intervene(&self, layer: usize, point: HookPoint, activation: &mut [f32]) {
         let Some(intervention) = self.hook(layer, point) else { return };
         if let Some(scale) = &intervention.scale {
-            scale.weigh(activation, self.first);
+            scale.weigh(activation, self.first, self.stride);
         }
         if let Some(add) = &intervention.add {
             kernels::add_bias(activation, add);
@@ -61,10 +63,10 @@ impl<'a> Pass<'a> {
     fn intervene_backward(&self, layer: usize, point: HookPoint, gradient: &mut [f32]) {
         let Some(intervention) = self.hook(layer, point) else { return };
         if let Some(scale) = &intervention.scale {
-            scale.weigh(gradient, self.first);
+            scale.weigh(gradient, self.first, self.stride);
         }
         if let Some(route) = &intervention.route {
-            route.weigh(gradient, self.first);
+            route.weigh(gradient, self.first, self.stride);
         }
     }
 }
@@ -89,7 +91,7 @@ impl NormCache {
 
 /// Activations of a block that its backward pass needs, each (tokens, channels).
 #[derive(Clone, Debug, Default)]
-struct BlockActivations {
+pub(super) struct BlockActivations {
     /// The residual stream before the block.
     before: Vec<f32>,
     normed1: NormCache,
@@ -106,9 +108,22 @@ struct BlockActivations {
     post: Vec<f32>,
 }
 
+impl BlockActivations {
+    /// Queries, keys and values of every token.
+    pub(crate) fn qkv(&self) -> &[f32] {
+        &self.qkv
+    }
+
+    /// Room for `len` numbers of z, and what they are made of.
+    pub(crate) fn z_of_qkv(&mut self, len: usize) -> (&mut [f32], &[f32]) {
+        self.z.resize(len, 0.0);
+        (&mut self.z, &self.qkv)
+    }
+}
+
 /// Buffers of one thread.
 pub(super) struct Lane {
-    heads: Heads,
+    pub heads: Heads,
     width: usize,
     rotary: Option<Rotary>,
     blocks: Vec<BlockActivations>,
@@ -158,9 +173,30 @@ impl Lane {
         &self.last
     }
 
+    /// The activations of the last pass, block by block.
+    pub(crate) fn blocks(&self) -> &[BlockActivations] {
+        &self.blocks
+    }
+
+    pub(crate) fn rotary(&self) -> Option<&Rotary> {
+        self.rotary.as_ref()
+    }
+
     /// Runs the first blocks on whole sequences.
     pub(crate) fn trunk(&mut self, pass: &Pass<'_>) {
-        let (rows, width, tokens) = (pass.inputs.len(), self.width, self.heads.tokens);
+        let tokens = self.heads.tokens;
+        self.run(pass, |row| row % tokens, |lane, _, block| lane.attend(block));
+    }
+
+    /// Runs the first blocks on tokens that stand at `place` of their row, with `attend` for what is shared between them:
+    /// it computes z of a block from its queries, keys and values.
+    pub(crate) fn run(
+        &mut self,
+        pass: &Pass<'_>,
+        place: impl Fn(usize) -> usize,
+        mut attend: impl FnMut(&mut Self, usize, &mut BlockActivations),
+    ) {
+        let (rows, width) = (pass.inputs.len(), self.width);
         let mut stream = std::mem::take(&mut self.last);
         stream.resize(rows * width, 0.0);
         let embedding = pass.weights.get(pass.layout.embedding);
@@ -168,26 +204,33 @@ impl Lane {
         for (row, (stream, token)) in stream.chunks_exact_mut(width).zip(pass.inputs).enumerate() {
             stream.copy_from_slice(&embedding[*token as usize * width..][..width]);
             if let Some(positions) = positions {
-                kernels::add_assign(stream, &positions[row % tokens * width..][..width]);
+                kernels::add_assign(stream, &positions[place(row) * width..][..width]);
             }
         }
         for layer in 0..pass.depth {
             let mut block = std::mem::take(&mut self.blocks[layer]);
             // the stream goes on in the buffer that the block had for its input, and leaves its own there
             std::mem::swap(&mut block.before, &mut stream);
-            self.block(pass, layer, &mut block, &mut stream);
+            self.block(pass, layer, &mut block, &mut stream, &mut attend);
             self.blocks[layer] = block;
         }
         self.last = stream;
     }
 
     /// Takes the residual stream from `block.before` through a block into `after`.
-    fn block(&mut self, pass: &Pass<'_>, layer: usize, block: &mut BlockActivations, after: &mut Vec<f32>) {
+    fn block(
+        &mut self,
+        pass: &Pass<'_>,
+        layer: usize,
+        block: &mut BlockActivations,
+        after: &mut Vec<f32>,
+        attend: &mut impl FnMut(&mut Self, usize, &mut BlockActivations),
+    ) {
         let BlockIndex { ln1, qkv, o, ln2, mlp_in, mlp_out } = &pass.layout.blocks[layer];
         block.normed1.fill(&block.before, pass, ln1);
         product(&mut block.qkv, &block.normed1.out, pass, qkv);
         kernels::add_bias(&mut block.qkv, pass.weights.bias(qkv));
-        self.attend(block);
+        attend(self, layer, block);
         pass.intervene(layer, HookPoint::AttnZ, &mut block.z);
         add_product(&mut block.middle, &block.before, &block.z, pass, o);
 

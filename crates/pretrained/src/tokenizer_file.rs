@@ -6,19 +6,21 @@ use std::collections::HashSet;
 use serde_json::{Map, Value};
 use tokenizers::{AddedToken, NormalizedString, Normalizer as _, Tokenizer};
 
-use super::patterns::Patterns;
-
 /// Parts that change texts may make one this many times longer together. A space that becomes three bytes, and bytes
 /// that become two, make it 8.
 const MOST_GROWTH: usize = 4096;
 
 /// A tokenizer in the JSON format of the `tokenizers` library, without what encodes at random, cuts and fills up texts
-/// or stands around them; with its patterns that are to be tried on a text first.
+/// or stands around them.
 ///
 /// # Errors
 /// What is wrong with the file.
-pub(super) fn parse(bytes: &[u8]) -> Result<(Tokenizer, Patterns), String> {
-    let mut file: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+pub fn parse_tokenizer(bytes: &[u8]) -> Result<Tokenizer, String> {
+    of_json(serde_json::from_slice(bytes).map_err(|error| error.to_string())?)
+}
+
+/// As [`parse_tokenizer`], of the file's content.
+pub(crate) fn of_json(mut file: Map<String, Value>) -> Result<Tokenizer, String> {
     // padding and truncation are for batches of short texts, a post-processor for pairs and special tokens
     for key in ["padding", "truncation", "post_processor"] {
         file.insert(key.to_owned(), Value::Null);
@@ -34,11 +36,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<(Tokenizer, Patterns), String> {
             return Err(format!("its {key} can make a text more than {MOST_GROWTH} times as long"));
         }
     }
-    let part = |key: &str| file.get(key).unwrap_or(&Value::Null);
-    let patterns = Patterns::of(&[part("normalizer"), part("pre_tokenizer")])?;
     let tokenizer = serde_json::from_value(Value::Object(file)).map_err(|error| error.to_string())?;
     check_added(&tokenizer)?;
-    Ok((tokenizer, patterns))
+    Ok(tokenizer)
 }
 
 /// Refuses added tokens that are nothing once normalized: the library would find them between the bytes of a letter.
@@ -133,7 +133,7 @@ mod tests {
         let model = r#""model": {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}"#;
         let with_model = if parts.contains("\"model\"") { String::new() } else { format!(", {model}") };
         let file = format!(r#"{{"version": "1.0", "added_tokens": [], {parts}{with_model}}}"#);
-        parse(file.as_bytes()).err().unwrap_or_default()
+        parse_tokenizer(file.as_bytes()).err().unwrap_or_default()
     }
 
     fn bpe(fields: &str) -> String {

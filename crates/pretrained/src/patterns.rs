@@ -5,24 +5,27 @@
 use std::time::{Duration, Instant};
 
 use fancy_regex::Regex;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// For all patterns and one text.
 const MOST_TIME: Duration = Duration::from_secs(20);
 
 /// The regular expressions of a tokenizer that can step back: those with lookaround or references. The others need time
 /// in proportion to the text.
-#[derive(Default)]
-pub(super) struct Patterns(Vec<Regex>);
+#[derive(Debug, Default)]
+pub struct TokenizerPatterns(Vec<Regex>);
 
-impl Patterns {
-    /// Those of the parts of a file that change or cut texts.
+impl TokenizerPatterns {
+    /// Those of a tokenizer file, of its parts that change or cut texts.
     ///
     /// # Errors
-    /// Where one is no regular expression.
-    pub(super) fn of(parts: &[&Value]) -> Result<Self, String> {
+    /// Where the file is no JSON object, or one of them is no regular expression.
+    pub fn of_file(bytes: &[u8]) -> Result<Self, String> {
+        let file: Map<String, Value> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
         let mut patterns = Self::default();
-        parts.iter().try_for_each(|part| patterns.collect(part))?;
+        for part in ["normalizer", "pre_tokenizer"] {
+            patterns.collect(file.get(part).unwrap_or(&Value::Null))?;
+        }
         Ok(patterns)
     }
 
@@ -46,8 +49,8 @@ impl Patterns {
     /// Whether none needs more than its budget for a text.
     ///
     /// # Errors
-    /// Names the pattern that does.
-    pub(super) fn afford(&self, text: &str) -> Result<(), String> {
+    /// Names the pattern that does, and the text.
+    pub fn afford(&self, text: &str) -> Result<(), String> {
         self.afford_within(text, MOST_TIME)
     }
 
@@ -82,7 +85,7 @@ mod tests {
         let split = |pattern: &str| {
             let part = json!({"type": "Sequence", "pretokenizers": [
                 {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false}]});
-            Patterns::of(&[&Value::Null, &part])
+            TokenizerPatterns::of_file(json!({ "pre_tokenizer": part }).to_string().as_bytes())
         };
         let text = format!("{}!", "a".repeat(40));
         let error = split(r"(?:a+)+$(?!b)").unwrap().afford(&text).unwrap_err();
