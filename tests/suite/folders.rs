@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use experiment::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+
 use crate::files::assert_same_run;
 use crate::workspace::{Running, Tree, Workspace};
 
@@ -45,10 +48,15 @@ enum Act {
     Evaluate,
 }
 
-const ACTS: [Act; 13] = [
+/// Runs that are cut off come more often: only they have something to lose and to go on with.
+const ACTS: [Act; 17] = [
     Act::Train,
     Act::Resume,
     Act::KillTraining,
+    Act::KillTraining,
+    Act::KillTraining,
+    Act::KillTraining,
+    Act::KillResumed,
     Act::KillResumed,
     Act::TwoAtOnce,
     Act::Delete,
@@ -61,20 +69,11 @@ const ACTS: [Act; 13] = [
     Act::Evaluate,
 ];
 
-/// A linear congruential generator: the same acts at every run.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) as usize % sides
-    }
-}
-
 /// What must be there, by its path in the workspace.
 struct Model {
     ws: Workspace,
-    dice: Dice,
+    /// The same acts at every run.
+    dice: Xoshiro256PlusPlus,
     owned: BTreeMap<PathBuf, Vec<u8>>,
     /// The newest checkpoint of each unfinished run.
     newest: BTreeMap<&'static str, u64>,
@@ -104,7 +103,7 @@ impl Model {
         ws.write("mine/thesis.txt", "years of work\n");
         let owned = ws.tree(MINE).into_iter().map(|(path, bytes)| (Path::new(MINE).join(path), bytes));
         let owned = owned.collect();
-        Self { ws, dice: Dice(number), owned, newest: BTreeMap::new(), notes: 0 }
+        Self { ws, dice: Xoshiro256PlusPlus::seed_from_u64(number), owned, newest: BTreeMap::new(), notes: 0 }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -160,10 +159,10 @@ impl Model {
     /// Lets it work for a moment that nothing was planned for.
     fn pause(&mut self, running: &mut Running, name: &str) {
         let (folder, begun) = (self.path(name), newest_in(&self.path(name)));
-        if self.dice.roll(4) > 0 {
+        if self.dice.random_range(0..4) > 0 {
             running.wait_until(|| newest_in(&folder) > begun);
         }
-        std::thread::sleep(Duration::from_micros(self.dice.roll(20_000) as u64));
+        std::thread::sleep(Duration::from_micros(self.dice.random_range(0..20_000)));
     }
 
     fn act(&mut self, act: Act, name: &'static str, other: &'static str) {
@@ -280,9 +279,9 @@ fn no_sequence_loses_a_file_of_a_user_or_of_a_finished_run() {
         let mut model = Model::new(sequence);
         let mut when = format!("sequence {sequence}");
         for _ in 0..8 {
-            let act = ACTS[model.dice.roll(ACTS.len())];
-            let from = model.dice.roll(NAMES.len());
-            let to = (from + 1 + model.dice.roll(NAMES.len() - 1)) % NAMES.len();
+            let act = ACTS[model.dice.random_range(0..ACTS.len())];
+            let from = model.dice.random_range(0..NAMES.len());
+            let to = (from + 1 + model.dice.random_range(0..NAMES.len() - 1)) % NAMES.len();
             write!(when, ", {act:?} {}", NAMES[from]).unwrap();
             model.act(act, NAMES[from], NAMES[to]);
             model.require(&when);
