@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use transformer::{Activation, Architecture, Network, Norm, Position};
 
 use crate::shape::{Family, Shape};
@@ -22,7 +22,7 @@ impl Decoder {
             let value = value.to_device(&Device::Cpu).and_then(|value| value.force_contiguous());
             value.map(|value| values.insert(name, value)).map(|_| ())
         };
-        let get = |name: &str| parameters.get(name).map(|var| var.as_detached_tensor());
+        let get = |name: &str| parameters.get(name).map(Var::as_detached_tensor);
         let zeros = |size: usize| Tensor::zeros(size, DType::F32, &Device::Cpu);
         // its bias, or zeros where the network has none
         let bias = |name: &str, size: usize| -> Result<Tensor, Error> {
