@@ -102,6 +102,11 @@ fn what_is_no_gpt2_or_would_go_over_something_is_refused_in_a_line() {
         ("export run --to taken", "taken is there already and holds something"),
         ("export run --to out --model era", "run has no model `era`"),
         ("export nowhere --to out", "nowhere is not a run folder"),
+        (
+            "model hub:owner/model",
+            "cannot use hub:owner/model: this binary was built without the feature `hub`",
+        ),
+        ("generate hub:owner/model", "build with --features hub, or give a folder or file"),
     ] {
         let ended = ws.run(line);
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{line}: {}", ended.stderr);

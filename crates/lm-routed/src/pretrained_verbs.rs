@@ -63,7 +63,12 @@ fn of_hub(path: &Path) -> Option<&str> {
 
 fn opened(path: &Path) -> Result<Pretrained> {
     let local = match of_hub(path) {
-        Some(name) => from_hub(name, HubKind::Model).map_err(Error::for_user)?,
+        Some(name) => from_hub(name, HubKind::Model).map_err(|error| match error {
+            Error::Corpus { path, fault } => {
+                UserError::usage(format!("cannot use {}: {fault}", path.display())).into()
+            }
+            other => other.for_user(),
+        })?,
         None => path.to_owned(),
     };
     Pretrained::open(&local).map_err(|error| {

@@ -17,9 +17,6 @@ use crate::save::{write_json, write_tensors};
 use crate::shape::{Family, Projection, Shape};
 use crate::{Adapters, Error, Lora};
 
-/// A projection with A and B of the adapter there.
-type Matrices = (Projection, Tensor, Tensor);
-
 /// The parts of a joined tensor.
 const JOINED: [Projection; 3] = [Projection::Q, Projection::K, Projection::V];
 
@@ -90,8 +87,8 @@ impl Adapters {
     /// Reads adapters of a model from folders of PEFT, each by the name that it gets.
     ///
     /// # Errors
-    /// Fails where a folder is none, or has what is not read here: other kinds of adapters than `LoRA`, whole modules, biases,
-    /// ranks that differ, other projections from block to block.
+    /// Fails where a folder is none, or has what is not read here: other kinds of adapters, whole modules, biases, ranks
+    /// that differ, other projections from block to block.
     pub fn read_peft(folders: &[(&str, &Path)], shape: &Shape) -> Result<Self, Error> {
         let (mut adapters, mut parameters) = (Vec::new(), Parameters::default());
         for (name, folder) in folders {
@@ -205,6 +202,9 @@ impl Given {
     }
 }
 
+/// A and B of an adapter at a projection.
+type Matrices = (Projection, Tensor, Tensor);
+
 /// An adapter and its matrices by their names here.
 fn read(name: &str, folder: &Path, shape: &Shape) -> Result<(Lora, BTreeMap<String, Tensor>), Error> {
     let (path, file) = (folder.join("adapter_config.json"), folder.join("adapter_model.safetensors"));
@@ -230,7 +230,7 @@ fn read(name: &str, folder: &Path, shape: &Shape) -> Result<(Lora, BTreeMap<Stri
         let a = files.tensor(&format!("{theirs}{A}"), &[rank, inputs])?;
         let b = files.tensor(&format!("{theirs}{B}"), &[rows, rank])?;
         let plain = rank == given.rank && same(given.alpha(module), given.alpha);
-        let parts: Vec<(Projection, Tensor, Tensor)> = if !is_joined(how) {
+        let parts: Vec<Matrices> = if !is_joined(how) {
             vec![(projections[0], a, b)]
         } else if plain {
             let parts = parted_rows(&b, how, shape)?;
