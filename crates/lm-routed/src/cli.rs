@@ -11,6 +11,7 @@ use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, Overview, Use
 use report::{ReportVerb, Shown};
 
 use crate::Error;
+use crate::adapt::Adaptation;
 use crate::bench::{Method, Shape, bench};
 use crate::config::{Config, Experiment};
 use crate::data::{CacheIs, with_words};
@@ -44,6 +45,11 @@ enum Verb {
         /// The tokens, one a line, `␣` for a space in front.
         #[arg(long, value_name = "FILE")]
         tokens: PathBuf,
+    },
+    /// Adapt a model from disk: route a behaviour to an adapter of its own, remove it, and compare.
+    Adapt {
+        /// A folder with config.json and safetensors, or a .gguf file; or adapt.base of the config.
+        base: Option<PathBuf>,
     },
     /// Go on with an interrupted run: what is done is skipped.
     Resume {
@@ -194,12 +200,18 @@ fn dispatch(cli: Cli) -> Result<()> {
             let tokens = localise::read_tokens(&tokens).map_err(Error::for_user)?;
             train_as(Experiment::Virology, &common, outputs, tokens)?
         }
+        Some(Verb::Adapt { base }) => commands::adapt(base, common, outputs)?,
         Some(Verb::Resume { run, trust }) => {
             let advice = "it goes on with the settings of the run; to change them, start a new run";
             given.refuse("resume", &["--csv", "--tensorboard"], advice)?;
             let mut bar = Bar::new(Language::UNIT, common.quiet);
-            let program = Language::reading(trust.cache()).telling(common.quiet);
-            Run::resume(&program, &run, common.threads, outputs)?.drive(&mut bar)?
+            if commands::is_adaptation(&run) {
+                let program = Adaptation { cache: trust.cache(), quiet: common.quiet };
+                Run::resume(&program, &run, common.threads, outputs)?.drive(&mut bar)?
+            } else {
+                let program = Language::reading(trust.cache()).telling(common.quiet);
+                Run::resume(&program, &run, common.threads, outputs)?.drive(&mut bar)?
+            }
         }
         Some(Verb::Plot { run }) => {
             let advice = "it draws what the run has written, into the run's folder or into --out";

@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
-use experiment::driver::{Program as _, ResumePoint};
-use experiment::{Checkpoint, RunFolder, SeedStreams, UserError, write_atomic};
+use experiment::driver::{Bar, Outputs, Program as _, ResumePoint, Run, RunRequest};
+use experiment::{Checkpoint, CommonArgs, RunFolder, SeedStreams, UserError, write_atomic};
 use serde_json::json;
 use transformer::generate::{self, Sampling};
 use transformer::{HookPoint, Hooks, Intervention, Network};
 
 use crate::Error;
+use crate::adapt::Adaptation;
 use crate::checkpoint::{load_network, network_of, save_network};
 use crate::config::{Config, Experiment};
-use crate::data::{CacheIs, Dataset, Vocabulary, placed};
+use crate::data::{CacheIs, Dataset, Vocabulary, placed, with_words};
 use crate::evaluate::Validation;
 use crate::finetune::model_of;
 use crate::methods::{Part, Recipe, module_names};
@@ -32,6 +33,32 @@ pub fn plot(run: &Path, out: Option<&Path>) -> Result<String> {
     let config: Config = experiment::load_run(&folder.config_path(), &[])?;
     let report = report::write(&folder, &config, out)?;
     Ok(format!("{}\n{}", report.text, experiment::lines(&report.files)))
+}
+
+/// Whether a run is one of `adapt`.
+pub(crate) fn is_adaptation(run: &Path) -> bool {
+    let config = experiment::load_run::<Config>(&run.join("config.toml"), &[]);
+    config.is_ok_and(|config| config.experiment.kind == Experiment::Adapt)
+}
+
+/// Runs the experiment `adapt` on the model at `base`, or on that of the config.
+///
+/// # Errors
+/// Fails where the settings make no sense, base or documents are not there, or the run fails.
+pub fn adapt(base: Option<PathBuf>, mut common: CommonArgs, outputs: Outputs) -> Result<String> {
+    common.set.push("experiment.kind=adapt".to_owned());
+    let mut config: Config = experiment::load(common.config.as_deref(), &common.set)?;
+    config.concept = with_words(&config.concept).map_err(Error::for_user)?;
+    if let Some(base) = base {
+        config.adapt.base = base.display().to_string();
+    }
+    // so that the run goes on from any folder
+    if let Ok(path) = std::path::absolute(&config.adapt.base) {
+        config.adapt.base = path.display().to_string();
+    }
+    let program = Adaptation { cache: CacheIs::TheUsers, quiet: common.quiet };
+    let request = RunRequest::new(&program, config, &common, outputs);
+    Run::create(&program, &request)?.drive(&mut Bar::new(Language::UNIT, common.quiet))
 }
 
 /// What a command computes with.

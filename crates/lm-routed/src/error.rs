@@ -46,6 +46,9 @@ pub enum Error {
     /// The network or its passes refused.
     #[error(transparent)]
     Transformer(transformer::Error),
+    /// A model from disk or its adapters refused.
+    #[error(transparent)]
+    Pretrained(#[from] pretrained::Error),
     /// The optimiser or the parameters refused.
     #[error(transparent)]
     Learning(#[from] learning::LearningError),
@@ -82,6 +85,7 @@ impl Error {
             Self::Tokenizer(_) => {
                 "`data.tokenizer` takes a tokenizer.json of the tokenizers library; empty, one is trained"
             }
+            Self::Pretrained(pretrained::Error::Adapter(_)) => "change [adapt] in the config or with --set",
             Self::Setting(_) => "change the setting in the config or with --set",
             _ => return self.into(),
         };

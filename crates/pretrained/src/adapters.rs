@@ -1,4 +1,4 @@
-//! Low-rank adapters beside frozen matrices, each with weights of its own for the forward pass and for the gradient.
+//! Adapters beside frozen matrices and MLPs, each with weights of its own for the forward pass and for the gradient.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use learning::{Parameters, init};
 use rand::Rng;
 
 use crate::Error;
+use crate::aux_mlp::AuxMlp;
 use crate::shape::{Projection, Shape};
 
 /// A low-rank adapter: W x + (α / r) · B A x at some projections of some blocks.
@@ -55,7 +56,8 @@ pub type Gates = BTreeMap<String, Gate>;
 /// Adapters of one model.
 ///
 /// ```text
-/// y = W x + Σᵢ fᵢ · route(αᵢ / rᵢ · Bᵢ Aᵢ x, mᵢ)
+/// at a projection:   y = W x + Σᵢ fᵢ · route(αᵢ / rᵢ · Bᵢ Aᵢ x, mᵢ)
+/// beside an MLP:     y = mlp(x) + Σⱼ fⱼ · route(auxⱼ(x), mⱼ)
 /// ```
 ///
 /// f and m are independent: an adapter can take part in the forward pass and get no gradient. Where m is 0 for every
@@ -63,6 +65,7 @@ pub type Gates = BTreeMap<String, Gate>;
 #[derive(Clone, Debug)]
 pub struct Adapters {
     adapters: Vec<Lora>,
+    mlps: Vec<AuxMlp>,
     parameters: Parameters,
 }
 
@@ -72,19 +75,34 @@ impl Adapters {
     /// # Errors
     /// [`Error::Adapter`] where a block, a projection or a rank cannot be, or a name is given twice.
     pub fn new(adapters: Vec<Lora>, shape: &Shape, rng: &mut impl Rng) -> Result<Self, Error> {
-        let mut parameters = Parameters::default();
-        for (index, lora) in adapters.iter().enumerate() {
-            let Lora { name, rank, targets, layers, .. } = lora;
+        Self::with_mlps(adapters, Vec::new(), shape, rng)
+    }
+
+    /// As [`Adapters::new`], with auxiliary MLPs: an adapter of both kinds has a name for each.
+    ///
+    /// # Errors
+    /// As there, and for a number of neurons that cannot be.
+    pub fn with_mlps(
+        adapters: Vec<Lora>,
+        mlps: Vec<AuxMlp>,
+        shape: &Shape,
+        rng: &mut impl Rng,
+    ) -> Result<Self, Error> {
+        let loras = adapters.iter().map(|lora| (&lora.name, &lora.layers));
+        let all: Vec<(&String, &Vec<usize>)> =
+            loras.chain(mlps.iter().map(|mlp| (&mlp.name, &mlp.layers))).collect();
+        for (index, (name, layers)) in all.iter().enumerate() {
             let fault = |fault: String| Error::Adapter(format!("the adapter {name} {fault}"));
-            if name.is_empty()
-                || name.contains('.')
-                || adapters[..index].iter().any(|other| other.name == *name)
-            {
+            if name.is_empty() || name.contains('.') || all[..index].iter().any(|(other, _)| other == name) {
                 return Err(fault("needs a name of its own without dots".to_owned()));
             }
             if let Some(layer) = layers.iter().find(|layer| **layer >= shape.n_layer) {
                 return Err(fault(format!("names block {layer} of {}", shape.n_layer)));
             }
+        }
+        let mut parameters = Parameters::default();
+        for Lora { name, rank, targets, layers, .. } in &adapters {
+            let fault = |fault: String| Error::Adapter(format!("the adapter {name} {fault}"));
             for layer in layers {
                 for target in targets {
                     let (inputs, outputs) = shape
@@ -101,17 +119,32 @@ impl Adapters {
                 }
             }
         }
-        Ok(Self { adapters, parameters })
+        for mlp in &mlps {
+            mlp.begin(shape, &mut parameters, rng)?;
+        }
+        Ok(Self { adapters, mlps, parameters })
     }
 
-    /// Their variables, as `NAME.blocks.LAYER.PROJECTION.A` and `.B`: all that an optimiser is to be given.
+    /// Their variables, as `NAME.blocks.LAYER.PROJECTION.A` and `.B`, and of auxiliary MLPs as
+    /// `NAME.blocks.LAYER.mlp.PROJECTION`: all that an optimiser is to be given.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }
 
-    /// What they are.
+    /// The low-rank ones.
     pub fn all(&self) -> &[Lora] {
         &self.adapters
+    }
+
+    /// The auxiliary MLPs.
+    pub fn mlps(&self) -> &[AuxMlp] {
+        &self.mlps
+    }
+
+    /// The first block that one of them stands in; nothing changes below it.
+    pub fn lowest(&self) -> Option<usize> {
+        let loras = self.adapters.iter().flat_map(|lora| &lora.layers);
+        loras.chain(self.mlps.iter().flat_map(|mlp| &mlp.layers)).min().copied()
     }
 
     /// The output `y` of a projection of `x`, with what the adapters add.
@@ -124,27 +157,63 @@ impl Adapters {
         gates: &Gates,
     ) -> Result<Tensor, Error> {
         for lora in &self.adapters {
-            let gate = gates.get(&lora.name).unwrap_or(&Gate::All { forward: 1.0, gradient: 1.0 });
-            if *gate == Gate::Off || !lora.layers.contains(&layer) || !lora.targets.contains(&target) {
+            if !lora.layers.contains(&layer) || !lora.targets.contains(&target) {
                 continue;
             }
             let matrix = |which| -> Result<&Tensor, Error> {
                 Ok(self.parameters.get(&key(&lora.name, layer, target, which))?.as_tensor())
             };
-            let (forward, gradient) = weights(gate, x.dim(0)?, &lora.name)?;
-            let learns = gradient.iter().any(|weight| *weight != 0.0);
             let (a, b) = (matrix("A")?, matrix("B")?);
-            let out = if learns {
-                let out = (x.matmul(&a.t()?)?.matmul(&b.t()?)? * (lora.alpha / lora.rank as f64))?;
-                route(&out, &column(gradient)?)?
-            } else {
-                let (a, b) = (a.detach(), b.detach());
-                (x.detach().matmul(&a.t()?)?.matmul(&b.t()?)? * (lora.alpha / lora.rank as f64))?
-            };
-            y = (y + out.broadcast_mul(&column(forward)?)?)?;
+            let scale = lora.alpha / lora.rank as f64;
+            y = weighed(y, &lora.name, gates, |learns| {
+                if learns {
+                    return Ok((x.matmul(&a.t()?)?.matmul(&b.t()?)? * scale)?);
+                }
+                Ok((x.detach().matmul(&a.detach().t()?)?.matmul(&b.detach().t()?)? * scale)?)
+            })?;
         }
         Ok(y)
     }
+
+    /// The output `y` of a block's MLP for `x`, with what the auxiliary MLPs add.
+    pub(crate) fn beside(
+        &self,
+        mut y: Tensor,
+        x: &Tensor,
+        layer: usize,
+        shape: &Shape,
+        gates: &Gates,
+    ) -> Result<Tensor, Error> {
+        for mlp in self.mlps.iter().filter(|mlp| mlp.layers.contains(&layer)) {
+            let output = |learns| mlp.output(&self.parameters, shape, layer, x, learns);
+            y = weighed(y, &mlp.name, gates, output)?;
+        }
+        Ok(y)
+    }
+}
+
+/// `y` with an adapter's output, weighed by its gate; `output` is told whether it needs a graph, and not asked where
+/// the adapter takes no part.
+fn weighed(
+    y: Tensor,
+    name: &str,
+    gates: &Gates,
+    output: impl Fn(bool) -> Result<Tensor, Error>,
+) -> Result<Tensor, Error> {
+    let gate = gates.get(name).unwrap_or(&Gate::All { forward: 1.0, gradient: 1.0 });
+    let (forward, gradient) = weights(gate, y.dim(0)?, name)?;
+    if forward.iter().all(|weight| *weight == 0.0) {
+        return Ok(y);
+    }
+    let learns = gradient.iter().any(|weight| *weight != 0.0);
+    let mut out = output(learns)?;
+    if learns && gradient.iter().any(|weight| *weight != 1.0) {
+        out = route(&out, &column(gradient)?)?;
+    }
+    if forward.iter().any(|weight| *weight != 1.0) {
+        out = out.broadcast_mul(&column(forward)?)?;
+    }
+    Ok((y + out)?)
 }
 
 /// f and m of every row.

@@ -6,9 +6,11 @@
 //! | say what a model is | [`Shape`] |
 //! | run it, with hooks and adapters | [`Decoder`] |
 //! | train adapters, each on its own examples or tokens | [`Adapters`], [`Gate`] |
-//! | continue a text with a key-value cache | [`continued`] |
+//! | put neurons beside an MLP | [`AuxMlp`] |
+//! | continue a text, or many at once, with a key-value cache | [`continued`], [`continued_many`] |
 
 mod adapters;
+mod aux_mlp;
 mod config;
 mod decoder;
 mod error;
@@ -22,8 +24,9 @@ mod shape;
 mod tokenizer;
 
 pub use adapters::{Adapters, Gate, Gates, Lora};
+pub use aux_mlp::AuxMlp;
 pub use decoder::{Cache, Decoder};
 pub use error::Error;
-pub use generate::{Choice, continued};
+pub use generate::{Choice, continued, continued_many};
 pub use load::Pretrained;
 pub use shape::{Family, Projection, Shape};
