@@ -139,6 +139,9 @@ enum Verb {
         /// Whose steps they are.
         #[arg(long, value_enum, default_value_t = Method::Baseline)]
         method: Method,
+        /// A model from disk: a routed step of the adapters of `[adapt]` on it is timed instead.
+        #[arg(long, value_name = "PATH")]
+        base: Option<PathBuf>,
         /// Timed steps, or rounds of them.
         #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(5..=1000))]
         repetitions: u32,
@@ -268,13 +271,17 @@ fn dispatch(cli: Cli) -> Result<()> {
         }
         Some(Verb::Lookup(verb)) => verb.answer::<Config, Cli>(&common, &given, SHOWN.measures)?,
         Some(Verb::Report(verb)) => verb.answer(&common, &given, &SHOWN)?,
-        Some(Verb::Bench { shape, method, repetitions }) => {
+        Some(Verb::Bench { shape, method, base, repetitions }) => {
             let takes = &["--config", "--set", "--device"];
             given.refuse("bench", takes, "it writes nothing, and needs no seed")?;
-            let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
-            let device = common.device.open()?;
-            bench(&config, (shape, method), common.thread_count(), common.device, &device, repetitions)?
-                + "\n"
+            if let Some(base) = base {
+                commands::bench_adapters(&base, common, repetitions)?
+            } else {
+                let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
+                let device = common.device.open()?;
+                bench(&config, (shape, method), common.thread_count(), common.device, &device, repetitions)?
+                    + "\n"
+            }
         }
     };
     Ok(experiment::print(&text)?)

@@ -61,6 +61,16 @@ pub fn adapt(base: Option<PathBuf>, mut common: CommonArgs, outputs: Outputs) ->
     Run::create(&program, &request)?.drive(&mut Bar::new(Language::UNIT, common.quiet))
 }
 
+/// The line of `bench` for a routed step of adapters on a model from disk.
+///
+/// # Errors
+/// Fails where the settings make no sense, or the model cannot be read.
+pub fn bench_adapters(base: &Path, mut common: CommonArgs, repetitions: u32) -> Result<String> {
+    common.set.push("experiment.kind=adapt".to_owned());
+    let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
+    Ok(crate::adapt::bench(base, &config, common.thread_count(), repetitions)? + "\n")
+}
+
 /// What a command computes with.
 #[derive(Clone, Debug)]
 pub struct Options {

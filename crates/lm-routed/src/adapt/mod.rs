@@ -2,6 +2,7 @@
 //! routed to an adapter of its own, and that one is removed.
 
 mod arm;
+mod bench;
 mod check;
 mod learner;
 mod measure;
@@ -17,6 +18,7 @@ use crate::Error;
 use crate::config::Config;
 
 pub use arm::{Arm, Profile};
+pub use bench::bench;
 pub(crate) use check::faults;
 pub use measure::{ArmResult, Rate, Relearning, Taught};
 pub use program::Adaptation;
