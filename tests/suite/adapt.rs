@@ -133,12 +133,12 @@ fn what_cannot_be_adapted_is_refused_in_a_line() {
         ),
         (
             "adapt base --set experiment.methods=[\"rmu\"]",
-            "error: `experiment.methods` (--set): must be base, single, filtered, routed or era, got \"rmu\"",
+            "error: `experiment.methods` (--set): must be `base`, `single`, `filtered`, `routed` or `era`, got \"rmu\"",
             "",
         ),
         (
             "adapt base --set adapt.targets=[\"x\"]",
-            "error: `adapt.targets` (--set): must be q, k, v, o, gate, up or down, got \"x\"",
+            "error: `adapt.targets` (--set): must be `q`, `k`, `v`, `o`, `gate`, `up` or `down`, got \"x\"",
             "",
         ),
         ("adapt base --set adapt.kind=1", "error: `adapt.kind` (--set): no such key", ""),
