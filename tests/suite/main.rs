@@ -2,6 +2,7 @@
 //! and looks at what a user would see there.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic, as tests do")]
 
+mod adapt;
 mod bench;
 mod commands;
 mod damaged;

@@ -52,7 +52,7 @@ fn every_config_loads_and_says_what_it_shows_and_how_long_it_takes() {
         } else if path.file_name().unwrap().to_string_lossy().starts_with("mnist") {
             experiment::load::<mnist_routed::Config>(Some(&path), &[])
                 .unwrap_or_else(|error| panic!("{error}"));
-        } else if ["forest", "kitchen", "gram", "sgtm"]
+        } else if ["adapt", "forest", "kitchen", "gram", "sgtm"]
             .iter()
             .any(|concept| path.file_name().unwrap().to_string_lossy().starts_with(concept))
         {

@@ -220,7 +220,7 @@ fn gather(root: &Path, folder: &Path, tree: &mut Tree) {
 fn arguments<'a>(line: &'a str, tiny: &'a str) -> Vec<&'a str> {
     let given: Vec<&str> = line.split_whitespace().collect();
     let (verb, options) = match given.split_first() {
-        Some((verb @ &("train" | "era" | "steer" | "virology"), options)) => (Some(*verb), options),
+        Some((verb @ &("train" | "era" | "steer" | "virology" | "adapt"), options)) => (Some(*verb), options),
         Some((first, _)) if !first.starts_with("--") => return given,
         _ => (None, given.as_slice()),
     };

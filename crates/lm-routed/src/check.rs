@@ -2,6 +2,7 @@
 
 use experiment::{Faults, Settings, either};
 
+use crate::adapt;
 use crate::config::{Config, Experiment};
 use crate::methods::{MOST_CONCEPTS, Method};
 use crate::routing::{RULES, Rule};
@@ -9,7 +10,9 @@ use crate::routing::{RULES, Rule};
 impl Settings for Config {
     /// Whoever brings texts to train on means to measure on them, too.
     fn base(given: &toml::Table) -> Self {
-        let mut config = Self::default();
+        let kind = given.get("experiment").and_then(|section| section.get("kind"));
+        let adapt = kind.and_then(toml::Value::as_str) == Some(Experiment::Adapt.name());
+        let mut config = if adapt { Self::for_adapt() } else { Self::default() };
         let train = given.get("data").and_then(|data| data.get("train")).and_then(toml::Value::as_str);
         if train.is_some_and(|train| train != config.data.train) {
             config.data.validation.clear();
@@ -26,6 +29,7 @@ impl Settings for Config {
         concepts(self, faults);
         modules(self, faults);
         attack(self, faults);
+        adapt::faults(self, faults);
     }
 }
 
@@ -44,7 +48,9 @@ fn names(config: &Config, faults: &mut Faults) {
         faults.add("experiment.methods", message);
     }
     let known: Vec<&str> = Method::of(kind).map(|method| method.name).collect();
-    for name in config.experiment.methods.iter().filter(|name| !known.contains(&name.as_str())) {
+    // its models are its own
+    let named = config.experiment.kind != Experiment::Adapt;
+    for name in config.experiment.methods.iter().filter(|name| named && !known.contains(&name.as_str())) {
         faults.add("experiment.methods", format!("must be {}, got \"{name}\"", either(&known)));
     }
     if Rule::named(&config.routing.rule).is_none() {

@@ -45,6 +45,11 @@ enum Verb {
         #[arg(long, value_name = "FILE")]
         tokens: PathBuf,
     },
+    /// Adapt a model from disk: route a behaviour to an adapter of its own, remove it, and compare.
+    Adapt {
+        /// A folder with config.json and safetensors, or a .gguf file; or adapt.base of the config.
+        base: Option<PathBuf>,
+    },
     /// Go on with an interrupted run: what is done is skipped.
     Resume {
         /// The run folder.
@@ -150,6 +155,9 @@ enum Verb {
         /// Whose steps they are.
         #[arg(long, value_enum, default_value_t = Method::Baseline)]
         method: Method,
+        /// A model from disk: a routed step of the adapters of `[adapt]` on it is timed instead.
+        #[arg(long, value_name = "PATH")]
+        base: Option<PathBuf>,
         /// Timed steps, or rounds of them.
         #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(5..=1000))]
         repetitions: u32,
@@ -211,12 +219,11 @@ fn dispatch(cli: Cli) -> Result<()> {
             let tokens = localise::read_tokens(&tokens).map_err(Error::for_user)?;
             train_as(Experiment::Virology, &common, outputs, tokens)?
         }
+        Some(Verb::Adapt { base }) => commands::adapt(base, common, outputs)?,
         Some(Verb::Resume { run, trust }) => {
             let advice = "it goes on with the settings of the run; to change them, start a new run";
             given.refuse("resume", &["--csv", "--tensorboard", "--watch"], advice)?;
-            let mut view = common.view(Language::UNIT, SHOWN.in_curves);
-            let program = Language::reading(trust.cache()).telling(common.quiet);
-            Run::resume(&program, &run, common.threads, outputs)?.drive(&mut *view)?
+            commands::resume(&run, trust.cache(), &common, outputs)?
         }
         Some(Verb::Plot { run }) => {
             let advice = "it draws what the run has written, into the run's folder or into --out";
@@ -282,16 +289,23 @@ fn dispatch(cli: Cli) -> Result<()> {
         }
         Some(Verb::Lookup(verb)) => verb.answer::<Config, Cli>(&common, &given, SHOWN.measures)?,
         Some(Verb::Report(verb)) => verb.answer(&common, &given, &SHOWN)?,
-        Some(Verb::Bench { shape, method, repetitions }) => {
+        Some(Verb::Bench { shape, method, base, repetitions }) => {
             let takes = &["--config", "--set", "--device"];
             given.refuse("bench", takes, "it writes nothing, and needs no seed")?;
-            let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
-            let device = common.device.open()?;
-            bench(&config, (shape, method), common.thread_count(), common.device, &device, repetitions)?
-                + "\n"
+            match base {
+                Some(base) => commands::bench_adapters(&base, common, repetitions)?,
+                None => bench_steps((shape, method), &common, repetitions)?,
+            }
         }
     };
     Ok(experiment::print(&text)?)
+}
+
+fn bench_steps(what: (Shape, Method), common: &CommonArgs, repetitions: u32) -> Result<String> {
+    let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
+    let device = common.device.open()?;
+    let line = bench(&config, what, common.thread_count(), common.device, &device, repetitions)?;
+    Ok(line + "\n")
 }
 
 /// What `eval` and `generate` compute with.

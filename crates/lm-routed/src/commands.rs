@@ -6,16 +6,17 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
-use experiment::driver::{Program as _, ResumePoint};
-use experiment::{Checkpoint, RunFolder, SeedStreams, UserError, write_atomic};
+use experiment::driver::{Outputs, Program as _, ResumePoint, Run, RunRequest};
+use experiment::{Checkpoint, CommonArgs, RunFolder, SeedStreams, UserError, write_atomic};
 use serde_json::json;
 use transformer::generate::{self, Sampling};
 use transformer::{Architecture, Backend, HookPoint, Hooks, Intervention, Network};
 
 use crate::Error;
+use crate::adapt::Adaptation;
 use crate::checkpoint::{load_network, network_of, save_network};
 use crate::config::{Config, Experiment};
-use crate::data::{CacheIs, Vocabulary, placed};
+use crate::data::{CacheIs, Vocabulary, placed, with_words};
 use crate::evaluate::Validation;
 use crate::export::{is_profile, of_profile, one_of};
 use crate::finetune::model_of;
@@ -33,6 +34,57 @@ pub fn plot(run: &Path, out: Option<&Path>) -> Result<String> {
     let config: Config = experiment::load_run(&folder.config_path(), &[])?;
     let report = report::write(&folder, &config, out)?;
     Ok(format!("{}\n{}", report.text, experiment::lines(&report.files)))
+}
+
+/// Goes on with a run of whichever experiment.
+///
+/// # Errors
+/// Fails where the run has nothing to go on from, is in use, or fails.
+pub fn resume(run: &Path, cache: CacheIs, common: &CommonArgs, outputs: Outputs) -> Result<String> {
+    let mut view = common.view(Language::UNIT, |metric| metric.contains("/eval/"));
+    if is_adaptation(run) {
+        let program = Adaptation { cache, quiet: common.quiet };
+        return Run::resume(&program, run, common.threads, outputs)?.drive(&mut *view);
+    }
+    let program = Language::reading(cache).telling(common.quiet);
+    Run::resume(&program, run, common.threads, outputs)?.drive(&mut *view)
+}
+
+/// Whether a run is one of `adapt`.
+pub(crate) fn is_adaptation(run: &Path) -> bool {
+    let config = experiment::load_run::<Config>(&run.join("config.toml"), &[]);
+    config.is_ok_and(|config| config.experiment.kind == Experiment::Adapt)
+}
+
+/// Runs the experiment `adapt` on the model at `base`, or on that of the config.
+///
+/// # Errors
+/// Fails where the settings make no sense, base or documents are not there, or the run fails.
+pub fn adapt(base: Option<PathBuf>, mut common: CommonArgs, outputs: Outputs) -> Result<String> {
+    common.set.push("experiment.kind=adapt".to_owned());
+    let mut config: Config = experiment::load(common.config.as_deref(), &common.set)?;
+    config.concept = with_words(&config.concept).map_err(Error::for_user)?;
+    if let Some(base) = base {
+        config.adapt.base = base.display().to_string();
+    }
+    // so that the run goes on from any folder
+    if let Ok(path) = std::path::absolute(&config.adapt.base) {
+        config.adapt.base = path.display().to_string();
+    }
+    let program = Adaptation { cache: CacheIs::TheUsers, quiet: common.quiet };
+    let request = RunRequest::new(&program, config, &common, outputs);
+    let mut view = common.view(Language::UNIT, |metric| metric.contains("/eval/"));
+    Run::create(&program, &request)?.drive(&mut *view)
+}
+
+/// The line of `bench` for a routed step of adapters on a model from disk.
+///
+/// # Errors
+/// Fails where the settings make no sense, or the model cannot be read.
+pub fn bench_adapters(base: &Path, mut common: CommonArgs, repetitions: u32) -> Result<String> {
+    common.set.push("experiment.kind=adapt".to_owned());
+    let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
+    Ok(crate::adapt::bench(base, &config, common.thread_count(), repetitions)? + "\n")
 }
 
 /// What a command computes with.
@@ -235,6 +287,11 @@ pub(crate) fn model_names(folder: &RunFolder) -> Result<Vec<String>> {
         }
     }
     names.sort();
+    if names.is_empty() && is_adaptation(folder.path()) {
+        let message =
+            format!("{} is a run of `adapt`, which leaves adapters and no model", folder.path().display());
+        return Err(UserError::usage(message).with_hint("`plot` shows its tables").into());
+    }
     if names.is_empty() {
         let error = UserError::failed(format!("{} has no model yet", folder.path().display()));
         return Err(error.with_hint("its first model is still in training: `resume` goes on with it").into());

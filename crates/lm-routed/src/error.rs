@@ -46,6 +46,9 @@ pub enum Error {
     /// The network or its passes refused.
     #[error(transparent)]
     Transformer(transformer::Error),
+    /// A model from disk or its adapters refused.
+    #[error(transparent)]
+    Pretrained(Box<pretrained::Error>),
     /// The optimiser or the parameters refused.
     #[error(transparent)]
     Learning(#[from] learning::LearningError),
@@ -70,6 +73,12 @@ impl From<transformer::Error> for Error {
     }
 }
 
+impl From<pretrained::Error> for Error {
+    fn from(error: pretrained::Error) -> Self {
+        Self::Pretrained(Box::new(error))
+    }
+}
+
 impl Error {
     /// With what the user can do about settings and files that cannot be used: exit code 2. Other errors stay what
     /// they are.
@@ -81,6 +90,9 @@ impl Error {
             }
             Self::Tokenizer(_) => {
                 "`data.tokenizer` takes a tokenizer.json of the tokenizers library; empty, one is trained"
+            }
+            Self::Pretrained(error) if matches!(**error, pretrained::Error::Adapter(_)) => {
+                "change [adapt] in the config or with --set"
             }
             Self::Setting(_) => "change the setting in the config or with --set",
             _ => return self.into(),

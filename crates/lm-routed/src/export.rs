@@ -11,7 +11,8 @@ use transformer::Network;
 
 use crate::Error;
 use crate::Language;
-use crate::commands::{model_names, model_path, saved_model, vocabulary_of};
+use crate::adapt::export_adapters;
+use crate::commands::{is_adaptation, model_names, model_path, saved_model, vocabulary_of};
 use crate::config::Config;
 use crate::data::{CacheIs, Vocabulary};
 use crate::methods::Part;
@@ -27,11 +28,25 @@ pub(crate) enum Choice {
     Checkpoint(PathBuf),
 }
 
-/// Writes a network of a run, or of a folder that `profile` has written, as a GPT-2 in the layout of Hugging Face.
+/// Writes a network of a run, or of a folder that `profile` has written, as a GPT-2 in the layout of Hugging Face; of a run
+/// of `adapt` its adapters as folders of PEFT.
 ///
 /// # Errors
 /// Fails where there is no such network, it is no GPT-2, or `to` holds something.
 pub(crate) fn export(from: &Path, choice: &Choice, to: &Path) -> Result<String> {
+    if is_adaptation(from) {
+        let model = match choice {
+            Choice::Last => None,
+            Choice::Model(name) => Some(name.as_str()),
+            Choice::Checkpoint(_) => {
+                let error = UserError::usage("a run of `adapt` has its finished adapters exported");
+                return Err(error
+                    .with_hint("leave out --checkpoint; --model names one of its models")
+                    .into());
+            }
+        };
+        return export_adapters(from, model, to);
+    }
     experiment::require_vacant(to)?;
     let (name, network, vocabulary) =
         if is_profile(from) { of_profile_as(from, choice)? } else { of_run(from, choice)? };

@@ -8,8 +8,10 @@
 //! | have texts as tokens, told apart by a concept | [`data`] |
 //! | say which token is learned where | [`routing`] |
 //! | train and compare methods | [`methods`], [`Language`] |
+//! | adapt a model from disk and remove a behaviour | [`adapt`] |
 //! | measure and fine-tune what was trained | [`Validation`], [`make_coherent`], [`relearn`] |
 
+pub mod adapt;
 pub mod attack;
 pub mod bench;
 mod check;
@@ -42,10 +44,10 @@ mod sweep;
 mod train;
 
 pub use config::{
-    AttackSection, BranchSection, CheckpointSection, CoherenceSection, ConceptSection, Config, DataSection,
-    EvalSection, Experiment, ExperimentSection, GramSection, LocaliseSection, ModelSection, Place,
-    RetrainSection, RmuSection, RoutingSection, SgtmSection, SteerSection, StepSemantics, TrainSection,
-    UndoSection, UnlearnSection,
+    AdaptSection, AdapterKind, AttackSection, BranchSection, CheckpointSection, CoherenceSection,
+    ConceptSection, Config, DataSection, EvalSection, Experiment, ExperimentSection, GramSection,
+    LocaliseSection, ModelSection, Others, Place, RetrainSection, RmuSection, RoutingSection, SgtmSection,
+    SteerSection, StepSemantics, TrainSection, UndoSection, UnlearnSection,
 };
 pub use error::Error;
 pub use evaluate::{Losses, Validation};

@@ -203,6 +203,9 @@ impl Parts {
                 let found = localise::measure(&trained, self.cx(), &self.shared.listed, tell)?;
                 folder.write_json(&result, &found)?;
             }
+            Experiment::Adapt => {
+                return Err(Error::State("`adapt` trains no part of this kind".to_owned()));
+            }
             Experiment::Modules => {
                 save_network(&trained, &model)?;
                 let mut found = modules::measure(part, &recipe, &trained, self.cx(), tell)?;

@@ -95,6 +95,10 @@ impl Language {
         tokens: &[String],
         cache: CacheIs,
     ) -> Result<Parts> {
+        if config.experiment.kind == Experiment::Adapt {
+            let error = UserError::usage("an experiment of the kind \"adapt\" is for its own verb");
+            return Err(error.with_hint("lm-routed adapt BASE --config FILE").into());
+        }
         let pool = rayon::ThreadPoolBuilder::new().num_threads(cx.threads).build();
         let pool = Arc::new(pool.context("starting threads")?);
         let dataset = pool.install(|| self.texts(config, cx.folder, cache));
@@ -196,7 +200,7 @@ fn require_held_out(config: &Config, dataset: &Dataset, seed: u64) -> Result<(),
     let taught = match config.experiment.kind {
         Experiment::Era => config.retrain.stories.iter().copied().max().unwrap_or(0),
         Experiment::Virology => config.localise.stories,
-        Experiment::Steer | Experiment::Modules => return Ok(()),
+        Experiment::Steer | Experiment::Modules | Experiment::Adapt => return Ok(()),
     };
     finetune::require_relearning(dataset, taught)?;
     // a method that changes a model by what is labelled comes hours later

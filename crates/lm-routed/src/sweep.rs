@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::Language;
+use crate::adapt::ArmResult;
 use crate::attack;
 use crate::config::{Config, Experiment};
 use crate::evaluate::Losses;
@@ -184,6 +185,13 @@ fn measures(config: &Config, summary: &Value) -> Result<Vec<Number>, String> {
             for (stage, losses) in stages {
                 add("all tokens", stage, losses.all);
                 add("unlisted tokens", stage, losses.unlisted);
+            }
+        }
+        Experiment::Adapt => {
+            for result in parsed::<Vec<ArmResult>>(summary)? {
+                for (profile, losses) in result.profiles {
+                    add(result.arm.name(), profile.name(), losses);
+                }
             }
         }
         Experiment::Modules => {

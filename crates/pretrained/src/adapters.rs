@@ -1,4 +1,4 @@
-//! Low-rank adapters beside frozen matrices, each with weights of its own for the forward pass and for the gradient.
+//! Adapters beside frozen matrices and MLPs, each with weights of its own for the forward pass and for the gradient.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,7 @@ use learning::{Parameters, init};
 use rand::Rng;
 
 use crate::Error;
+use crate::aux_mlp::AuxMlp;
 use crate::shape::{Projection, Shape};
 
 /// A low-rank adapter: W x + (α / r) · B A x at some projections of some blocks.
@@ -55,14 +56,16 @@ pub type Gates = BTreeMap<String, Gate>;
 /// Adapters of one model.
 ///
 /// ```text
-/// y = W x + Σᵢ fᵢ · route(αᵢ / rᵢ · Bᵢ Aᵢ x, mᵢ)
+/// at a projection:   y = W x + Σᵢ fᵢ · route(αᵢ / rᵢ · Bᵢ Aᵢ x, mᵢ)
+/// beside an MLP:     y = mlp(x) + Σⱼ fⱼ · route(auxⱼ(x), mⱼ)
 /// ```
 ///
 /// f and m are independent: an adapter can take part in the forward pass and get no gradient. Where m is 0 for every
 /// token of a batch its parameters get *no* gradient, and an optimiser leaves them alone with their moments.
 #[derive(Clone, Debug)]
 pub struct Adapters {
-    adapters: Vec<Lora>,
+    loras: Vec<Lora>,
+    mlps: Vec<AuxMlp>,
     parameters: Parameters,
 }
 
@@ -72,14 +75,32 @@ impl Adapters {
     /// # Errors
     /// [`Error::Adapter`] where a block, a projection or a rank cannot be, or a name is given twice.
     pub fn new(adapters: Vec<Lora>, shape: &Shape, rng: &mut impl Rng) -> Result<Self, Error> {
-        let mut parameters = Parameters::default();
-        for (index, lora) in adapters.iter().enumerate() {
-            let Lora { name, rank, targets, layers, .. } = lora;
+        Self::with_mlps(adapters, Vec::new(), shape, rng)
+    }
+
+    /// As [`Adapters::new`], with auxiliary MLPs: an adapter of both kinds has a name for each.
+    ///
+    /// # Errors
+    /// As there, and for a number of neurons that cannot be.
+    pub fn with_mlps(
+        adapters: Vec<Lora>,
+        mlps: Vec<AuxMlp>,
+        shape: &Shape,
+        rng: &mut impl Rng,
+    ) -> Result<Self, Error> {
+        let loras = adapters.iter().map(|lora| (&lora.name, &lora.layers));
+        let all: Vec<(&String, &Vec<usize>)> =
+            loras.chain(mlps.iter().map(|mlp| (&mlp.name, &mlp.layers))).collect();
+        for (index, (name, layers)) in all.iter().enumerate() {
             let fault = |fault: String| Error::Adapter(format!("the adapter {name} {fault}"));
-            require_name(name, &adapters[..index])?;
+            require_name(name, all[..index].iter().map(|(other, _)| other.as_str()))?;
             if let Some(layer) = layers.iter().find(|layer| **layer >= shape.n_layer) {
                 return Err(fault(format!("names block {layer} of {}", shape.n_layer)));
             }
+        }
+        let mut parameters = Parameters::default();
+        for Lora { name, rank, targets, layers, .. } in &adapters {
+            let fault = |fault: String| Error::Adapter(format!("the adapter {name} {fault}"));
             for layer in layers {
                 for target in targets {
                     let (inputs, outputs) = shape
@@ -96,15 +117,18 @@ impl Adapters {
                 }
             }
         }
-        Ok(Self { adapters, parameters })
+        for mlp in &mlps {
+            mlp.begin(shape, &mut parameters, rng)?;
+        }
+        Ok(Self { loras: adapters, mlps, parameters })
     }
 
     /// Adapters with these matrices.
     pub(crate) fn of_parts(adapters: Vec<Lora>, parameters: Parameters) -> Result<Self, Error> {
         for (index, lora) in adapters.iter().enumerate() {
-            require_name(&lora.name, &adapters[..index])?;
+            require_name(&lora.name, adapters[..index].iter().map(|other| other.name.as_str()))?;
         }
-        Ok(Self { adapters, parameters })
+        Ok(Self { loras: adapters, mlps: Vec::new(), parameters })
     }
 
     /// f · (α / r) · B A of every projection that an adapter stands at, by block and projection.
@@ -114,7 +138,7 @@ impl Adapters {
         forward: f64,
     ) -> Result<Vec<(usize, Projection, Tensor)>, Error> {
         let lora = self
-            .adapters
+            .loras
             .iter()
             .find(|lora| lora.name == name)
             .ok_or_else(|| Error::Adapter(format!("there is no adapter {name}")))?;
@@ -130,14 +154,26 @@ impl Adapters {
         Ok(all)
     }
 
-    /// Their variables, as `NAME.blocks.LAYER.PROJECTION.A` and `.B`: all that an optimiser is to be given.
+    /// Their variables, as `NAME.blocks.LAYER.PROJECTION.A` and `.B`, and of auxiliary MLPs as
+    /// `NAME.blocks.LAYER.mlp.PROJECTION`: all that an optimiser is to be given.
     pub fn parameters(&self) -> &Parameters {
         &self.parameters
     }
 
-    /// What they are.
+    /// The low-rank ones.
     pub fn all(&self) -> &[Lora] {
-        &self.adapters
+        &self.loras
+    }
+
+    /// The auxiliary MLPs.
+    pub fn mlps(&self) -> &[AuxMlp] {
+        &self.mlps
+    }
+
+    /// The first block that one of them stands in; nothing changes below it.
+    pub fn lowest(&self) -> Option<usize> {
+        let loras = self.loras.iter().flat_map(|lora| &lora.layers);
+        loras.chain(self.mlps.iter().flat_map(|mlp| &mlp.layers)).min().copied()
     }
 
     /// The output `y` of a projection of `x`, with what the adapters add.
@@ -149,32 +185,74 @@ impl Adapters {
         target: Projection,
         gates: &Gates,
     ) -> Result<Tensor, Error> {
-        for lora in &self.adapters {
-            let gate = gates.get(&lora.name).unwrap_or(&Gate::All { forward: 1.0, gradient: 1.0 });
-            if *gate == Gate::Off || !lora.layers.contains(&layer) || !lora.targets.contains(&target) {
+        for lora in &self.loras {
+            if !lora.layers.contains(&layer) || !lora.targets.contains(&target) {
                 continue;
             }
             let matrix = |which| -> Result<&Tensor, Error> {
                 Ok(self.parameters.get(&key(&lora.name, layer, target, which))?.as_tensor())
             };
-            let (forward, gradient) = weights(gate, x.dim(0)?, &lora.name)?;
-            let learns = gradient.iter().any(|weight| *weight != 0.0);
             let (a, b) = (matrix("A")?, matrix("B")?);
-            let out = if learns {
-                let out = (x.matmul(&a.t()?)?.matmul(&b.t()?)? * (lora.alpha / lora.rank as f64))?;
-                route(&out, &column(gradient)?)?
-            } else {
-                let (a, b) = (a.detach(), b.detach());
-                (x.detach().matmul(&a.t()?)?.matmul(&b.t()?)? * (lora.alpha / lora.rank as f64))?
-            };
-            y = (y + out.broadcast_mul(&column(forward)?)?)?;
+            let scale = lora.alpha / lora.rank as f64;
+            y = weighed(y, &lora.name, gates, |learns| {
+                if learns {
+                    return Ok((x.matmul(&a.t()?)?.matmul(&b.t()?)? * scale)?);
+                }
+                Ok((x.detach().matmul(&a.detach().t()?)?.matmul(&b.detach().t()?)? * scale)?)
+            })?;
+        }
+        Ok(y)
+    }
+
+    /// The output `y` of a block's MLP for `x`, with what the auxiliary MLPs add.
+    pub(crate) fn beside(
+        &self,
+        mut y: Tensor,
+        x: &Tensor,
+        layer: usize,
+        shape: &Shape,
+        gates: &Gates,
+    ) -> Result<Tensor, Error> {
+        for mlp in self.mlps.iter().filter(|mlp| mlp.layers.contains(&layer)) {
+            let output = |learns| mlp.output(&self.parameters, shape, layer, x, learns);
+            y = weighed(y, &mlp.name, gates, output)?;
         }
         Ok(y)
     }
 }
 
-fn require_name(name: &str, others: &[Lora]) -> Result<(), Error> {
-    if name.is_empty() || name.contains('.') || others.iter().any(|other| other.name == name) {
+/// Whether weights change what they weigh.
+#[expect(clippy::float_cmp, reason = "exactly 1 is what changes nothing")]
+fn any_weight(weights: &[f32]) -> bool {
+    weights.iter().any(|weight| *weight != 1.0)
+}
+
+/// `y` with an adapter's output, weighed by its gate; `output` is told whether it needs a graph, and not asked where
+/// the adapter takes no part.
+fn weighed(
+    y: Tensor,
+    name: &str,
+    gates: &Gates,
+    output: impl Fn(bool) -> Result<Tensor, Error>,
+) -> Result<Tensor, Error> {
+    let gate = gates.get(name).unwrap_or(&Gate::All { forward: 1.0, gradient: 1.0 });
+    let (forward, gradient) = weights(gate, y.dim(0)?, name)?;
+    if forward.iter().all(|weight| *weight == 0.0) {
+        return Ok(y);
+    }
+    let learns = gradient.iter().any(|weight| *weight != 0.0);
+    let mut out = output(learns)?;
+    if learns && any_weight(&gradient) {
+        out = route(&out, &column(gradient)?)?;
+    }
+    if any_weight(&forward) {
+        out = out.broadcast_mul(&column(forward)?)?;
+    }
+    Ok((y + out)?)
+}
+
+fn require_name<'a>(name: &str, mut others: impl Iterator<Item = &'a str>) -> Result<(), Error> {
+    if name.is_empty() || name.contains('.') || others.any(|other| other == name) {
         return Err(Error::Adapter(format!("the adapter {name} needs a name of its own without dots")));
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! The forward pass of every family, in operations that have a gradient.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor};
 use learning::Parameters;
@@ -102,10 +103,41 @@ impl Decoder {
         cache: &mut Cache,
         adapters: Option<(&Adapters, &Gates)>,
     ) -> Result<Vec<f32>, Error> {
+        self.next_of(tokens, 1, cache, adapters)
+    }
+
+    /// As [`Decoder::next`] for several texts of one length, whose tokens stand one text after another: the logits of
+    /// each one's last token.
+    ///
+    /// # Errors
+    /// As [`Decoder::logits`].
+    pub fn next_of(
+        &self,
+        tokens: &[u32],
+        sequences: usize,
+        cache: &mut Cache,
+        adapters: Option<(&Adapters, &Gates)>,
+    ) -> Result<Vec<f32>, Error> {
         let pass = Pass { hooks: &Hooks::default(), adapters };
-        let stream = self.residual(tokens, 1, pass, Some(cache))?;
-        let last = stream.narrow(0, tokens.len() - 1, 1)?;
+        let stream = self.residual(tokens, sequences, pass, Some(cache))?;
+        let each = (tokens.len() / sequences.max(1)) as u32;
+        let last: Vec<u32> = (1..=sequences as u32).map(|text| text * each - 1).collect();
+        let last = stream.index_select(&Tensor::new(last, &Device::Cpu)?, 0)?;
         Ok(self.unembedded(&last)?.flatten_all()?.to_vec1()?)
+    }
+
+    /// The residual stream of every token after the first `blocks` blocks, without any adapter: what training and
+    /// measuring can go on from, where all adapters stand above, see [`Decoder::loss_above`].
+    ///
+    /// # Shapes
+    /// Tokens of `sequences` texts of one length → (sequences · tokens, width).
+    ///
+    /// # Errors
+    /// As [`Decoder::logits`].
+    pub fn stream(&self, tokens: &[u32], sequences: usize, blocks: usize) -> Result<Tensor, Error> {
+        let pass = Pass { hooks: &Hooks::default(), adapters: None };
+        let (x, each) = self.embedded(tokens, sequences, 0)?;
+        Ok(self.through(x, 0..blocks.min(self.shape.n_layer), (sequences, each), pass, None)?.detach())
     }
 
     /// The mean loss of the targets, each with its weight; a scalar with its graph.
@@ -119,6 +151,27 @@ impl Decoder {
         adapters: Option<(&Adapters, &Gates)>,
     ) -> Result<Tensor, Error> {
         let stream = self.residual(&batch.inputs, batch.sequences(), Pass { hooks, adapters }, None)?;
+        self.loss_of(&stream, batch)
+    }
+
+    /// As [`Decoder::loss`], from the stream that [`Decoder::stream`] gave for the batch's inputs after `below` blocks.
+    ///
+    /// # Errors
+    /// As [`Decoder::logits`].
+    pub fn loss_above(
+        &self,
+        stream: &Tensor,
+        below: usize,
+        batch: &transformer::Batch,
+        adapters: Option<(&Adapters, &Gates)>,
+    ) -> Result<Tensor, Error> {
+        let pass = Pass { hooks: &Hooks::default(), adapters };
+        let sizes = (batch.sequences(), batch.tokens);
+        let stream = self.through(stream.clone(), below..self.shape.n_layer, sizes, pass, None)?;
+        self.loss_of(&stream, batch)
+    }
+
+    fn loss_of(&self, stream: &Tensor, batch: &transformer::Batch) -> Result<Tensor, Error> {
         // the vocabulary is the largest part of a small model: rows that do not count are left out
         let counted: Vec<u32> =
             (0..batch.weights.len() as u32).filter(|row| batch.weights[*row as usize] != 0.0).collect();
@@ -174,11 +227,17 @@ impl Decoder {
         tokens: &[u32],
         sequences: usize,
         pass: Pass<'_>,
-        mut cache: Option<&mut Cache>,
+        cache: Option<&mut Cache>,
     ) -> Result<Tensor, Error> {
+        let before = cache.as_deref().map_or(0, Cache::tokens);
+        let (x, each) = self.embedded(tokens, sequences, before)?;
+        self.through(x, 0..self.shape.n_layer, (sequences, each), pass, cache)
+    }
+
+    /// The stream before the first block, and the tokens of each text, of which `before` are in a cache already.
+    fn embedded(&self, tokens: &[u32], sequences: usize, before: usize) -> Result<(Tensor, usize), Error> {
         let shape = &self.shape;
         let each = tokens.len() / sequences.max(1);
-        let before = cache.as_deref().map_or(0, Cache::tokens);
         if each == 0 || before + each > shape.context {
             return Err(Error::Context { found: before + each, most: shape.context });
         }
@@ -191,10 +250,24 @@ impl Decoder {
             let added = x.reshape((sequences, each, shape.n_embd))?.broadcast_add(&places)?;
             x = added.reshape((sequences * each, shape.n_embd))?;
         }
+        Ok((x, each))
+    }
+
+    /// The stream after some blocks.
+    fn through(
+        &self,
+        mut x: Tensor,
+        blocks: Range<usize>,
+        (sequences, each): (usize, usize),
+        pass: Pass<'_>,
+        mut cache: Option<&mut Cache>,
+    ) -> Result<Tensor, Error> {
+        let shape = &self.shape;
+        let before = cache.as_deref().map_or(0, Cache::tokens);
         let turns =
             turns(before..before + each, shape.rotary_width, shape.rope_theta, DType::F32, &Device::Cpu)?;
         let mut penalty = None;
-        for layer in 0..shape.n_layer {
+        for layer in blocks {
             let normed = self.norm(&format!("blocks.{layer}.ln1"), &x)?;
             let z = self.attention(&normed, layer, (sequences, each), &turns, pass, cache.as_deref_mut())?;
             let z = edited(z, layer, HookPoint::AttnZ, pass.hooks, &mut penalty)?;
@@ -202,15 +275,14 @@ impl Decoder {
             let between = if shape.parallel { x.clone() } else { (&x + &attention)? };
             let normed = self.norm(&format!("blocks.{layer}.ln2"), &between)?;
             let up = self.projected(&normed, layer, Projection::Up, pass)?;
-            let post = match shape.family {
-                Family::Llama | Family::Qwen2 => {
-                    (self.projected(&normed, layer, Projection::Gate, pass)?.silu()? * up)?
-                }
-                Family::Gpt2 | Family::GptNeo => up.gelu()?,
-                Family::GptNeoX => up.gelu_erf()?,
-            };
+            let gated = shape.family.gated();
+            let gate = gated.then(|| self.projected(&normed, layer, Projection::Gate, pass)).transpose()?;
+            let post = activated(shape.family, up, gate)?;
             let post = edited(post, layer, HookPoint::MlpPost, pass.hooks, &mut penalty)?;
-            let mlp = self.projected(&post, layer, Projection::Down, pass)?;
+            let mut mlp = self.projected(&post, layer, Projection::Down, pass)?;
+            if let Some((adapters, gates)) = pass.adapters {
+                mlp = adapters.beside(mlp, &normed, layer, shape, gates)?;
+            }
             x = if shape.parallel { ((x + attention)? + mlp)? } else { (between + mlp)? };
             x = edited(x, layer, HookPoint::ResidPost, pass.hooks, &mut penalty)?;
         }
@@ -260,4 +332,13 @@ impl Decoder {
         let z = softmax(&scores.broadcast_add(&mask)?)?.matmul(&v)?;
         Ok(z.transpose(1, 2)?.contiguous()?.reshape((sequences * tokens, shape.n_head * width))?)
     }
+}
+
+/// What an MLP's neurons give: their activation, times their gate in families that have one.
+pub(crate) fn activated(family: Family, up: Tensor, gate: Option<Tensor>) -> Result<Tensor, Error> {
+    Ok(match gate {
+        Some(gate) => (gate.silu()? * up)?,
+        None if family == Family::GptNeoX => up.gelu_erf()?,
+        None => up.gelu()?,
+    })
 }

@@ -6,11 +6,13 @@
 //! | say what a model is | [`Shape`] |
 //! | run it, with hooks and adapters | [`Decoder`] |
 //! | train adapters, each on its own examples or tokens | [`Adapters`], [`Gate`] |
+//! | put neurons beside an MLP | [`AuxMlp`] |
 //! | turn a network of this house into a GPT-2 | [`Decoder::of_network`] |
 //! | write one for other programs | [`Decoder::save`], [`Adapters::save_peft`], [`Decoder::merged`] |
-//! | continue a text with a key-value cache | [`continued`] |
+//! | continue a text, or many at once, with a key-value cache | [`continued`], [`continued_many`] |
 
 mod adapters;
+mod aux_mlp;
 mod config;
 mod decoder;
 mod error;
@@ -30,10 +32,11 @@ mod tokenizer;
 mod tokenizer_file;
 
 pub use adapters::{Adapters, Gate, Gates, Lora};
+pub use aux_mlp::AuxMlp;
 pub use decoder::{Cache, Decoder};
 pub use error::Error;
 pub use files::shard_names;
-pub use generate::{Choice, continued};
+pub use generate::{Choice, continued, continued_many};
 pub use load::Pretrained;
 pub use patterns::TokenizerPatterns;
 pub use shape::{Family, Projection, Shape};

@@ -122,6 +122,11 @@ impl Shape {
         })
     }
 
+    /// The projections into the MLPs.
+    pub(crate) fn of_mlp_input(&self) -> &'static [Projection] {
+        if self.family.gated() { &[Projection::Gate, Projection::Up] } else { &[Projection::Up] }
+    }
+
     /// Whether a projection has a bias.
     pub fn has_bias(&self, projection: Projection) -> bool {
         use Projection::{K, Q, V};

@@ -1,5 +1,6 @@
 //! The settings of a run: the sections and keys of a config file, their defaults and what makes sense.
 
+mod adapt;
 mod methods;
 mod sections;
 
@@ -10,6 +11,7 @@ use transformer::{Architecture, Norm, Position};
 
 use crate::data::USER_CACHE;
 
+pub use adapt::{AdaptSection, AdapterKind, Others};
 pub use methods::{
     AttackSection, BranchSection, GramSection, SgtmSection, StepSemantics, UndoSection, UnlearnSection,
 };
@@ -60,6 +62,9 @@ pub struct Config {
     /// The verb `attack`.
     #[serde(default)]
     pub attack: AttackSection,
+    /// The verb `adapt`.
+    #[serde(default)]
+    pub adapt: AdaptSection,
     /// The verb `steer`.
     pub steer: SteerSection,
     /// The verb `virology`.
@@ -180,6 +185,7 @@ impl Default for Config {
             gram: GramSection::default(),
             branch: BranchSection::default(),
             attack: AttackSection::default(),
+            adapt: AdaptSection::default(),
             steer: SteerSection {
                 token: "␣forest".to_owned(),
                 layers: vec![1, 2],
@@ -207,7 +213,7 @@ mod tests {
     #[test]
     fn settings_from_before_a_method_was_there_are_read_with_its_defaults() {
         let mut saved = serde_json::to_value(Config::default()).unwrap();
-        for section in ["concept", "unlearn", "undo", "sgtm", "gram", "branch", "attack"] {
+        for section in ["concept", "unlearn", "undo", "sgtm", "gram", "branch", "attack", "adapt"] {
             assert!(saved.as_object_mut().unwrap().remove(section).is_some(), "{section}");
         }
         assert_eq!(serde_json::from_value::<Config>(saved).unwrap(), Config::default());

@@ -17,6 +17,8 @@ pub enum Experiment {
     Virology,
     /// A module of neurons for each concept, any of which can be taken out.
     Modules,
+    /// Adapters of a model from disk, one of them for a behaviour.
+    Adapt,
 }
 
 impl Experiment {
@@ -27,6 +29,7 @@ impl Experiment {
             Self::Steer => "steer",
             Self::Virology => "virology",
             Self::Modules => "modules",
+            Self::Adapt => "adapt",
         }
     }
 }

@@ -236,7 +236,7 @@ pub(crate) fn with_words(concepts: &[ConceptSection]) -> Result<Vec<ConceptSecti
 }
 
 /// `\b(tree|trees|…)\b` without regard to case; nothing for a concept without words.
-fn pattern(concept: &ConceptSection) -> Result<Option<Regex>, Error> {
+pub(crate) fn pattern(concept: &ConceptSection) -> Result<Option<Regex>, Error> {
     if concept.words.is_empty() {
         return Ok(None);
     }

@@ -13,8 +13,8 @@ mod token_file;
 mod vocabulary;
 
 pub use corpus::{END_OF_TEXT, find, read_documents};
-pub(crate) use dataset::with_words;
 pub use dataset::{Dataset, Documents};
+pub(crate) use dataset::{pattern, with_words};
 pub use places::{CacheIs, USER_CACHE};
 pub(crate) use places::{PLACES, note_places, placed};
 pub use pool::Pool;

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use experiment::{RunFolder, read_metrics, write_atomic};
 
+use crate::adapt::tables as adapt;
 use crate::config::{Config, Experiment};
 use crate::localise::LocaliseResult;
 use crate::methods::Part;
@@ -143,6 +144,19 @@ pub(crate) fn write(folder: &RunFolder, config: &Config, out: Option<&Path>) -> 
             let parts: Vec<ModuleResult> = results.iter().map(ModuleResult::without_stories).collect();
             (format!("{}\n{}", losses.text(), table.text()), serde_json::to_value(&parts)?)
         }
+        Experiment::Adapt => {
+            let results = adapt::results(folder, config)?;
+            let measures = adapt::measures(&results);
+            let heading = "Loss in nats per token on documents with the behaviour and without, and generated texts with it";
+            target.table("adapted", heading, &measures, &mut markdown)?;
+            let mut text = measures.text();
+            if let Some(table) = adapt::relearning(&results) {
+                let heading = "Loss on documents with the behaviour while a fresh adapter is taught it";
+                target.table("relearning", heading, &table, &mut markdown)?;
+                write!(text, "\n{}", table.text())?;
+            }
+            (text, serde_json::to_value(&results)?)
+        }
     };
     let records = read_metrics(&folder.metrics_path())?;
     if let Some(figure) = plots::training(&records) {
@@ -237,6 +251,8 @@ pub(crate) fn parts_done(folder: &RunFolder, config: &Config) -> Result<usize> {
             Experiment::Steer => result::<SteerResult>(folder, &part)?.is_some(),
             Experiment::Virology => result::<LocaliseResult>(folder, &part)?.is_some(),
             Experiment::Modules => result::<ModuleResult>(folder, &part)?.is_some(),
+            // it has no part of this kind
+            Experiment::Adapt => false,
         });
     }
     Ok(there.iter().take_while(|there| **there).count())

@@ -2,7 +2,9 @@ use std::collections::BTreeMap;
 
 use experiment::SeedStreams;
 use learning::{Adam, AdamConfig};
-use pretrained::{Adapters, Decoder, Gate, Gates, Lora, Pretrained, Projection};
+use pretrained::{
+    Adapters, AuxMlp, Choice, Decoder, Gate, Gates, Lora, Pretrained, Projection, continued, continued_many,
+};
 use transformer::{Batch, Hooks};
 
 use crate::golden::golden;
@@ -43,17 +45,20 @@ fn values(adapters: &Adapters) -> BTreeMap<String, Vec<u32>> {
 /// The parameters that move in a step, after two that warmed the moments of both adapters.
 fn moved(gates: &Gates) -> Vec<String> {
     let base = base();
-    let adapters = two(&base);
+    moved_of(&base, &two(&base), gates)
+}
+
+fn moved_of(base: &Decoder, adapters: &Adapters, gates: &Gates) -> Vec<String> {
     let mut adam = Adam::new(adapters.parameters(), AdamConfig::default()).unwrap();
     let mut step = |gates: &Gates| {
-        let loss = base.loss(&batch(), &Hooks::default(), Some((&adapters, gates))).unwrap();
+        let loss = base.loss(&batch(), &Hooks::default(), Some((adapters, gates))).unwrap();
         adam.step(&loss.backward().unwrap(), 0.01).unwrap();
     };
     // B is zero at the start, and A gets a gradient only once it is not
     (0..2).for_each(|_| step(&Gates::new()));
-    let before = values(&adapters);
+    let before = values(adapters);
     step(gates);
-    values(&adapters)
+    values(adapters)
         .into_iter()
         .filter(|(name, value)| before[name] != *value)
         .map(|(name, _)| name)
@@ -93,6 +98,86 @@ fn each_label_moves_exactly_its_adapter_and_leaves_the_other_to_the_bit() {
         } else {
             assert_eq!(moved(&gates), expected, "{gates:?}");
         }
+    }
+}
+
+/// An auxiliary MLP for the behaviour and low-rank matrices for the rest.
+fn mixed(base: &Decoder) -> Adapters {
+    let rest =
+        Lora { name: "rest".to_owned(), rank: 2, alpha: 4.0, targets: vec![Projection::Q], layers: vec![1] };
+    let mlp = AuxMlp { name: "behaviour".to_owned(), neurons: 3, layers: vec![1] };
+    let mut rng = SeedStreams::new(1).stream("adapters");
+    Adapters::with_mlps(vec![rest], vec![mlp], base.shape(), &mut rng).unwrap()
+}
+
+#[test]
+fn an_auxiliary_mlp_has_the_gates_of_any_adapter() {
+    let all = |forward, gradient| Gate::All { forward, gradient };
+    for (model, inner) in [("llama-f32", ["gate", "up"].as_slice()), ("gpt2-f32", &["up"])] {
+        let base = Pretrained::open(&golden(model)).unwrap().decoder;
+        let mut neurons = vec!["behaviour.blocks.1.mlp.down".to_owned()];
+        neurons.extend(inner.iter().map(|name| format!("behaviour.blocks.1.mlp.{name}")));
+        let matrices = ["A", "B"].map(|matrix| format!("rest.blocks.1.q.{matrix}"));
+        let both = [neurons.clone(), matrices.to_vec()].concat();
+        for (gates, expected) in [
+            (gates(all(1.0, 1.0), all(1.0, 0.0)), &neurons),
+            (gates(all(1.0, 0.0), all(1.0, 1.0)), &matrices.to_vec()),
+            (gates(Gate::Off, all(1.0, 1.0)), &matrices.to_vec()),
+            (gates(all(1.0, 1.0), all(1.0, -0.5)), &both),
+        ] {
+            assert_eq!(&moved_of(&base, &mixed(&base), &gates), expected, "{model} {gates:?}");
+        }
+        // nothing at the start, something once it has learned, nothing where it is off
+        let adapters = mixed(&base);
+        let logits = |with: Option<(&Adapters, &Gates)>| {
+            base.logits(&[3, 1, 4], 1, &Hooks::default(), with).unwrap().to_vec2::<f32>().unwrap()
+        };
+        let (on, off) = (Gates::new(), gates(Gate::Off, Gate::Off));
+        assert_eq!(logits(None), logits(Some((&adapters, &on))), "{model}");
+        let down = adapters.parameters().get("behaviour.blocks.1.mlp.down").unwrap();
+        down.set(&down.ones_like().unwrap()).unwrap();
+        assert_ne!(logits(None), logits(Some((&adapters, &on))), "{model}");
+        assert_eq!(logits(None), logits(Some((&adapters, &off))), "{model}");
+    }
+    let base = base();
+    let none = AuxMlp { name: "a".to_owned(), neurons: 0, layers: vec![1] };
+    let mut rng = SeedStreams::new(1).stream("adapters");
+    let error = Adapters::with_mlps(Vec::new(), vec![none], base.shape(), &mut rng).unwrap_err().to_string();
+    assert_eq!(error, "the adapter a has 0 neurons: between 1 and 65536 can be");
+}
+
+#[test]
+fn a_pass_goes_on_from_the_stream_below_the_adapters_to_the_bit() {
+    for model in ["llama-f32", "qwen2-f32", "gpt2-f32", "gpt_neox-f32", "gpt_neo-f32"] {
+        let base = Pretrained::open(&golden(model)).unwrap().decoder;
+        let adapters = mixed(&base);
+        for (_, var) in adapters.parameters().iter() {
+            var.set(&(var.ones_like().unwrap() * 0.1).unwrap()).unwrap();
+        }
+        let (batch, on) = (batch(), Gates::new());
+        let with = Some((&adapters, &on));
+        let whole = base.loss(&batch, &Hooks::default(), with).unwrap().to_scalar::<f32>().unwrap();
+        assert_eq!(adapters.lowest(), Some(1));
+        let stream = base.stream(&batch.inputs, batch.sequences(), 1).unwrap();
+        let above = base.loss_above(&stream, 1, &batch, with).unwrap().to_scalar::<f32>().unwrap();
+        assert_eq!(whole.to_bits(), above.to_bits(), "{model}");
+    }
+}
+
+#[test]
+fn texts_that_are_continued_at_once_are_those_that_are_continued_alone() {
+    for model in ["llama-f32", "gpt2-f32"] {
+        let base = Pretrained::open(&golden(model)).unwrap().decoder;
+        let mut rng = SeedStreams::new(1).stream("generate");
+        let (prompt, greedy) = ([3, 1, 4], Choice::Greedy);
+        let alone = continued(&base, &prompt, 6, &[], greedy, None, &mut rng).unwrap();
+        assert_eq!(alone.len(), 6);
+        let many = continued_many(&base, &prompt, (3, 6), &[], greedy, None, &mut rng).unwrap();
+        assert_eq!(many, vec![alone.clone(); 3], "{model}");
+        // a text ends before a token that ends it
+        let place = alone.iter().position(|token| *token == alone[4]).unwrap();
+        let many = continued_many(&base, &prompt, (2, 6), &[alone[4]], greedy, None, &mut rng).unwrap();
+        assert_eq!(many, vec![alone[..place].to_vec(); 2], "{model}");
     }
 }
 
