@@ -1,6 +1,6 @@
 //! The pictures of each experiment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ::plots::{BarChart, BarPanel, BarSeries, Colour, Figure, Panel, Scale, Series};
 use experiment::Record;
@@ -171,6 +171,9 @@ pub(crate) fn labelled(results: &[PartResult]) -> Option<Figure> {
     })
 }
 
+/// Lines of models that are no methods with a colour of their own.
+const OTHERS: [Colour; 4] = [Colour::Vermillion, Colour::Green, Colour::Purple, Colour::Orange];
+
 /// The validation losses while the models were trained.
 pub(super) fn training(records: &[Record]) -> Option<Figure> {
     let mut curves: BTreeMap<(String, String), (Vec<f64>, Vec<f64>)> = BTreeMap::new();
@@ -189,22 +192,30 @@ pub(super) fn training(records: &[Record]) -> Option<Figure> {
             }
         }
     }
+    let method_of = |part: &str| Method::all().find(|method| part.split('-').next() == Some(method.files));
+    // models of `adapt`, which are no methods of this table
+    let others: BTreeSet<&str> =
+        curves.keys().map(|(_, part)| part.as_str()).filter(|part| method_of(part).is_none()).collect();
     let panels =
-        [("forget", "Stories with the concept"), ("retain", "Other stories")].map(|(kind, title)| {
-            let series = curves.iter().filter(|((other, _), _)| other == kind).map(|((_, part), (x, y))| {
-                let method = Method::all().find(|method| part.split('-').next() == Some(method.files));
-                Series {
-                    label: method.map_or_else(|| part.clone(), |method| titled(method, part)),
-                    x: x.clone(),
-                    y: y.clone(),
-                    band: None,
-                    whiskers: None,
-                    colour: method.map_or(Colour::Black, |method| method.colour),
-                    dash: part.contains('-'),
-                }
-            });
-            panel(title.to_owned(), series.collect())
-        });
+        [(["forget", "behaviour"], "Stories with the concept"), (["retain", "other"], "Other stories")].map(
+            |(kinds, title)| {
+                let of_kind = curves.iter().filter(|((kind, _), _)| kinds.contains(&kind.as_str()));
+                let series = of_kind.map(|((_, part), (x, y))| {
+                    let method = method_of(part);
+                    let place = others.iter().position(|other| other == part).unwrap_or(0);
+                    Series {
+                        label: method.map_or_else(|| part.clone(), |method| titled(method, part)),
+                        x: x.clone(),
+                        y: y.clone(),
+                        band: None,
+                        whiskers: None,
+                        colour: method.map_or(OTHERS[place % OTHERS.len()], |method| method.colour),
+                        dash: part.contains('-'),
+                    }
+                });
+                panel(title.to_owned(), series.collect())
+            },
+        );
     (!curves.is_empty()).then(|| Figure {
         title: "Validation loss while training".to_owned(),
         subtitle: String::new(),
@@ -310,5 +321,18 @@ mod tests {
         let figure = training(&[Record { step: 1, update: 1, values }]).unwrap();
         let labels: Vec<&str> = figure.panels[0].series.iter().map(|series| series.label.as_str()).collect();
         assert_eq!(labels, ["base", "DEMix + ablate", "ERA", "ERA, 50% labelled"]);
+    }
+
+    #[test]
+    fn models_of_adapt_have_lines_and_colours_of_their_own() {
+        let values = ["single", "routed", "era"]
+            .map(|name| [(format!("{name}/eval/behaviour"), 1.0), (format!("{name}/eval/other"), 2.0)]);
+        let values = values.into_iter().flatten().collect();
+        let figure = training(&[Record { step: 1, update: 1, values }]).unwrap();
+        for (panel, loss) in figure.panels.iter().zip([1.0, 2.0]) {
+            assert!(panel.series.iter().all(|series| series.y == [loss]));
+            let colours: Vec<Colour> = panel.series.iter().map(|series| series.colour).collect();
+            assert_eq!(colours, [Colour::Blue, Colour::Vermillion, Colour::Green]);
+        }
     }
 }
