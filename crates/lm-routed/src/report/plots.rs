@@ -172,7 +172,7 @@ pub(crate) fn labelled(results: &[PartResult]) -> Option<Figure> {
 }
 
 /// Lines of models that are no methods with a colour of their own.
-const OTHERS: [Colour; 4] = [Colour::Vermillion, Colour::Green, Colour::Purple, Colour::Orange];
+const OTHERS: [Colour; 4] = [Colour::Vermillion, Colour::Purple, Colour::Orange, Colour::Sky];
 
 /// The validation losses while the models were trained.
 pub(super) fn training(records: &[Record]) -> Option<Figure> {
@@ -332,7 +332,7 @@ mod tests {
         for (panel, loss) in figure.panels.iter().zip([1.0, 2.0]) {
             assert!(panel.series.iter().all(|series| series.y == [loss]));
             let colours: Vec<Colour> = panel.series.iter().map(|series| series.colour).collect();
-            assert_eq!(colours, [Colour::Blue, Colour::Vermillion, Colour::Green]);
+            assert_eq!(colours, [Colour::Blue, Colour::Vermillion, Colour::Purple]);
         }
     }
 }
