@@ -1,20 +1,11 @@
 //! A disk that is full: the run says so, and what was saved before is intact.
-use std::process::Command;
-
 use crate::files::assert_same_run;
 use crate::workspace::{Tree, Workspace};
 
 /// Runs the binary where no file may grow beyond `blocks` of 512 bytes. The system refuses a write as it does on a
 /// full disk, with another word for the reason.
 fn run_cramped(ws: &Workspace, blocks: u32, line: &str) -> (Option<i32>, String) {
-    let output = Command::new("sh")
-        .args(["-c", &format!("ulimit -f {blocks}; exec \"$0\" {line}")])
-        .arg(assert_cmd::cargo::cargo_bin!("ppo-routed-under-test"))
-        .current_dir(ws.path("."))
-        .env_remove("RUST_LOG")
-        .output()
-        .unwrap();
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    ws.run_limited(&format!("-f {blocks}"), line)
 }
 
 const TRAIN: &str = "train --threads 1 --seed 3 --out run --set train.updates=12 --set checkpoint.every=4";

@@ -1,23 +1,8 @@
 //! Memory that cannot be had.
-use std::process::Command;
-
 use crate::files::assert_same_run;
 use crate::workspace::{TINY, Workspace};
 
 const TRAIN: &str = "train --threads 1 --seed 3 --out run --set train.updates=12 --set checkpoint.every=4";
-
-/// How the binary ends, and what it says, where it may have `kib` KiB of addresses.
-fn run_within(ws: &Workspace, kib: u32, line: &str) -> (Option<i32>, String) {
-    let output = Command::new("sh")
-        .args(["-c", &format!("ulimit -v {kib}; exec \"$0\" {line}")])
-        .arg(assert_cmd::cargo::cargo_bin!("ppo-routed-under-test"))
-        .current_dir(ws.path("."))
-        .env_remove("RUST_LOG")
-        .env_remove("RUST_BACKTRACE")
-        .output()
-        .unwrap();
-    (output.status.code(), String::from_utf8(output.stderr).unwrap())
-}
 
 #[test]
 fn too_little_memory_ends_a_run_with_a_line_and_it_goes_on_where_there_is_more() {
@@ -26,7 +11,8 @@ fn too_little_memory_ends_a_run_with_a_line_and_it_goes_on_where_there_is_more()
     let mut failed = 0;
     for kib in [60_000, 80_000, 120_000, 180_000, 260_000] {
         let ws = Workspace::new();
-        let (code, stderr) = run_within(&ws, kib, &TRAIN.replacen("train", &format!("train {TINY}"), 1));
+        let (code, stderr) =
+            ws.run_limited(&format!("-v {kib}"), &TRAIN.replacen("train", &format!("train {TINY}"), 1));
         if code != Some(0) {
             failed += 1;
             assert_eq!(code, Some(1), "{kib} KiB: {stderr}");

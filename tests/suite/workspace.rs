@@ -145,6 +145,20 @@ impl Workspace {
         ended(output.status.code(), &output.stdout, &output.stderr)
     }
 
+    /// Runs ppo-routed under a limit of the shell's `ulimit`, such as `-v 60000`; how it ended and what it said.
+    #[cfg(unix)]
+    pub(crate) fn run_limited(&self, limit: &str, line: &str) -> (Option<i32>, String) {
+        let output = std::process::Command::new("sh")
+            .args(["-c", &format!("ulimit {limit}; exec \"$0\" {line}")])
+            .arg(Program::Ppo.path())
+            .current_dir(self.folder.path())
+            .env_remove("RUST_LOG")
+            .env_remove("RUST_BACKTRACE")
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    }
+
     /// Runs another binary in the workspace; `line` is split at spaces.
     pub(crate) fn run_other(&self, program: &Path, line: &str) -> Ended {
         let output = assert_cmd::Command::new(program)

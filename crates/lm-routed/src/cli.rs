@@ -16,7 +16,7 @@ use crate::config::{Config, Experiment};
 use crate::data::{CacheIs, with_words};
 use crate::export::{Choice, export};
 use crate::methods::Part;
-use crate::sweep::shown;
+use crate::sweep::{in_curves, shown};
 use crate::{Language, attack, commands, localise, own_text, pretrained_verbs};
 use transformer::generate::Sampling;
 
@@ -165,14 +165,8 @@ enum Verb {
 }
 
 /// What is said of runs.
-const SHOWN: Shown = Shown {
-    program: Language::NAME,
-    steps: "tokens",
-    measures: shown,
-    in_curves: |metric| metric.contains("/eval/"),
-    headline,
-    verb,
-};
+const SHOWN: Shown =
+    Shown { program: Language::NAME, steps: "tokens", measures: shown, in_curves, headline, verb };
 
 /// The loss on the concept's documents of the last part that is trained.
 fn headline(run: &Overview) -> Option<String> {

@@ -23,6 +23,7 @@ use crate::finetune::model_of;
 use crate::methods::{Part, module_names};
 use crate::parts::{TOKENIZER, part_of};
 use crate::program::prepared;
+use crate::sweep::in_curves;
 use crate::{Language, report};
 
 /// Writes a run's tables and pictures anew and returns the tables and the paths.
@@ -41,7 +42,7 @@ pub fn plot(run: &Path, out: Option<&Path>) -> Result<String> {
 /// # Errors
 /// Fails where the run has nothing to go on from, is in use, or fails.
 pub fn resume(run: &Path, cache: CacheIs, common: &CommonArgs, outputs: Outputs) -> Result<String> {
-    let mut view = common.view(Language::UNIT, |metric| metric.contains("/eval/"));
+    let mut view = common.view(Language::UNIT, in_curves);
     if is_adaptation(run) {
         let program = Adaptation { cache, quiet: common.quiet };
         return Run::resume(&program, run, common.threads, outputs)?.drive(&mut *view);
@@ -73,7 +74,7 @@ pub fn adapt(base: Option<PathBuf>, mut common: CommonArgs, outputs: Outputs) ->
     }
     let program = Adaptation { cache: CacheIs::TheUsers, quiet: common.quiet };
     let request = RunRequest::new(&program, config, &common, outputs);
-    let mut view = common.view(Language::UNIT, |metric| metric.contains("/eval/"));
+    let mut view = common.view(Language::UNIT, in_curves);
     Run::create(&program, &request)?.drive(&mut *view)
 }
 

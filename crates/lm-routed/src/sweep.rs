@@ -40,7 +40,7 @@ impl SweepProgram for Language {
     }
 
     fn in_curves(&self, metric: &str) -> bool {
-        metric.contains("/eval/")
+        in_curves(metric)
     }
 
     /// The numbers of its attack, where there was one.
@@ -100,6 +100,11 @@ impl SweepProgram for Language {
         }
         Ok(Collected { text: table.text(), effort, files: files.to_vec() })
     }
+}
+
+/// Whether a metric says what came of the training, rather than how it went.
+pub(crate) fn in_curves(metric: &str) -> bool {
+    metric.contains("/eval/")
 }
 
 /// What is shown of the text of a `summary.json`: every loss, the concept's in the last part's model as it is kept first.

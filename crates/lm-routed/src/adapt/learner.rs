@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use candle_core::Tensor;
-use learning::{Adam, AdamConfig, WeightDecay, clip_grad_norm, require_finite};
+use learning::{Adam, clip_grad_norm};
 use pretrained::{Adapters, Gates};
 
 use super::model::Shared;
 use super::streams::Kind;
 use crate::Error;
-use crate::train::{Order, StepReport};
+use crate::train::{Order, StepContext, StepReport, optimiser};
 
 /// Adapters with their optimiser, which has nothing else.
 pub(super) struct Learner {
@@ -36,15 +36,7 @@ impl Learner {
         (kind, order): (Kind, Order),
         shared: &Shared,
     ) -> Result<Self, Error> {
-        let train = &shared.config.train;
-        let weight_decay = if train.weight_decay > 0.0 {
-            WeightDecay::Decoupled(train.weight_decay)
-        } else {
-            WeightDecay::None
-        };
-        let adam =
-            AdamConfig { beta1: train.beta1, beta2: train.beta2, weight_decay, ..AdamConfig::default() };
-        let adam = Adam::new(adapters.parameters(), adam)?;
+        let adam = optimiser(adapters.parameters(), &shared.config.train)?;
         Ok(Self { adapters, adam, order, kind, step: 0, name: name.to_owned(), section })
     }
 
@@ -81,13 +73,7 @@ impl Learner {
     }
 
     fn require_finite(&self, watched: &[(&str, f64)]) -> Result<(), Error> {
-        let (part, section) = (self.name.clone(), self.section);
-        require_finite(watched).map_err(|fault| Error::NotFinite {
-            part,
-            step: self.step + 1,
-            fault,
-            section,
-        })
+        StepContext { part: &self.name, step: self.step + 1, section: self.section }.require_finite(watched)
     }
 
     /// All that changes: the adapters and the optimiser's moments.
