@@ -64,5 +64,5 @@ print(json.dumps({
     "adapter_parameters": sum(parameter.numel() for parameter in learned),
     "tokens_per_second": round(rates[len(rates) // 2], 1), "tokens_per_second_min": round(rates[0], 1),
     "tokens_per_second_max": round(rates[-1], 1), "tokens_per_cpu_second": round(cpu[len(cpu) // 2], 1),
-    "torch": torch.__version__, "peft": peft.__version__,
+    "framework": "PyTorch", "version": f"{torch.__version__}, peft {peft.__version__}",
 }))

@@ -2,6 +2,7 @@
 
     python torch_lm.py --threads 2               # one line of JSON: tokens a second, median, smallest, largest
     python torch_lm.py --threads 2 --compile     # with torch.compile
+    python torch_lm.py --threads 2 --small       # the default model: `lm-routed bench --shape config`
 
 Forward, backward, gradient clipping and fused AdamW, all in f32. Attention is PyTorch's own fused one. PyTorch
 chooses the library of its products; `--onednn` sends the linear layers to oneDNN (see `onednn.py`), since MKL may leave an
@@ -18,6 +19,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=2, metavar="N")
     parser.add_argument("--repetitions", type=int, default=7, metavar="N", help="timed ones (default 7)")
+    parser.add_argument("--small", action="store_true", help="4 layers of width 128, 2,048 tokens, 32 × 128 a step")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--onednn", action="store_true")
     args = parser.parse_args()
@@ -29,6 +31,9 @@ from torch import Tensor, nn
 
 LAYERS, HEADS, WIDTH, HIDDEN, VOCABULARY, POSITIONS = 8, 16, 512, 2048, 50_257, 2048
 SEQUENCES, TOKENS, WARM_UP = 8, 256, 2
+if __name__ == "__main__" and args.small:
+    LAYERS, HEADS, WIDTH, HIDDEN, VOCABULARY, POSITIONS = 4, 4, 128, 512, 2048, 128
+    SEQUENCES, TOKENS = 32, 128
 
 
 class Linear(nn.Linear):

@@ -185,12 +185,27 @@ fn verb(run: &Overview) -> Vec<String> {
 /// Parses the command line, does what it says and reports how it ended: exit code 0 done, 1 the run failed, 2
 /// bad usage or config.
 pub fn main() -> ExitCode {
+    hold_candle_workers();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return experiment::usage(&error, "lm-routed"),
     };
     experiment::init_logging(cli.common.quiet);
     experiment::report(dispatch(cli))
+}
+
+/// Keeps candle from a pool of its own for element-wise passes, whose workers spin on every core between two of them, unless
+/// the user asked for one. All that takes time here runs on the threads of `--threads`.
+fn hold_candle_workers() {
+    const THREADS: &str = "CANDLE_NUM_THREADS";
+    if std::env::var_os(THREADS).is_none() {
+        // SAFETY: this is the first thing that the program does: no other thread is there yet to read or write the
+        // environment.
+        #[expect(unsafe_code, reason = "candle takes this number from the environment alone")]
+        unsafe {
+            std::env::set_var(THREADS, "1");
+        }
+    }
 }
 
 fn dispatch(cli: Cli) -> Result<()> {

@@ -6,6 +6,7 @@ use anyhow::Result;
 use experiment::sweep::{NoKeys, PageProgram, Results, Row, Spread, not_of_these};
 
 use crate::Language;
+use crate::adapt::{ArmResult, tables as adapted};
 use crate::attack::{self, Measure};
 use crate::config::{Config, Experiment};
 use crate::evaluate::Losses;
@@ -37,6 +38,8 @@ impl PageProgram for Language {
         "attack",
         "attack_taught",
         "attack_found",
+        "adapted",
+        "adapted_relearning",
     ];
     const FIGURES: &'static [&'static str] = &[
         "losses",
@@ -62,6 +65,11 @@ impl PageProgram for Language {
                 let (means, config) = mean_modules(results, name)?;
                 let table = composition::composition(&means, config, &kind_curves(results, config));
                 return Ok(table.ok_or_else(|| not_of_these(name, "runs with modules"))?.markdown());
+            }
+            "adapted" => return Ok(adapted::measures_of_runs(&adapted_models(results, name)?).markdown()),
+            "adapted_relearning" => {
+                let table = adapted::relearning_of_runs(&adapted_models(results, name)?);
+                return Ok(table.ok_or_else(|| not_of_these(name, "runs that teach it again"))?.markdown());
             }
             "attack" | "attack_taught" | "attack_found" => {
                 let measures = attacked(results, name)?;
@@ -302,6 +310,18 @@ fn kind_curves(results: &Results<Language>, config: &Config) -> KindCurves {
         }
     }
     KindCurves::of_result(&means, config)
+}
+
+/// The models of each run of `adapt`.
+fn adapted_models(results: &Results<Language>, name: &str) -> Result<Vec<Vec<ArmResult>>> {
+    let runs = results.rows.iter().map(|row| {
+        if row.planned.config.experiment.kind != Experiment::Adapt {
+            return Err(not_of_these(name, "runs of `adapt`"));
+        }
+        let models = row.summary.get("parts").cloned();
+        Ok(serde_json::from_value(models.ok_or_else(|| not_of_these(name, "finished runs"))?)?)
+    });
+    runs.collect()
 }
 
 /// The numbers of the runs' attacks: means over seeds, with half the 95% interval in place of the error over stories.

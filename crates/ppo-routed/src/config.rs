@@ -9,6 +9,7 @@ pub use policies::GateConv;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::minibatches::Shuffle;
 use crate::{Method, Supervision};
 
 /// The learning algorithm.
@@ -121,6 +122,10 @@ pub struct PpoSection {
     pub update_epochs: usize,
     /// Minibatches of a pass.
     pub num_minibatches: usize,
+    /// What is shuffled before a pass: the samples, or the different observations with all their samples, which computes
+    /// fewer rows.
+    #[serde(default)]
+    pub shuffle: Shuffle,
     /// ε of the clipped objective.
     pub clip_coef: f64,
     /// Clip the value's change as well.
@@ -205,6 +210,7 @@ impl Config {
             ppo: PpoSection {
                 update_epochs: 4,
                 num_minibatches: 4,
+                shuffle: Shuffle::Samples,
                 clip_coef: 0.2,
                 clip_vloss: true,
                 gae_lambda: 0.95,

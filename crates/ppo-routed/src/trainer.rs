@@ -8,7 +8,6 @@ use envs::{EnvError, Kind, VectorEnv};
 use experiment::{Interrupt, SeedStreams};
 use learning::{Adam, AdamConfig, clip_grad_norm, global_norm, require_finite};
 use policies::Policy;
-use rand::seq::SliceRandom;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -21,6 +20,7 @@ use crate::learner::{
 use crate::losses::normalise;
 use crate::method::Extra;
 use crate::metrics::{GradientStep, RoutingShares, UpdateReport};
+use crate::minibatches::SampleOrder;
 use crate::reward_model::{RewardModel, RewardModelReport};
 use crate::rollout::{Actor, ForwardCache, RolloutSeeds, Shard, WholeRollout};
 use crate::{Algo, Config, Error, Samples, Supervision};
@@ -43,7 +43,7 @@ pub struct Trainer {
     caches: Vec<ForwardCache>,
     learner: Learner,
     rollout: WholeRollout,
-    order: Vec<u32>,
+    order: SampleOrder,
     streams: SeedStreams,
     pool: ThreadPool,
     device: Device,
@@ -125,7 +125,7 @@ impl Trainer {
         };
         Ok(Self {
             rollout: WholeRollout::new(policy.config()),
-            order: Vec::new(),
+            order: SampleOrder::default(),
             caches: (0..lanes).map(|_| ForwardCache::new(policy.config())).collect(),
             config: config.clone(),
             supervision,
@@ -324,16 +324,13 @@ impl Trainer {
         let targets: Vec<f32> =
             advantages.iter().zip(&self.rollout.samples.values).map(|(a, v)| a + v).collect();
         let mut steps = Vec::new();
-        let total = targets.len();
-        self.order.clear();
-        self.order.extend(0..total as u32);
+        self.order.begin(&self.rollout.samples.rows, self.rollout.unique.len());
         for _ in 0..ppo.update_epochs {
-            self.order.shuffle(&mut self.shuffle);
+            self.order.shuffle(ppo.shuffle, &mut self.shuffle);
             for minibatch in 0..ppo.num_minibatches {
                 self.require_time()?;
-                let bound = |k: usize| k * total / ppo.num_minibatches;
                 let rollout = &self.rollout;
-                let indices = &self.order[bound(minibatch)..bound(minibatch + 1)];
+                let indices = self.order.minibatch(minibatch, ppo.num_minibatches);
                 let mut chosen: Vec<f32> = indices.iter().map(|i| advantages[*i as usize]).collect();
                 if ppo.norm_adv {
                     let weight = |i: &u32| self.supervision.weight(rollout.samples.labels[*i as usize]);

@@ -9,6 +9,7 @@ use rand::Rng;
 
 use crate::Error;
 use crate::aux_mlp::AuxMlp;
+use crate::ops::{RowWeights, low_rank};
 use crate::shape::{Projection, Shape};
 
 /// A low-rank adapter: W x + (α / r) · B A x at some projections of some blocks.
@@ -193,13 +194,19 @@ impl Adapters {
                 Ok(self.parameters.get(&key(&lora.name, layer, target, which))?.as_tensor())
             };
             let (a, b) = (matrix("A")?, matrix("B")?);
-            let scale = lora.alpha / lora.rank as f64;
-            y = weighed(y, &lora.name, gates, |learns| {
-                if learns {
-                    return Ok((x.matmul(&a.t()?)?.matmul(&b.t()?)? * scale)?);
-                }
-                Ok((x.detach().matmul(&a.detach().t()?)?.matmul(&b.detach().t()?)? * scale)?)
-            })?;
+            let Some(Weights { mut forward, gradient }) = Weights::of(gates, &lora.name, y.dim(0)?)? else {
+                continue;
+            };
+            let scale = (lora.alpha / lora.rank as f64) as f32;
+            forward.iter_mut().for_each(|weight| *weight *= scale);
+            let learns = gradient.iter().any(|weight| *weight != 0.0);
+            let weights = RowWeights { forward, gradient };
+            let out = if learns {
+                low_rank(x, a, b, weights)?
+            } else {
+                low_rank(&x.detach(), &a.detach(), &b.detach(), weights)?
+            };
+            y = (y + out)?;
         }
         Ok(y)
     }
@@ -235,11 +242,7 @@ fn weighed(
     gates: &Gates,
     output: impl Fn(bool) -> Result<Tensor, Error>,
 ) -> Result<Tensor, Error> {
-    let gate = gates.get(name).unwrap_or(&Gate::All { forward: 1.0, gradient: 1.0 });
-    let (forward, gradient) = weights(gate, y.dim(0)?, name)?;
-    if forward.iter().all(|weight| *weight == 0.0) {
-        return Ok(y);
-    }
+    let Some(Weights { forward, gradient }) = Weights::of(gates, name, y.dim(0)?)? else { return Ok(y) };
     let learns = gradient.iter().any(|weight| *weight != 0.0);
     let mut out = output(learns)?;
     if learns && any_weight(&gradient) {
@@ -259,18 +262,31 @@ fn require_name<'a>(name: &str, mut others: impl Iterator<Item = &'a str>) -> Re
 }
 
 /// f and m of every row.
-fn weights(gate: &Gate, rows: usize, name: &str) -> Result<(Vec<f32>, Vec<f32>), Error> {
-    match gate {
-        Gate::Off => Ok((vec![0.0; rows], vec![0.0; rows])),
-        Gate::All { forward, gradient } => Ok((vec![*forward; rows], vec![*gradient; rows])),
-        Gate::Tokens { forward, gradient } if forward.len() == rows && gradient.len() == rows => {
-            Ok((forward.clone(), gradient.clone()))
-        }
-        Gate::Tokens { forward, gradient } => Err(Error::Adapter(format!(
-            "the gate of {name} has {} and {} weights for {rows} tokens",
-            forward.len(),
-            gradient.len()
-        ))),
+struct Weights {
+    forward: Vec<f32>,
+    gradient: Vec<f32>,
+}
+
+impl Weights {
+    /// Those of an adapter, unless it takes no part.
+    fn of(gates: &Gates, name: &str, rows: usize) -> Result<Option<Self>, Error> {
+        let (forward, gradient) = match gates.get(name).unwrap_or(&Gate::All { forward: 1.0, gradient: 1.0 })
+        {
+            Gate::Off => return Ok(None),
+            Gate::All { forward, gradient } => (vec![*forward; rows], vec![*gradient; rows]),
+            Gate::Tokens { forward, gradient } if forward.len() == rows && gradient.len() == rows => {
+                (forward.clone(), gradient.clone())
+            }
+            Gate::Tokens { forward, gradient } => {
+                return Err(Error::Adapter(format!(
+                    "the gate of {name} has {} and {} weights for {rows} tokens",
+                    forward.len(),
+                    gradient.len()
+                )));
+            }
+        };
+        let takes_part = forward.iter().any(|weight| *weight != 0.0);
+        Ok(takes_part.then_some(Self { forward, gradient }))
     }
 }
 

@@ -5,12 +5,13 @@ use std::ops::Range;
 
 use candle_core::{DType, Device, Tensor};
 use learning::Parameters;
-use learning::ops::{cross_entropy, layer_norm, rms_norm, softmax};
+use learning::ops::{cross_entropy, softmax};
+use transformer::attention::{Heads, Rotary};
 use transformer::rotary::{shared, turned, turns};
 use transformer::{HookPoint, Hooks, edited};
 
 use crate::adapters::Gates;
-use crate::linear::linear;
+use crate::ops::{AttentionSizes, NormWeights, Targets, attention, linear, loss, norm, silu_times};
 use crate::shape::{Family, Projection, Shape};
 use crate::{Adapters, Error};
 
@@ -40,6 +41,16 @@ impl Cache {
 struct Pass<'a> {
     hooks: &'a Hooks,
     adapters: Option<(&'a Adapters, &'a Gates)>,
+}
+
+/// The places of the tokens of a pass.
+struct Places {
+    sequences: usize,
+    /// Of each sequence.
+    tokens: usize,
+    turns: [Tensor; 2],
+    /// The same for passes that begin at the first place.
+    rotary: Option<Rotary>,
 }
 
 impl Decoder {
@@ -179,10 +190,15 @@ impl Decoder {
             |values: &[u32]| -> Vec<u32> { counted.iter().map(|row| values[*row as usize]).collect() };
         let weights: Vec<f32> = counted.iter().map(|row| batch.weights[*row as usize]).collect();
         let rows = stream.index_select(&Tensor::new(counted.as_slice(), &Device::Cpu)?, 0)?;
+        let scale = 1.0 / batch.total_weight().max(1e-9);
+        let unembed = self.unembedding()?;
+        if !unembed.is_variable() {
+            let targets = Targets { tokens: chosen(&batch.targets), weights, scale };
+            return Ok(loss(&self.norm("ln_final", &rows)?, unembed, targets)?);
+        }
         let targets = Tensor::new(chosen(&batch.targets), &Device::Cpu)?;
         let losses = cross_entropy(&self.unembedded(&rows)?, &targets)?;
-        let weighed = losses.mul(&Tensor::new(weights, &Device::Cpu)?)?.sum_all()?;
-        Ok((weighed * (1.0 / batch.total_weight().max(1e-9)))?)
+        Ok((losses.mul(&Tensor::new(weights, &Device::Cpu)?)?.sum_all()? * scale)?)
     }
 
     pub(crate) fn value(&self, name: &str) -> Result<&Tensor, Error> {
@@ -192,16 +208,18 @@ impl Decoder {
     }
 
     fn norm(&self, name: &str, x: &Tensor) -> Result<Tensor, Error> {
-        let (weight, eps) = (self.value(&format!("{name}.w"))?, self.shape.norm_eps);
-        if self.shape.family.gated() {
-            return Ok(rms_norm(x, weight, eps)?);
-        }
-        Ok(layer_norm(x, weight, Some(self.value(&format!("{name}.b"))?), eps)?)
+        let centred = !self.shape.family.gated();
+        let bias = centred.then(|| self.value(&format!("{name}.b")).cloned()).transpose()?;
+        let weight = self.value(&format!("{name}.w"))?.clone();
+        Ok(norm(x, NormWeights { weight, bias, eps: self.shape.norm_eps })?)
+    }
+
+    fn unembedding(&self) -> Result<&Tensor, Error> {
+        self.value(if self.shape.tied { "embed.W_E" } else { "unembed.W_U" })
     }
 
     fn unembedded(&self, stream: &Tensor) -> Result<Tensor, Error> {
-        let name = if self.shape.tied { "embed.W_E" } else { "unembed.W_U" };
-        Ok(linear(&self.norm("ln_final", stream)?, self.value(name)?)?)
+        Ok(linear(&self.norm("ln_final", stream)?, self.unembedding()?)?)
     }
 
     fn projected(
@@ -264,12 +282,23 @@ impl Decoder {
     ) -> Result<Tensor, Error> {
         let shape = &self.shape;
         let before = cache.as_deref().map_or(0, Cache::tokens);
-        let turns =
-            turns(before..before + each, shape.rotary_width, shape.rope_theta, DType::F32, &Device::Cpu)?;
+        let turned = shape.rotary_width > 0;
+        let places = Places {
+            sequences,
+            tokens: each,
+            turns: turns(
+                before..before + each,
+                shape.rotary_width,
+                shape.rope_theta,
+                DType::F32,
+                &Device::Cpu,
+            )?,
+            rotary: turned.then(|| Rotary::new(each, shape.rotary_width, shape.rope_theta)),
+        };
         let mut penalty = None;
         for layer in blocks {
             let normed = self.norm(&format!("blocks.{layer}.ln1"), &x)?;
-            let z = self.attention(&normed, layer, (sequences, each), &turns, pass, cache.as_deref_mut())?;
+            let z = self.attention(&normed, layer, &places, pass, cache.as_deref_mut())?;
             let z = edited(z, layer, HookPoint::AttnZ, pass.hooks, &mut penalty)?;
             let attention = self.projected(&z, layer, Projection::O, pass)?;
             let between = if shape.parallel { x.clone() } else { (&x + &attention)? };
@@ -294,20 +323,25 @@ impl Decoder {
         &self,
         normed: &Tensor,
         layer: usize,
-        (sequences, tokens): (usize, usize),
-        turns: &[Tensor; 2],
+        places: &Places,
         pass: Pass<'_>,
         cache: Option<&mut Cache>,
     ) -> Result<Tensor, Error> {
-        let shape = &self.shape;
-        let width = shape.head_width;
-        let heads = |projection, count| -> Result<Tensor, Error> {
-            let rows = self.projected(normed, layer, projection, pass)?;
+        let (shape, Places { sequences, tokens, turns, rotary }) = (&self.shape, places);
+        let (sequences, tokens, width) = (*sequences, *tokens, shape.head_width);
+        let [q, k, v] = [Projection::Q, Projection::K, Projection::V]
+            .map(|projection| self.projected(normed, layer, projection, pass));
+        let (q, k, v) = (q?, k?, v?);
+        if cache.is_none() && shape.windows[layer].is_none() && shape.family != Family::GptNeo {
+            let heads = Heads { tokens, count: shape.n_head, kv_count: shape.n_kv_head, width };
+            return Ok(attention(&q, &k, &v, AttentionSizes { heads, rotary: rotary.clone() })?);
+        }
+        let heads = |rows: &Tensor, count| -> Result<Tensor, Error> {
             Ok(rows.reshape((sequences, tokens, count, width))?.transpose(1, 2)?.contiguous()?)
         };
-        let q = turned(&heads(Projection::Q, shape.n_head)?, turns, shape.rotary_width)?;
-        let mut k = turned(&heads(Projection::K, shape.n_kv_head)?, turns, shape.rotary_width)?;
-        let mut v = heads(Projection::V, shape.n_kv_head)?;
+        let q = turned(&heads(&q, shape.n_head)?, turns, shape.rotary_width)?;
+        let mut k = turned(&heads(&k, shape.n_kv_head)?, turns, shape.rotary_width)?;
+        let mut v = heads(&v, shape.n_kv_head)?;
         if let Some(cache) = cache {
             if let Some((keys, values)) = cache.blocks.get(layer) {
                 (k, v) = (Tensor::cat(&[keys, &k], 2)?, Tensor::cat(&[values, &v], 2)?);
@@ -337,7 +371,7 @@ impl Decoder {
 /// What an MLP's neurons give: their activation, times their gate in families that have one.
 pub(crate) fn activated(family: Family, up: Tensor, gate: Option<Tensor>) -> Result<Tensor, Error> {
     Ok(match gate {
-        Some(gate) => (gate.silu()? * up)?,
+        Some(gate) => silu_times(&gate, &up)?,
         None if family == Family::GptNeoX => up.gelu_erf()?,
         None => up.gelu()?,
     })

@@ -51,7 +51,7 @@ mod text_cache;
 pub use batch::{Batch, StepLoss};
 pub use engine::{ClassGradient, Model, ParameterWeights};
 pub use error::Error;
-pub use fused::ResidualLoss;
+pub use fused::{ResidualLoss, attention};
 pub use learning::Backend;
 pub use model::{
     Activation, Architecture, ChannelGroups, ChannelWeights, HookPoint, Hooks, Intervention, Norm, Position,

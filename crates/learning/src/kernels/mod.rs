@@ -12,6 +12,7 @@
 //! | sparse inputs | [`gather_relu`] | [`scatter_add`] |
 //! | ReLU | [`bias_relu`] | [`relu_backward`] |
 //! | GELU | [`bias_gelu`] | its derivative, [`multiply`] |
+//! | gated SiLU | [`silu_times`] | [`silu_times_backward`] |
 //! | layer norm, RMS norm | [`norm_forward`] | [`norm_backward`] |
 //! | causal softmax | [`causal_softmax`] | [`softmax_backward`] |
 //! | losses | [`cross_entropy`] | [`cross_entropy_gradient`], [`bias_absolute_error`] |
@@ -34,6 +35,7 @@ mod head;
 mod matmul;
 mod norms;
 mod reductions;
+mod silu;
 mod softmax;
 mod sparse;
 mod transpose;
@@ -49,6 +51,7 @@ pub use head::{head_backward, head_forward, head_weight_gradient};
 pub use matmul::{Matrix, Write, matmul};
 pub use norms::{Norm, NormGradients, norm_backward, norm_forward};
 pub use reductions::sum_of_squares;
+pub use silu::{silu_times, silu_times_backward};
 pub use softmax::{causal_softmax, cross_entropy, cross_entropy_gradient, softmax_backward};
 pub use sparse::{SparseRows, gather_relu, scatter_add};
-pub use transpose::transpose;
+pub use transpose::{transpose, transpose_columns};

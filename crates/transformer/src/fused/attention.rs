@@ -1,4 +1,5 @@
-//! Causal attention of one sequence, forward and backward, head by head in blocks of queries.
+//! Causal attention of one sequence, forward and backward, head by head in blocks of queries, without a graph: what
+//! fused passes over transformers are made of.
 
 use learning::kernels::{self, Matrix, Write, matmul};
 
@@ -7,12 +8,14 @@ const BLOCK: usize = 64;
 
 /// Sizes of an attention layer.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Heads {
+pub struct Heads {
+    /// Tokens of the sequence.
     pub tokens: usize,
     /// Heads of queries.
     pub count: usize,
     /// Heads of keys and values, each for `count` / `kv_count` heads of queries that are neighbours.
     pub kv_count: usize,
+    /// Channels of a head.
     pub width: usize,
 }
 
@@ -23,12 +26,12 @@ impl Heads {
     }
 
     /// Numbers that the attention patterns of one sequence take: of each block the rows up to its last column.
-    pub(crate) fn pattern_len(self) -> usize {
+    pub fn pattern_len(self) -> usize {
         self.count * self.blocks().map(|(from, to)| (to - from) * to).sum::<usize>()
     }
 
     /// Queries, keys and values of one token, in this order, each head after head.
-    pub(crate) fn qkv_width(self) -> usize {
+    pub fn qkv_width(self) -> usize {
         (self.count + 2 * self.kv_count) * self.width
     }
 
@@ -50,19 +53,22 @@ impl Heads {
 
 /// Cosines and sines of the rotary embedding: for each position and pair of channels.
 #[derive(Clone, Debug)]
-pub(super) struct Rotary {
+pub struct Rotary {
     turns: Vec<(f32, f32)>,
     pairs: usize,
 }
 
 impl Rotary {
-    /// The angle of pair i at place t is t · 10000^(−2i / width).
-    pub(crate) fn new(places: usize, width: usize) -> Self {
+    /// The angle of pair i at place t is t · `theta`^(−2i / `width`); channels from `width` on are not turned.
+    ///
+    /// # Source
+    /// Su et al. 2021, arXiv 2104.09864.
+    pub fn new(places: usize, width: usize, theta: f64) -> Self {
         let pairs = width / 2;
         let mut turns = Vec::with_capacity(places * pairs);
         for place in 0..places {
             for pair in 0..pairs {
-                let angle = place as f64 * 10_000f64.powf(-2.0 * pair as f64 / width as f64);
+                let angle = place as f64 * theta.powf(-2.0 * pair as f64 / width as f64);
                 turns.push((angle.cos() as f32, angle.sin() as f32));
             }
         }
@@ -85,7 +91,7 @@ impl Rotary {
 
 /// Buffers of one head.
 #[derive(Clone, Debug)]
-pub(super) struct HeadBuffers {
+pub struct HeadBuffers {
     q: Vec<f32>,
     k: Vec<f32>,
     v: Vec<f32>,
@@ -97,7 +103,8 @@ pub(super) struct HeadBuffers {
 }
 
 impl HeadBuffers {
-    pub(crate) fn new(heads: Heads) -> Self {
+    /// For sequences of these sizes.
+    pub fn new(heads: Heads) -> Self {
         let one = || vec![0.0; heads.tokens * heads.width];
         Self {
             q: one(),
@@ -157,7 +164,10 @@ impl HeadBuffers {
 ///
 /// # Shapes
 /// `qkv` (tokens, [`Heads::qkv_width`]), `z` (tokens, heads · width); `patterns` as [`Heads::pattern_len`] says.
-pub(super) fn forward(
+///
+/// # Panics
+/// Panics where a slice is too short, or `buffers` are for other sizes.
+pub fn forward(
     z: &mut [f32],
     patterns: &mut [f32],
     qkv: &[f32],
@@ -188,7 +198,13 @@ pub(super) fn forward(
 
 /// The backward pass of [`forward`]: overwrites `dqkv` with the gradient of `qkv`, from that of z and what the forward
 /// pass had.
-pub(super) fn backward(
+///
+/// # Shapes
+/// `dqkv` and `qkv` (tokens, [`Heads::qkv_width`]), `dz` (tokens, heads · width).
+///
+/// # Panics
+/// As [`forward`].
+pub fn backward(
     dqkv: &mut [f32],
     (dz, patterns, qkv): (&[f32], &[f32], &[f32]),
     heads: Heads,

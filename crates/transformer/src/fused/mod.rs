@@ -1,7 +1,7 @@
 //! Forward and backward passes on the CPU without a graph: each thread takes whole sequences through the network
 //! and adds up a gradient of its own; the parts are then added in their order, so that results repeat.
 
-mod attention;
+pub mod attention;
 mod cached;
 mod lane;
 mod layout;

@@ -4,7 +4,7 @@ use candle_core::{Tensor, Var};
 use learning::Parameters;
 use learning::ops::{layer_norm, rms_norm, softmax};
 
-use super::rotary::{shared, turned, turns};
+use super::rotary::{ROPE_THETA, shared, turned, turns};
 use super::{Activation, Architecture, ChannelWeights, HookPoint, Hooks, Norm, Position};
 use crate::Error;
 
@@ -43,7 +43,7 @@ pub(crate) fn trunk(
         (0..tokens * tokens).map(|i| if i % tokens > i / tokens { f32::NEG_INFINITY } else { 0.0 }).collect();
     let causal = Tensor::from_vec(hidden, (tokens, tokens), device)?.to_dtype(x.dtype())?;
     let rotary = (architecture.position == Position::Rotary)
-        .then(|| turns(0..tokens, head_width, 10_000.0, x.dtype(), device))
+        .then(|| turns(0..tokens, head_width, ROPE_THETA, x.dtype(), device))
         .transpose()?;
     let mut penalty: Option<Tensor> = None;
     for layer in 0..depth {

@@ -6,6 +6,9 @@ use candle_core::{D, DType, Device, Tensor};
 
 use crate::Error;
 
+/// The base of the angles in this crate's own networks.
+pub(crate) const ROPE_THETA: f64 = 10_000.0;
+
 /// Cosines and sines of the angles by which pairs of channels are turned.
 ///
 /// ```text

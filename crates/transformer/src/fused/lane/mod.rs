@@ -8,6 +8,7 @@ use learning::kernels::{self, Dense, Matrix, Write};
 
 use super::attention::{self, HeadBuffers, Heads, Rotary};
 use super::layout::{BlockIndex, DenseIndex, Layout, NormIndex, Weights};
+use crate::model::rotary::ROPE_THETA;
 use crate::model::{Architecture, HookPoint, Hooks, Intervention, Position};
 use gradient::Gradient;
 
@@ -150,7 +151,8 @@ impl Lane {
             kv_count: architecture.kv_heads(),
             width: architecture.head_width(),
         };
-        let rotary = (architecture.position == Position::Rotary).then(|| Rotary::new(tokens, heads.width));
+        let rotary =
+            (architecture.position == Position::Rotary).then(|| Rotary::new(tokens, heads.width, ROPE_THETA));
         Self {
             heads,
             width: architecture.n_embd,
