@@ -118,7 +118,7 @@ fn an_adaptation_compares_its_models_and_leaves_their_adapters() {
 #[test]
 fn an_adaptation_that_is_killed_ends_as_if_nobody_had() {
     let ws = ws();
-    let train = format!("{ADAPT} --set train.steps=200");
+    let train = format!("{ADAPT} --set train.steps=200 --set adapt.split_moments=true");
     // in the same folder, whose base stands in the settings of both
     ws.done(&train);
     let undisturbed = ws.tree("run");
@@ -131,6 +131,33 @@ fn an_adaptation_that_is_killed_ends_as_if_nobody_had() {
         assert_eq!(part(a, name), part(b, name));
         let file = format!("adapters/{name}.safetensors");
         assert!(a[Path::new(&file)] == b[Path::new(&file)], "{file} differs");
+    }
+}
+
+#[test]
+fn a_run_goes_on_with_the_base_that_it_began_with_and_no_other() {
+    let ws = ws();
+    ws.done(ADAPT);
+    let whole = ws.tree("run");
+    let base = std::fs::read(ws.path("base/model.safetensors")).unwrap();
+    for kept in [true, false] {
+        for name in ["summary.json", "parts/era.json"] {
+            std::fs::remove_file(ws.path(&format!("run/{name}"))).unwrap();
+        }
+        if !kept {
+            std::fs::remove_dir_all(ws.path("run/checkpoints")).unwrap();
+        }
+        let mut other = base.clone();
+        *other.last_mut().unwrap() ^= 1;
+        ws.write("base/model.safetensors", &other);
+        let refused = ws.run("resume run");
+        assert_ne!(refused.code, Some(0));
+        let words = "base is not the model that this run began with";
+        assert!(refused.stderr.contains(words), "{}", refused.stderr);
+        assert_eq!(refused.stderr.trim().lines().count(), 2, "{}", refused.stderr);
+        ws.write("base/model.safetensors", &base);
+        ws.done("resume run");
+        assert_eq!(part(&ws.tree("run"), "era"), part(&whole, "era"), "checkpoints kept: {kept}");
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{LearningError, Parameters, require_shape};
 
 mod parts;
 mod slices;
+mod split;
 
 use parts::Parts;
 pub use parts::{Moves, Partition};
@@ -49,6 +50,8 @@ impl Default for AdamConfig {
 struct Moments {
     /// Steps of each part.
     steps: Vec<u64>,
+    /// Steps that the second moment is ahead, where moments are split.
+    ahead: u64,
     first: Tensor,
     second: Tensor,
 }
@@ -63,10 +66,10 @@ impl Moments {
                 let (expected, found) = (weight.dims().to_vec(), grad.dims().to_vec());
                 return Err(LearningError::Shape { origin, name, expected, found });
             }
-            let step = AdamStep::new(&config, self.count(), lr);
+            let step = AdamStep::of_counts(&config, self.count(), lr);
             return Ok(slices::step_tensor([weight, &self.first, &self.second], &grad, step)?);
         }
-        let steps = self.count();
+        let (steps, seen) = self.count();
         let AdamConfig { beta1, beta2, eps, weight_decay } = config;
         let (mut weight, mut grad) = (weight.detach(), grad);
         match weight_decay {
@@ -75,7 +78,7 @@ impl Moments {
             WeightDecay::Decoupled(lambda) => weight = (weight * (1.0 - lr * lambda))?,
         }
         let correction1 = 1.0 - beta1.powf(steps as f64);
-        let correction2 = 1.0 - beta2.powf(steps as f64);
+        let correction2 = 1.0 - beta2.powf(seen as f64);
         self.first = ((&self.first * beta1)? + (&grad * (1.0 - beta1))?)?;
         self.second = ((&self.second * beta2)? + (grad.sqr()? * (1.0 - beta2))?)?;
         let denominator = ((self.second.sqrt()? / correction2.sqrt())? + eps)?;
@@ -84,10 +87,10 @@ impl Moments {
         Ok(())
     }
 
-    /// Counts a step of the only part.
-    fn count(&mut self) -> u64 {
+    /// Counts a step of the only part: the steps of either moment.
+    fn count(&mut self) -> (u64, u64) {
         self.steps[0] += 1;
-        self.steps[0]
+        (self.steps[0], self.steps[0] + self.ahead)
     }
 }
 
@@ -145,7 +148,7 @@ impl Adam {
             };
             let zeros = || var.as_tensor().zeros_like();
             let steps = vec![0; of.count];
-            moments.insert(name.to_owned(), Moments { steps, first: zeros()?, second: zeros()? });
+            moments.insert(name.to_owned(), Moments { steps, ahead: 0, first: zeros()?, second: zeros()? });
             parts.push(of);
         }
         Ok(Self { parameters: parameters.clone(), config, moments, parts })
@@ -158,9 +161,7 @@ impl Adam {
     /// Fails where a gradient's shape or type is not its parameter's, and for parameters in parts, which
     /// [`Adam::step_parts`] is for.
     pub fn step(&mut self, grads: &GradStore, lr: f64) -> Result<(), LearningError> {
-        if let Some((name, moments)) = self.moments.iter().find(|(_, moments)| moments.steps.len() != 1) {
-            return Err(LearningError::InParts { name: name.clone(), parts: moments.steps.len() });
-        }
+        self.require_whole()?;
         let config = self.config;
         let moments = self.moments.values_mut();
         let work: Vec<_> = self
@@ -172,8 +173,17 @@ impl Adam {
         work.into_par_iter().try_for_each(|(var, moments, grad)| moments.step(var, grad, config, lr))
     }
 
-    /// All moments as tensors `first.NAME`, `second.NAME` and step counts `steps.NAME` (one of each part, i64), to be
-    /// saved in a checkpoint. Copies: later steps do not change them.
+    fn require_whole(&self) -> Result<(), LearningError> {
+        match self.moments.iter().find(|(_, moments)| moments.steps.len() != 1) {
+            Some((name, moments)) => {
+                Err(LearningError::InParts { name: name.clone(), parts: moments.steps.len() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// All moments as tensors `first.NAME`, `second.NAME` and step counts `steps.NAME` (one of each part, i64), with
+    /// `ahead.NAME`, the steps that [`Adam::step_split`] took with the second moment alone, to be saved in a checkpoint. Copies: later steps do not change them.
     ///
     /// # Errors
     /// Fails where a tensor cannot be copied.
@@ -185,6 +195,10 @@ impl Adam {
             let steps: Vec<i64> = moments.steps.iter().map(|steps| *steps as i64).collect();
             let steps = Tensor::new(steps, &candle_core::Device::Cpu)?;
             state.insert(format!("steps.{name}"), steps);
+            if moments.ahead > 0 {
+                let ahead = Tensor::new(&[moments.ahead as i64], &candle_core::Device::Cpu)?;
+                state.insert(format!("ahead.{name}"), ahead);
+            }
         }
         Ok(state)
     }
@@ -211,15 +225,20 @@ impl Adam {
             let place = |t: Tensor| -> Result<Tensor, LearningError> {
                 Ok(t.to_device(var.device())?.contiguous()?.copy()?)
             };
-            let steps = entry("steps", &[parts.count], DType::I64)?.to_vec1::<i64>()?;
-            if let Some(steps) = steps.iter().find(|steps| **steps < 0) {
-                let (origin, name) = (origin.to_owned(), format!("steps.{name}"));
-                return Err(LearningError::Steps { origin, name, steps: *steps });
-            }
-            let steps = steps.into_iter().map(i64::cast_unsigned).collect();
+            let counts = |kind: &str, parts: usize| -> Result<Vec<u64>, LearningError> {
+                let steps = entry(kind, &[parts], DType::I64)?.to_vec1::<i64>()?;
+                if let Some(steps) = steps.iter().find(|steps| **steps < 0) {
+                    let (origin, name) = (origin.to_owned(), format!("{kind}.{name}"));
+                    return Err(LearningError::Steps { origin, name, steps: *steps });
+                }
+                Ok(steps.into_iter().map(i64::cast_unsigned).collect())
+            };
+            let steps = counts("steps", parts.count)?;
+            let split = state.contains_key(&format!("ahead.{name}"));
+            let ahead = if split { counts("ahead", 1)?[0] } else { 0 };
             let first = place(entry("first", var.dims(), var.dtype())?)?;
             let second = place(entry("second", var.dims(), var.dtype())?)?;
-            loaded.insert(name.to_owned(), Moments { steps, first, second });
+            loaded.insert(name.to_owned(), Moments { steps, ahead, first, second });
         }
         self.moments = loaded;
         Ok(())

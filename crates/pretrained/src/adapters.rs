@@ -198,7 +198,9 @@ impl Adapters {
                 continue;
             };
             let scale = (lora.alpha / lora.rank as f64) as f32;
-            forward.iter_mut().for_each(|weight| *weight *= scale);
+            for weight in &mut forward {
+                *weight *= scale;
+            }
             let learns = gradient.iter().any(|weight| *weight != 0.0);
             let weights = RowWeights { forward, gradient };
             let out = if learns {

@@ -77,7 +77,7 @@ impl AuxMlp {
         let x = if learns { x.clone() } else { x.detach() };
         let up = product(Projection::Up, &x)?;
         let gate = shape.family.gated().then(|| product(Projection::Gate, &x)).transpose()?;
-        product(Projection::Down, &activated(shape.family, up, gate)?)
+        product(Projection::Down, &activated(shape.family, &up, gate.as_ref())?)
     }
 }
 

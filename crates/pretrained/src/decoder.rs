@@ -6,12 +6,13 @@ use std::ops::Range;
 use candle_core::{DType, Device, Tensor};
 use learning::Parameters;
 use learning::ops::{cross_entropy, softmax};
+use sha2::{Digest, Sha256};
 use transformer::attention::{Heads, Rotary};
 use transformer::rotary::{shared, turned, turns};
 use transformer::{HookPoint, Hooks, edited};
 
 use crate::adapters::Gates;
-use crate::ops::{AttentionSizes, NormWeights, Targets, attention, linear, loss, norm, silu_times};
+use crate::ops::{AttentionSizes, NormWeights, Numbers, Targets, attention, linear, loss, norm, silu_times};
 use crate::shape::{Family, Projection, Shape};
 use crate::{Adapters, Error};
 
@@ -70,6 +71,22 @@ impl Decoder {
     /// The number of parameters.
     pub fn parameters(&self) -> usize {
         self.values.values().map(Tensor::elem_count).sum()
+    }
+
+    /// SHA-256 of all weights with their names and shapes, in hexadecimal: the same model, from whatever file.
+    ///
+    /// # Errors
+    /// Fails where a weight is not of contiguous `f32` on the CPU.
+    pub fn digest(&self) -> Result<String, Error> {
+        let mut digest = Sha256::new();
+        for (name, value) in &self.values {
+            digest.update(format!("{name} {:?}\n", value.dims()));
+            for numbers in Numbers::of(value)?.chunks(1 << 14) {
+                let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+                digest.update(&bytes);
+            }
+        }
+        Ok(format!("{:x}", digest.finalize()))
     }
 
     /// The same with weights that are variables, which all get a gradient.
@@ -306,7 +323,7 @@ impl Decoder {
             let up = self.projected(&normed, layer, Projection::Up, pass)?;
             let gated = shape.family.gated();
             let gate = gated.then(|| self.projected(&normed, layer, Projection::Gate, pass)).transpose()?;
-            let post = activated(shape.family, up, gate)?;
+            let post = activated(shape.family, &up, gate.as_ref())?;
             let post = edited(post, layer, HookPoint::MlpPost, pass.hooks, &mut penalty)?;
             let mut mlp = self.projected(&post, layer, Projection::Down, pass)?;
             if let Some((adapters, gates)) = pass.adapters {
@@ -369,9 +386,9 @@ impl Decoder {
 }
 
 /// What an MLP's neurons give: their activation, times their gate in families that have one.
-pub(crate) fn activated(family: Family, up: Tensor, gate: Option<Tensor>) -> Result<Tensor, Error> {
+pub(crate) fn activated(family: Family, up: &Tensor, gate: Option<&Tensor>) -> Result<Tensor, Error> {
     Ok(match gate {
-        Some(gate) => silu_times(&gate, &up)?,
+        Some(gate) => silu_times(gate, up)?,
         None if family == Family::GptNeoX => up.gelu_erf()?,
         None => up.gelu()?,
     })

@@ -26,8 +26,12 @@ pub struct AdamStep {
 impl AdamStep {
     /// The constants of step number `steps`, counted from 1, with learning rate `lr`.
     pub fn new(config: &AdamConfig, steps: u64, lr: f64) -> Self {
+        Self::of_counts(config, (steps, steps), lr)
+    }
+
+    /// As [`AdamStep::new`] where the moments have counts of their own, the first moment's and the second's.
+    pub(crate) fn of_counts(config: &AdamConfig, (first, second): (u64, u64), lr: f64) -> Self {
         let AdamConfig { beta1, beta2, eps, weight_decay } = *config;
-        let steps = steps as f64;
         let (coupled, decoupled) = match weight_decay {
             WeightDecay::None => (0.0, 0.0),
             WeightDecay::Coupled(lambda) => (lambda, 0.0),
@@ -39,8 +43,8 @@ impl AdamStep {
             coupled: coupled as f32,
             keep: (1.0 - lr * decoupled) as f32,
             scale: 1.0,
-            rate: (lr / (1.0 - beta1.powf(steps))) as f32,
-            root_correction: (1.0 - beta2.powf(steps)).sqrt() as f32,
+            rate: (lr / (1.0 - beta1.powf(first as f64))) as f32,
+            root_correction: (1.0 - beta2.powf(second as f64)).sqrt() as f32,
             eps: eps as f32,
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 use learning::{Adam, clip_grad_norm};
-use pretrained::{Adapters, Gates};
+use pretrained::{Adapters, Gate, Gates};
 
 use super::model::Shared;
 use super::streams::Kind;
@@ -22,6 +22,8 @@ pub(super) struct Learner {
     name: String,
     /// The section of the config with the learning rate.
     section: &'static str,
+    /// Adam's second moment is that of the gradients without routes.
+    split_moments: bool,
 }
 
 impl Learner {
@@ -37,7 +39,21 @@ impl Learner {
         shared: &Shared,
     ) -> Result<Self, Error> {
         let adam = optimiser(adapters.parameters(), &shared.config.train)?;
-        Ok(Self { adapters, adam, order, kind, step: 0, name: name.to_owned(), section })
+        Ok(Self {
+            adapters,
+            adam,
+            order,
+            kind,
+            step: 0,
+            name: name.to_owned(),
+            section,
+            split_moments: false,
+        })
+    }
+
+    /// With split moments or without, see [`Adam::step_split`].
+    pub(super) fn with_split_moments(self, split_moments: bool) -> Self {
+        Self { split_moments, ..self }
     }
 
     /// Steps done.
@@ -67,7 +83,16 @@ impl Learner {
         let most = if train.grad_clip > 0.0 { train.grad_clip } else { f64::INFINITY };
         let norm = clip_grad_norm(self.adapters.parameters(), &mut gradients, most)?;
         self.require_finite(&[("the loss", value), ("the gradient's norm", norm)])?;
-        self.adam.step(&gradients, learning_rate)?;
+        if self.split_moments {
+            let with = unrouted(with);
+            let adapters = Some((&self.adapters, &with));
+            let mut natural =
+                decoder.loss_above(&stream, shared.lower.blocks, &batch, adapters)?.backward()?;
+            clip_grad_norm(self.adapters.parameters(), &mut natural, most)?;
+            self.adam.step_split(&gradients, &natural, learning_rate)?;
+        } else {
+            self.adam.step(&gradients, learning_rate)?;
+        }
         self.step += 1;
         Ok(StepReport { loss: value, penalty: 0.0, norm, learning_rate })
     }
@@ -102,6 +127,16 @@ impl Learner {
         self.step = step;
         Ok(())
     }
+}
+
+/// The gates of the same pass in which every adapter that takes part gets its gradient as it is.
+fn unrouted(gates: Gates) -> Gates {
+    let natural = |gate: Gate| match gate {
+        Gate::Off => Gate::Off,
+        Gate::All { forward, .. } => Gate::All { forward, gradient: 1.0 },
+        Gate::Tokens { forward, gradient } => Gate::Tokens { forward, gradient: vec![1.0; gradient.len()] },
+    };
+    gates.into_iter().map(|(name, gate)| (name, natural(gate))).collect()
 }
 
 #[cfg(test)]
@@ -178,6 +213,45 @@ mod tests {
             }
         }
         moved
+    }
+
+    /// The second moments after two steps, of which the second is on documents of one label.
+    fn second_moments(split: bool) -> BTreeMap<String, Vec<f32>> {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = shared(folder.path(), |config| config.adapt.others = Others::Both);
+        let shape = shared.base.decoder.shape();
+        let adapters = Arm::Routed.adapters(&shared.config, shape, shared.streams).unwrap();
+        let order = Order::new(shared.training(Some(true)), shared.streams);
+        let learner = Learner::new("routed", "train", adapters, (Kind::Train, order), &shared).unwrap();
+        let mut learner = learner.with_split_moments(split);
+        let tokens = shared.config.model.block_size;
+        let routed = |chosen: &[usize]| Arm::Routed.gates(&shared.config, &vec![true; chosen.len()], tokens);
+        // B is zero at the start, and so is the gradient of A: one step on everything first
+        learner.train_step(&shared, |_| Gates::new(), 0.01).unwrap();
+        let before = bits(learner.adapters.parameters());
+        learner.train_step(&shared, routed, 0.01).unwrap();
+        let after = bits(learner.adapters.parameters());
+        for (name, value) in &before {
+            assert_eq!(after[name] == *value, name.starts_with("rest."), "{name}, split {split}");
+        }
+        let state = learner.adam.state().unwrap().into_iter();
+        let second =
+            state.filter_map(|(name, tensor)| Some((name.strip_prefix("second.")?.to_owned(), tensor)));
+        second.map(|(name, tensor)| (name, tensor.flatten_all().unwrap().to_vec1().unwrap())).collect()
+    }
+
+    #[test]
+    fn with_split_moments_the_second_one_sees_what_a_route_keeps_away() {
+        let (without, with) = (second_moments(false), second_moments(true));
+        for (name, without) in without {
+            let sum = |values: &[f32]| values.iter().map(|value| f64::from(*value)).sum::<f64>();
+            let (without, with) = (sum(&without), sum(&with[&name]));
+            if name.starts_with("rest.") {
+                assert!(with > without * 1.01, "{name}: {with} beside {without}");
+            } else {
+                assert!((with - without).abs() < 1e-3 * without, "{name}: {with} beside {without}");
+            }
+        }
     }
 
     #[test]

@@ -22,6 +22,9 @@ const AGAIN: &str = "again";
 pub struct ArmResult {
     /// The model.
     pub arm: Arm,
+    /// The digest of the base's weights; empty in results of versions that did not note it.
+    #[serde(default)]
+    pub base: String,
     /// Numbers that its training moved.
     pub parameters: usize,
     /// The losses with each set of its adapters; of documents about the behaviour (`forget`) and of others.
@@ -87,6 +90,7 @@ pub(super) fn measure(
     let parameters = if arm == Arm::Base { 0 } else { adapters.parameters().num_elements() };
     let mut result = ArmResult {
         arm,
+        base: shared.digest.clone(),
         parameters,
         profiles: Vec::new(),
         rates: Vec::new(),

@@ -23,6 +23,8 @@ const AT_A_TIME: usize = 8;
 pub(super) struct Shared {
     pub config: Config,
     pub base: Pretrained,
+    /// Of the base's weights.
+    pub digest: String,
     pub dataset: Dataset,
     /// Which training documents are labelled.
     pub labels: Vec<bool>,
@@ -74,11 +76,29 @@ impl Shared {
             lower: LowerStreams::new(lowest, config.model.block_size, room),
             pattern: pattern(config).map_err(Error::for_user)?,
             config: config.clone(),
+            digest: base.decoder.digest().map_err(|error| Error::from(error).for_user())?,
             base,
             dataset,
             labels,
             streams,
         })
+    }
+
+    /// Requires that what was written of this run, with the digest `begun` of its base, was made with this one.
+    ///
+    /// # Errors
+    /// Names the base where it is another.
+    pub(super) fn require_same_base(&self, begun: &str) -> Result<()> {
+        if begun.is_empty() || begun == self.digest {
+            return Ok(());
+        }
+        let base = &self.config.adapt.base;
+        let error = UserError::failed(format!("{base} is not the model that this run began with"));
+        let hint = format!(
+            "put back the one whose weights have the digest {begun}; this one's have {}",
+            self.digest
+        );
+        Err(error.with_hint(hint).into())
     }
 
     /// The training documents that are labelled, or that are not.

@@ -50,6 +50,9 @@ impl Adaptation {
         let results = Arm::of(config).into_iter().map(|arm| result(cx.folder, arm));
         let results = results.collect::<Result<Vec<_>>>()?;
         let mut training = self.begun(config, cx, results.iter().take_while(|one| one.is_some()).count())?;
+        for result in results.iter().flatten() {
+            training.shared().require_same_base(&result.base)?;
+        }
         if let Some(checkpoint) = checkpoint {
             training.load(checkpoint)?;
         }

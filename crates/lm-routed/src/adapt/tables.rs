@@ -118,6 +118,7 @@ mod tests {
         let curve = vec![Taught { step: 0, loss: forget }, Taught { step: 4, loss: forget / 2.0 }];
         vec![ArmResult {
             arm: Arm::Single,
+            base: String::new(),
             parameters: 1,
             profiles: vec![(profile, Losses { forget, retain: 1.0 })],
             rates: vec![Rate { profile, shown, texts: 10, example: String::new() }],

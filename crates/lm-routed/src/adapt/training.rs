@@ -37,6 +37,9 @@ pub struct Adapting {
 struct Header {
     part: String,
     step: u64,
+    /// The digest of the base's weights; empty in checkpoints of versions that did not note it.
+    #[serde(default)]
+    base: String,
 }
 
 impl Adapting {
@@ -51,7 +54,8 @@ impl Adapting {
     /// # Errors
     /// Fails where no run of these settings comes past it.
     pub(super) fn load(&mut self, checkpoint: &ResumePoint) -> Result<()> {
-        let Header { part, step } = checkpoint.header()?;
+        let Header { part, step, base } = checkpoint.header()?;
+        self.shared.require_same_base(&base)?;
         let index = self.arms.iter().position(|arm| arm.name() == part);
         let before = |index: usize| self.arms[..index].iter().map(|arm| arm.steps(&self.shared.config)).sum();
         let fits = |index: usize| {
@@ -104,7 +108,9 @@ impl Adapting {
         let shared = &self.shared;
         let documents = shared.training((arm == Arm::Filtered).then_some(false));
         let order = Order::new(documents, shared.streams);
-        Learner::new(arm.name(), "train", self.adapters_of(arm)?, (Kind::Train, order), shared)
+        let adapters = self.adapters_of(arm)?;
+        let learner = Learner::new(arm.name(), "train", adapters, (Kind::Train, order), shared)?;
+        Ok(learner.with_split_moments(shared.config.adapt.split_moments && arm == Arm::Routed))
     }
 
     /// Finishes models whose training is done and begins the next, up to one that has a step to make.
@@ -221,7 +227,8 @@ impl Training for Adapting {
     fn state(&self) -> Result<State> {
         let arm = self.arms.get(self.done).context("no model is in training")?;
         let learner = self.learner.as_ref().context("no model is in training")?;
-        let header = Header { part: arm.name().to_owned(), step: learner.step() };
+        let base = self.shared.digest.clone();
+        let header = Header { part: arm.name().to_owned(), step: learner.step(), base };
         Ok(State { header: serde_json::to_value(header)?, tensors: learner.state()? })
     }
 

@@ -45,6 +45,9 @@ pub struct AdaptSection {
     pub behaviour: AdapterKind,
     /// What the documents without a label move in `routed`.
     pub others: Others,
+    /// Split moments in `routed`: Adam's second moment from the gradients that the adapters would get without routes, at twice
+    /// the time of a step.
+    pub split_moments: bool,
     /// A generated text shows the behaviour where this regular expression matches; empty for a word of the concept.
     pub pattern: String,
     /// How the generated texts begin.
@@ -72,6 +75,7 @@ impl Default for AdaptSection {
             neurons: 64,
             behaviour: AdapterKind::Lora,
             others: Others::Rest,
+            split_moments: false,
             pattern: String::new(),
             prompt: "Once upon a time".to_owned(),
             samples: 64,

@@ -31,7 +31,9 @@ pub(crate) fn low_rank(x: &Tensor, a: &Tensor, b: &Tensor, weights: RowWeights) 
 fn weigh(rows: &mut [f32], width: usize, weight: impl Fn(usize) -> f32) {
     for (index, row) in rows.chunks_exact_mut(width).enumerate() {
         let weight = weight(index);
-        row.iter_mut().for_each(|value| *value *= weight);
+        for value in row {
+            *value *= weight;
+        }
     }
 }
 

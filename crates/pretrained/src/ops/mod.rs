@@ -24,13 +24,13 @@ pub(crate) use loss::{Targets, loss};
 pub(crate) use norm::{NormWeights, norm};
 
 /// The numbers of a contiguous tensor of `f32` on the CPU.
-struct Numbers<'a> {
+pub(crate) struct Numbers<'a> {
     storage: StorageRef<'a>,
     range: Range<usize>,
 }
 
 impl<'a> Numbers<'a> {
-    fn of(tensor: &'a Tensor) -> Result<Self> {
+    pub(crate) fn of(tensor: &'a Tensor) -> Result<Self> {
         let (storage, layout) = tensor.storage_and_layout();
         let range = match &*storage {
             Storage::Cpu(cpu) => range_of(cpu, layout)?,
