@@ -33,7 +33,8 @@ pub struct ArmResult {
     pub rates: Vec<Rate>,
     /// The behaviour learned again.
     pub relearned: Vec<Relearning>,
-    /// Seconds of training and measuring.
+    /// Seconds of training and measuring; 0 in files of results, which have no clock.
+    #[serde(default)]
     pub seconds: f64,
 }
 
