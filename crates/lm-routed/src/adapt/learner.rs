@@ -85,10 +85,10 @@ impl Learner {
         self.require_finite(&[("the loss", value), ("the gradient's norm", norm)])?;
         if self.split_moments {
             let with = unrouted(with);
-            let adapters = Some((&self.adapters, &with));
-            let mut natural =
-                decoder.loss_above(&stream, shared.lower.blocks, &batch, adapters)?.backward()?;
-            clip_grad_norm(self.adapters.parameters(), &mut natural, most)?;
+            let loss =
+                decoder.loss_above(&stream, shared.lower.blocks, &batch, Some((&self.adapters, &with)))?;
+            // scaled as the routed gradient was by its clipping
+            let natural = (loss * (most / (norm + 1e-6)).min(1.0))?.backward()?;
             self.adam.step_split(&gradients, &natural, learning_rate)?;
         } else {
             self.adam.step(&gradients, learning_rate)?;
@@ -248,7 +248,8 @@ mod tests {
             let (without, with) = (sum(&without), sum(&with[&name]));
             if name.starts_with("rest.") {
                 assert!(with > without * 1.01, "{name}: {with} beside {without}");
-            } else {
+            } else if name.contains(".down.") {
+                // nothing that the route changes lies between it and the loss
                 assert!((with - without).abs() < 1e-3 * without, "{name}: {with} beside {without}");
             }
         }

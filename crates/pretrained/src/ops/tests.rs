@@ -61,7 +61,7 @@ fn norms_are_those_of_primitives() {
         |x: &[Tensor]| norm(&x[0], weights(Some(&b))).unwrap(),
         |x: &[Tensor]| norm(&x[0], weights(None)).unwrap(),
     );
-    assert_alike(&[x.clone()], layer, |x| layer_norm(&x[0], &w, Some(&b), 1e-5).unwrap());
+    assert_alike(std::slice::from_ref(&x), layer, |x| layer_norm(&x[0], &w, Some(&b), 1e-5).unwrap());
     assert_alike(&[x], rms, |x| rms_norm(&x[0], &w, 1e-5).unwrap());
 }
 
@@ -134,8 +134,8 @@ fn the_loss_is_that_of_primitives_with_a_graph_and_without() {
         (weighed.sum(D::Minus1).unwrap() * 0.25).unwrap()
     };
     let x = tensor(&[rows, 4], 2);
-    assert_alike(&[x.clone()], |x| loss(&x[0], &weight, targets()).unwrap(), reference);
-    let (without, expected) = (loss(&x, &weight, targets()).unwrap(), reference(&[x.clone()]));
+    assert_alike(std::slice::from_ref(&x), |x| loss(&x[0], &weight, targets()).unwrap(), reference);
+    let (without, expected) = (loss(&x, &weight, targets()).unwrap(), reference(std::slice::from_ref(&x)));
     let [got, expected] = [without, expected].map(|loss| loss.to_scalar::<f32>().unwrap());
     assert!((got - expected).abs() < 1e-4 * expected, "{got} against {expected}");
     let far = Targets { tokens: vec![11; rows], ..targets() };
