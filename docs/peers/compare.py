@@ -92,7 +92,7 @@ class Contender(NamedTuple):
     name: str
     command: list[str]
 
-    def run(self, work: Work, **values) -> dict:
+    def run(self, work: Work, values: dict) -> dict:
         """The numbers of one run. Raises `ValueError` with the reason where there are none."""
         command = self.command
         for key, value in values.items():
@@ -185,7 +185,7 @@ def measure(args: argparse.Namespace, found: dict[str, list[Contender]]) -> Runs
             head = f"round {turn + 1} of {args.rounds}, {work}, {contender.name}"
             values = {"threads": args.threads, "repetitions": args.repetitions, "work": work, "base": args.base}
             try:
-                run = contender.run(WORKS[work], **values)
+                run = contender.run(WORKS[work], values)
             except ValueError as reason:
                 say(f"{head}: no result: {reason}")
                 continue
