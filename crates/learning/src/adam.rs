@@ -69,22 +69,7 @@ impl Moments {
             let step = AdamStep::of_counts(&config, self.count(), lr);
             return Ok(slices::step_tensor([weight, &self.first, &self.second], &grad, step)?);
         }
-        let (steps, seen) = self.count();
-        let AdamConfig { beta1, beta2, eps, weight_decay } = config;
-        let (mut weight, mut grad) = (weight.detach(), grad);
-        match weight_decay {
-            WeightDecay::None => {}
-            WeightDecay::Coupled(lambda) => grad = (grad + (&weight * lambda)?)?,
-            WeightDecay::Decoupled(lambda) => weight = (weight * (1.0 - lr * lambda))?,
-        }
-        let correction1 = 1.0 - beta1.powf(steps as f64);
-        let correction2 = 1.0 - beta2.powf(seen as f64);
-        self.first = ((&self.first * beta1)? + (&grad * (1.0 - beta1))?)?;
-        self.second = ((&self.second * beta2)? + (grad.sqr()? * (1.0 - beta2))?)?;
-        let denominator = ((self.second.sqrt()? / correction2.sqrt())? + eps)?;
-        let change = ((&self.first / denominator)? * (lr / correction1))?;
-        var.set(&(weight - change)?)?;
-        Ok(())
+        self.step_split(var, (Some(&grad), &grad), config, lr)
     }
 
     /// Counts a step of the only part: the steps of either moment.
@@ -183,7 +168,8 @@ impl Adam {
     }
 
     /// All moments as tensors `first.NAME`, `second.NAME` and step counts `steps.NAME` (one of each part, i64), with
-    /// `ahead.NAME`, the steps that [`Adam::step_split`] took with the second moment alone, to be saved in a checkpoint. Copies: later steps do not change them.
+    /// `ahead.NAME`, the steps that [`Adam::step_split`] took with the second moment alone, to be saved in a checkpoint.
+    /// Copies: later steps do not change them.
     ///
     /// # Errors
     /// Fails where a tensor cannot be copied.

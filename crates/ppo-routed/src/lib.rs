@@ -25,6 +25,7 @@ mod config;
 mod error;
 pub mod eval;
 mod evaluate;
+mod grouped;
 mod inoculation;
 pub mod learner;
 pub mod losses;

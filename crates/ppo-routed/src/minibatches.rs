@@ -1,11 +1,11 @@
 //! Which samples of a rollout go into which minibatch of PPO.
 
-use std::ops::Range;
-
 use rand::Rng;
 use rand::seq::SliceRandom;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::grouped::Grouped;
 
 /// What is shuffled before a pass over a rollout is cut into minibatches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -24,46 +24,32 @@ pub enum Shuffle {
 pub(crate) struct SampleOrder {
     /// Samples in the order of the coming pass.
     order: Vec<u32>,
+    /// Of observations that are shuffled: their order, and the samples of each.
     observations: Vec<u32>,
-    /// `by_row[starts[r]..starts[r + 1]]`: the samples of observation `r`, in order.
-    by_row: Vec<u32>,
-    starts: Vec<u32>,
+    by_observation: Grouped,
 }
 
 impl SampleOrder {
     /// Takes up a new rollout: `rows` has the observation of each sample, below `observations`.
-    pub(crate) fn begin(&mut self, rows: &[u32], observations: usize) {
+    pub(crate) fn begin(&mut self, what: Shuffle, rows: &[u32], observations: usize) {
         self.order.clear();
         self.order.extend(0..rows.len() as u32);
-        self.observations.clear();
-        self.observations.extend(0..observations as u32);
-        self.starts.clear();
-        self.starts.resize(observations + 1, 0);
-        for row in rows {
-            self.starts[*row as usize + 1] += 1;
-        }
-        for row in 0..observations {
-            self.starts[row + 1] += self.starts[row];
-        }
-        let mut next = self.starts.clone();
-        self.by_row.resize(rows.len(), 0);
-        for (sample, row) in rows.iter().enumerate() {
-            let place = &mut next[*row as usize];
-            self.by_row[*place as usize] = sample as u32;
-            *place += 1;
+        if what == Shuffle::Observations {
+            self.observations.clear();
+            self.observations.extend(0..observations as u32);
+            self.by_observation.arrange(rows, observations);
         }
     }
 
-    /// Draws the order of the next pass.
+    /// Draws the order of the next pass; `what` is that of [`SampleOrder::begin`].
     pub(crate) fn shuffle(&mut self, what: Shuffle, rng: &mut impl Rng) {
         match what {
             Shuffle::Samples => self.order.shuffle(rng),
             Shuffle::Observations => {
                 self.observations.shuffle(rng);
                 self.order.clear();
-                for row in &self.observations {
-                    let of_row = self.starts[*row as usize] as usize..self.starts[*row as usize + 1] as usize;
-                    self.order.extend_from_slice(&self.by_row[of_row]);
+                for observation in &self.observations {
+                    self.order.extend_from_slice(self.by_observation.members(*observation as usize));
                 }
             }
         }
@@ -72,8 +58,7 @@ impl SampleOrder {
     /// The samples of one of `minibatches` equal parts.
     pub(crate) fn minibatch(&self, index: usize, minibatches: usize) -> &[u32] {
         let bound = |k: usize| k * self.order.len() / minibatches;
-        let range: Range<usize> = bound(index)..bound(index + 1);
-        &self.order[range]
+        &self.order[bound(index)..bound(index + 1)]
     }
 }
 
@@ -93,7 +78,7 @@ mod tests {
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
             let mut order = SampleOrder::default();
             for what in [Shuffle::Samples, Shuffle::Observations] {
-                order.begin(&rows, 9);
+                order.begin(what, &rows, 9);
                 for _ in 0..2 {
                     order.shuffle(what, &mut rng);
                     let parts: Vec<&[u32]> = (0..minibatches).map(|k| order.minibatch(k, minibatches)).collect();
@@ -121,8 +106,8 @@ mod tests {
         let rows: Vec<u32> = (0..64).map(|sample| sample / 4).collect();
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(1);
         let mut order = SampleOrder::default();
-        order.begin(&rows, 16);
         for what in [Shuffle::Samples, Shuffle::Observations] {
+            order.begin(what, &rows, 16);
             let mut pass = || {
                 order.shuffle(what, &mut rng);
                 order.minibatch(0, 1).to_vec()

@@ -324,7 +324,7 @@ impl Trainer {
         let targets: Vec<f32> =
             advantages.iter().zip(&self.rollout.samples.values).map(|(a, v)| a + v).collect();
         let mut steps = Vec::new();
-        self.order.begin(&self.rollout.samples.rows, self.rollout.unique.len());
+        self.order.begin(ppo.shuffle, &self.rollout.samples.rows, self.rollout.unique.len());
         for _ in 0..ppo.update_epochs {
             self.order.shuffle(ppo.shuffle, &mut self.shuffle);
             for minibatch in 0..ppo.num_minibatches {

@@ -40,7 +40,8 @@ impl Adam {
 }
 
 impl Moments {
-    fn step_split(
+    /// A step of the second moment, and of all else where there is a routed gradient, in candle's operations.
+    pub(super) fn step_split(
         &mut self,
         var: &Var,
         (routed, natural): (Option<&Tensor>, &Tensor),
@@ -49,25 +50,23 @@ impl Moments {
     ) -> Result<(), LearningError> {
         let AdamConfig { beta1, beta2, eps, weight_decay } = config;
         let mut weight = var.as_tensor().detach();
-        let (coupled, keep) = match weight_decay {
-            WeightDecay::None => (0.0, 1.0),
-            WeightDecay::Coupled(lambda) => (lambda, 1.0),
-            WeightDecay::Decoupled(lambda) => (0.0, 1.0 - lr * lambda),
-        };
-        let decayed = |gradient: &Tensor| -> Result<Tensor, LearningError> {
-            Ok((gradient.detach() + (&weight * coupled)?)?)
+        let decayed = |gradient: &Tensor| match weight_decay {
+            WeightDecay::Coupled(lambda) => gradient.detach() + (&weight * lambda)?,
+            WeightDecay::None | WeightDecay::Decoupled(_) => Ok(gradient.detach()),
         };
         self.second = ((&self.second * beta2)? + (decayed(natural)?.sqr()? * (1.0 - beta2))?)?;
         let Some(routed) = routed else {
             self.ahead += 1;
             return Ok(());
         };
-        let (steps, seen) = self.count();
         self.first = ((&self.first * beta1)? + (decayed(routed)? * (1.0 - beta1))?)?;
+        if let WeightDecay::Decoupled(lambda) = weight_decay {
+            weight = (weight * (1.0 - lr * lambda))?;
+        }
+        let (steps, seen) = self.count();
         let correction1 = 1.0 - beta1.powf(steps as f64);
         let correction2 = 1.0 - beta2.powf(seen as f64);
         let denominator = ((self.second.sqrt()? / correction2.sqrt())? + eps)?;
-        weight = (weight * keep)?;
         let change = ((&self.first / denominator)? * (lr / correction1))?;
         var.set(&(weight - change)?)?;
         Ok(())

@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 use transformer::attention::{HeadBuffers, Heads, Rotary, backward, forward};
 
-use super::{Numbers, numbers};
+use super::{Numbers, gradient_of, numbers};
 
 /// Sizes of a layer.
 #[derive(Clone)]
@@ -104,7 +104,6 @@ impl CustomOp3 for AttentionSizes {
                 }
             },
         );
-        let placed = |values, of: &Tensor| Tensor::from_vec(values, of.shape(), of.device()).map(Some);
-        Ok((placed(dq, q)?, placed(dk, k)?, placed(dv, v)?))
+        Ok((gradient_of(q, dq)?, gradient_of(k, dk)?, gradient_of(v, dv)?))
     }
 }

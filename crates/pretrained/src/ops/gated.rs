@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use learning::kernels::{silu_times as forward, silu_times_backward as backward};
 use rayon::prelude::*;
 
-use super::{Numbers, numbers, rows_each};
+use super::{Numbers, gradient_of, numbers, rows_each};
 
 /// silu(gate) ⊙ up.
 ///
@@ -55,7 +55,6 @@ impl CustomOp2 for SiluTimes {
             .zip(dup.par_chunks_mut(each))
             .zip(read)
             .for_each(|((dgate, dup), ((gate, up), dpost))| backward(dgate, dup, dpost, gate, up));
-        let placed = |values| Tensor::from_vec(values, gate.shape(), gate.device()).map(Some);
-        Ok((placed(dgate)?, placed(dup)?))
+        Ok((gradient_of(gate, dgate)?, gradient_of(up, dup)?))
     }
 }

@@ -4,7 +4,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use learning::kernels::{Matrix, Write, matmul, transpose_columns};
 use rayon::prelude::*;
 
-use super::{Numbers, numbers, rows_each};
+use super::{Numbers, gradient_of, numbers, rows_each};
 
 /// y = x · Wᵀ; a gradient reaches W only where it is a variable.
 ///
@@ -47,7 +47,7 @@ impl CustomOp1 for Frozen {
         let gradient = gradient.contiguous()?;
         let mut dx = vec![0.0; x.elem_count()];
         product(&mut dx, &Numbers::of(&gradient)?, Matrix::new(&Numbers::of(&self.weight)?, outputs, inputs));
-        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
+        gradient_of(x, dx)
     }
 }
 

@@ -5,7 +5,7 @@ use learning::kernels::{Matrix, Write, matmul};
 use rayon::prelude::*;
 
 use super::linear::product;
-use super::{Numbers, numbers, rows_each};
+use super::{Numbers, gradient_of, numbers, rows_each};
 
 /// The weights of each row: of the output, and of its gradient.
 pub(crate) struct RowWeights {
@@ -96,11 +96,10 @@ impl CustomOp3 for RowWeights {
         let dx = if x.track_op() {
             let mut dx = vec![0.0; rows * inputs];
             product(&mut dx, &d_hidden, a_matrix);
-            Some(Tensor::from_vec(dx, x.shape(), x.device())?)
+            gradient_of(x, dx)?
         } else {
             None
         };
-        let placed = |values, of: &Tensor| Tensor::from_vec(values, of.shape(), of.device()).map(Some);
-        Ok((dx, placed(da, a)?, placed(db, b)?))
+        Ok((dx, gradient_of(a, da)?, gradient_of(b, db)?))
     }
 }

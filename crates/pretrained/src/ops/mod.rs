@@ -67,6 +67,11 @@ fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     }
 }
 
+/// The gradient of an argument of a forward pass.
+fn gradient_of(argument: &Tensor, values: Vec<f32>) -> Result<Option<Tensor>> {
+    Tensor::from_vec(values, argument.shape(), argument.device()).map(Some)
+}
+
 /// Rows for each thread of the pool.
 fn rows_each(rows: usize) -> usize {
     rows.div_ceil(rayon::current_num_threads()).max(1)

@@ -5,7 +5,7 @@ use learning::kernels::{Norm, NormGradients, norm_backward, norm_forward};
 use learning::ops::{layer_norm, rms_norm};
 use rayon::prelude::*;
 
-use super::{Numbers, numbers, rows_each};
+use super::{Numbers, gradient_of, numbers, rows_each};
 
 /// Weights of a norm: with a bias it is a layer norm, without one an RMS norm.
 pub(crate) struct NormWeights {
@@ -72,6 +72,6 @@ impl CustomOp1 for NormWeights {
                 norm_backward(&mut gradients, &mut scratch, x, &stats, norm);
             });
         })?;
-        Tensor::from_vec(dx, x.shape(), x.device()).map(Some)
+        gradient_of(x, dx)
     }
 }
