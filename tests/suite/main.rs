@@ -5,6 +5,7 @@
 mod adapt;
 mod bench;
 mod commands;
+mod corpus;
 mod damaged;
 mod determinism;
 #[cfg(unix)]

@@ -7,7 +7,7 @@ use std::path::Path;
 use experiment::crc32c;
 use lm_routed::data::{TokenFile, Vocabulary, read_documents};
 
-use crate::targets::words;
+use crate::words;
 
 const JSON_LINES: &str =
     "{\"text\": \"One day a cat sat under a tree.\"}\n\n{\"text\": \"Two\\nlines \\u2602\", \"x\": 1}\n";

@@ -1,17 +1,27 @@
-//! The readers, each with good files to start from.
+//! Every reader of files of the project, with good files to start from.
+//!
+//! `fuzz/` feeds them what a fuzzer makes of the corpus in `fuzz/corpus`; the suite reads the corpus itself. A reader may
+//! take a file or refuse it in words; it must not panic, hang, or take memory beyond what a good file of this size would.
+#![expect(clippy::unwrap_used, reason = "what prepares a test may panic where the machine fails it")]
 
+mod models;
+mod texts;
+
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
 use experiment::sweep::{Sweep, SweepConfig};
-use experiment::{Checkpoint, Manifest, MetricsWriter};
+use experiment::{Checkpoint, Manifest, MetricsWriter, crc32c};
 use ppo_routed::sweep::LabelEfficiency;
 use ppo_routed::{Config, Ppo, Summary};
-
-use crate::texts;
+use redraw::Blocks;
+use safetensors::SafeTensors;
 
 /// A reader of files.
-pub(crate) struct Target {
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Its name, and its corpus's.
     pub name: &'static str,
     /// Good files. The folder is for those that must be written to be had.
     pub samples: fn(&Path) -> Vec<Vec<u8>>,
@@ -21,7 +31,8 @@ pub(crate) struct Target {
     pub read: fn(&Path) -> Result<(), String>,
 }
 
-pub(crate) const TARGETS: &[Target] = &[
+/// All of them.
+pub const TARGETS: &[Target] = &[
     Target { name: "config", samples: configs, prepare: file, read: read_config },
     Target { name: "checkpoint", samples: checkpoints, prepare: file, read: read_checkpoint },
     Target { name: "metrics", samples: metrics, prepare: file, read: read_metrics },
@@ -31,6 +42,20 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "stories", samples: texts::stories, prepare: file, read: texts::read_stories },
     Target { name: "tokenizer", samples: texts::tokenizers, prepare: file, read: texts::read_tokenizer },
     Target { name: "tokens", samples: texts::token_files, prepare: file, read: texts::read_tokens },
+    Target { name: "results", samples: results, prepare: results_folder, read: read_results },
+    Target { name: "gguf", samples: models::files, prepare: models::file, read: models::read },
+    Target {
+        name: "model_config",
+        samples: models::configs,
+        prepare: models::of_config,
+        read: models::read_folder,
+    },
+    Target {
+        name: "model_weights",
+        samples: models::weights,
+        prepare: models::of_weights,
+        read: models::read_folder,
+    },
 ];
 
 fn file(folder: &Path) -> PathBuf {
@@ -69,8 +94,38 @@ fn checkpoints(folder: &Path) -> Vec<Vec<u8>> {
     vec![std::fs::read(path).unwrap()]
 }
 
+/// As it is, and with the checksum made right, past which damage seldom gets.
 fn read_checkpoint(path: &Path) -> Result<(), String> {
-    Checkpoint::load(path, &Device::Cpu).map(drop).map_err(words)
+    let read = || {
+        let checkpoint = Checkpoint::load(path, &Device::Cpu).map_err(words)?;
+        checkpoint.require_sound(path).map_err(words)
+    };
+    let bytes = std::fs::read(path).unwrap();
+    read().or_else(|fault| {
+        let Some(sealed) = sealed(&bytes) else { return Err(fault) };
+        std::fs::write(path, sealed).unwrap();
+        read()
+    })
+}
+
+/// A checkpoint with the checksum that its content has, where it has a place for one.
+fn sealed(bytes: &[u8]) -> Option<Vec<u8>> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).ok()?;
+    let tensors = SafeTensors::deserialize(bytes).ok()?;
+    let text = metadata.metadata().as_ref()?.get("signalbox")?;
+    let envelope: serde_json::Value = serde_json::from_str(text).ok()?;
+    let mut table = envelope["header"].to_string();
+    let mut rows: Vec<_> = tensors.tensors();
+    rows.sort_by(|one, other| one.0.cmp(&other.0));
+    for (name, view) in rows {
+        let sum = crc32c(view.data());
+        write!(table, "\n{name:?} {:?} {:?} {sum:08x}", view.dtype(), view.shape()).unwrap();
+    }
+    let (written, right) = (envelope["crc32c"].as_str()?, format!("{:08x}", crc32c(table.as_bytes())));
+    let place = bytes.windows(8).position(|window| window == written.as_bytes())?;
+    let mut sealed = bytes.to_vec();
+    sealed[place..place + 8].copy_from_slice(right.as_bytes());
+    Some(sealed)
 }
 
 fn metrics(folder: &Path) -> Vec<Vec<u8>> {
@@ -150,4 +205,24 @@ fn read_idx(path: &Path) -> Result<(), String> {
         assert!(labels.iter().all(|label| *label < 10), "a label without a class");
     });
     images.or(labels)
+}
+
+const BLOCKS: &str = "[cells]\nprogram = \"ppo-routed\"\nfiles = [\"input.jsonl\"]\ntable = \"cells\"\n";
+
+fn results_folder(folder: &Path) -> PathBuf {
+    let results = folder.join("docs/results");
+    std::fs::create_dir_all(&results).unwrap();
+    std::fs::write(results.join("blocks.toml"), BLOCKS).unwrap();
+    results.join("input.jsonl")
+}
+
+fn results(_: &Path) -> Vec<Vec<u8>> {
+    let all = include_str!("../../docs/results/reinforce_p1.jsonl");
+    all.lines().take(1).map(|line| format!("{line}\n").into_bytes()).collect()
+}
+
+fn read_results(path: &Path) -> Result<(), String> {
+    let results = path.parent().unwrap();
+    let blocks = Blocks::read(results.parent().and_then(Path::parent).unwrap()).map_err(words)?;
+    blocks.get("cells").unwrap().make(results).map(drop).map_err(words)
 }
