@@ -114,7 +114,8 @@ fn runs_of_different_settings_are_not_drawn_together() {
     assert_eq!(ended.code, Some(2));
     assert_eq!(
         ended.stderr,
-        "error: other has other settings than run\nhint: plot draws seeds of one experiment together\n"
+        "error: other has other settings than run\nhint: `plot` draws seeds of one experiment together; `compare` sets \
+         different ones side by side\n"
     );
     assert!(!ws.path("seeds").exists());
 }

@@ -37,6 +37,14 @@ pub enum Error {
         /// What is wrong with it.
         fault: String,
     },
+    /// A list of tokens or words that cannot be read.
+    #[error("cannot read the list in {}: {fault}", path.display())]
+    List {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        fault: String,
+    },
     /// The tokenizer refused.
     #[error("the tokenizer: {0}")]
     Tokenizer(String),
@@ -88,6 +96,7 @@ impl Error {
                 "a corpus is a .jsonl with a `text` on each line, or a text file, packed as .gz or not; \
                  `--set data.train=FILE` names another"
             }
+            Self::List { .. } => "write one on each line, of tokens `␣` for a space in front",
             Self::Tokenizer(_) => {
                 "`data.tokenizer` takes a tokenizer.json of the tokenizers library; empty, one is trained"
             }

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use experiment::read_at_most;
 use learning::Parameters;
 use serde::{Deserialize, Serialize};
 use transformer::{Hooks, Network};
 
 use crate::Error;
-use crate::data::Dataset;
+use crate::data::{Dataset, read_list};
 use crate::evaluate::{Losses, Validation};
 use crate::finetune::{Context, make_coherent, relearn};
 
@@ -45,16 +44,11 @@ const LONGEST: u64 = 1 << 20;
 /// The tokens of a list: one a line, `␣` for a space in front, empty lines and those that begin with `#` left out.
 ///
 /// # Errors
-/// [`Error::Corpus`] where the file cannot be read, is longer than 1 MiB or lists no word.
+/// [`Error::List`] where the file cannot be read, is longer than 1 MiB or lists no word.
 pub fn read_tokens(path: &Path) -> Result<Vec<String>, Error> {
-    let fault = |fault: String| Error::Corpus { path: path.to_owned(), fault };
-    let bytes = read_at_most(path, LONGEST).map_err(|error| fault(error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|error| fault(format!("it is no UTF-8 text: {error}")))?;
-    let lines =
-        text.lines().map(str::trim_end).filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
-    let tokens: Vec<String> = lines.map(str::to_owned).collect();
+    let tokens = read_list(path, LONGEST)?;
     if words_of(&tokens).is_empty() {
-        return Err(fault("it lists no token; put one on each line".to_owned()));
+        return Err(Error::List { path: path.to_owned(), fault: "it lists no word".to_owned() });
     }
     Ok(tokens)
 }

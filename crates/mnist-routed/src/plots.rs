@@ -40,7 +40,9 @@ pub fn read_runs(runs: &[PathBuf]) -> Result<(Config, Vec<Vec<Record>>)> {
     if let Some((other, _)) = runs.iter().zip(&loaded).find(|(_, (other, _))| *other != config) {
         let message = format!("{} has other settings than {}", other.display(), runs[0].display());
         return Err(UserError::usage(message)
-            .with_hint("plot draws seeds of one experiment together")
+            .with_hint(
+                "`plot` draws seeds of one experiment together; `compare` sets different ones side by side",
+            )
             .into());
     }
     let evaluated = |records: &[Record]| records.iter().any(is_evaluation);

@@ -21,43 +21,84 @@ const TITLE: Font = Font::bold(23.0);
 const LOW: [f64; 3] = [255.0, 255.0, 255.0];
 const HIGH: [f64; 3] = [104.0, 178.0, 232.0];
 
+/// Grids that stand in one line; more of them take lines of [`PER_ROW`].
+const ONE_ROW: usize = 5;
+const PER_ROW: usize = 4;
+
+/// Grids side by side.
+struct Row<'a> {
+    grids: &'a [PolicyGrid],
+    widths: Vec<f64>,
+    titles: Vec<Vec<String>>,
+    /// Room for the titles, and beside them for what stands at the colour bar.
+    head: f64,
+    height: f64,
+}
+
+impl<'a> Row<'a> {
+    fn new(grids: &'a [PolicyGrid], cell: f64) -> Self {
+        let widths: Vec<f64> = grids.iter().map(|grid| width(grid, cell)).collect();
+        let titles: Vec<Vec<String>> =
+            grids.iter().zip(&widths).map(|(grid, width)| TITLE.wrap(&grid.title, *width)).collect();
+        let head = titles.iter().map(Vec::len).max().unwrap_or(0) as f64 * TITLE.line_height();
+        let height = grids.iter().map(|grid| grid.rows as f64 * cell).fold(0.0, f64::max);
+        Self { grids, widths, titles, head, height }
+    }
+
+    fn width(&self) -> f64 {
+        self.widths.iter().sum::<f64>() + GRID_GAP * (self.widths.len() - 1) as f64
+    }
+
+    /// Draws it with the upper edges of its grids at `top`.
+    fn draw(&self, canvas: &mut Canvas, top: f64, cell: f64) {
+        let mut left = MARGIN;
+        for ((grid, title), width) in self.grids.iter().zip(&self.titles).zip(&self.widths) {
+            let above = top - 10.0 - title.len() as f64 * TITLE.line_height();
+            write_lines(canvas, title, (left + width / 2.0, above), TITLE, Anchor::Centre, DARK);
+            let inset = (width - grid.cols as f64 * cell) / 2.0;
+            draw_grid(canvas, grid, (left + inset, top), cell);
+            left += width + GRID_GAP;
+        }
+    }
+}
+
+/// The grids by rows.
+fn rows(picture: &PolicyPicture) -> std::slice::Chunks<'_, PolicyGrid> {
+    let grids = picture.grids.len();
+    picture.grids.chunks(if grids > ONE_ROW { PER_ROW } else { grids })
+}
+
 pub(crate) fn draw(picture: &PolicyPicture) -> Result<Image, PlotError> {
     let cell = cell_size(picture);
-    let widths: Vec<f64> = picture.grids.iter().map(|grid| width(grid, cell)).collect();
+    let mut rows: Vec<Row<'_>> = rows(picture).map(|grids| Row::new(grids, cell)).collect();
     let has_bar = picture.grids.iter().any(|grid| grid.background.is_some());
-    let grids_width = widths.iter().sum::<f64>() + GRID_GAP * (widths.len() - 1) as f64;
+    let grids_width = rows.iter().map(Row::width).fold(0.0, f64::max);
     let bar_label = TEXT.wrap(&picture.background_label, 220.0);
     let bar_label_width = bar_label.iter().map(|line| TEXT.width(line)).fold(0.0, f64::max);
     let bar_room = if has_bar { GRID_GAP + (BAR_WIDTH + BAR_NUMBERS).max(bar_label_width) } else { 0.0 };
     let full_width = (grids_width + bar_room + 2.0 * MARGIN).max(640.0);
+    if has_bar {
+        rows[0].head = rows[0].head.max(bar_label.len() as f64 * TEXT.line_height());
+    }
 
     let caption = CAPTION.wrap(&picture.caption, full_width - 2.0 * MARGIN);
-    let titles: Vec<Vec<String>> =
-        picture.grids.iter().zip(&widths).map(|(grid, width)| TITLE.wrap(&grid.title, *width)).collect();
-    let title_lines = titles.iter().map(Vec::len).max().unwrap_or(0);
-    let head_lines = (title_lines as f64 * TITLE.line_height()).max(if has_bar {
-        bar_label.len() as f64 * TEXT.line_height()
-    } else {
-        0.0
-    });
-    let grids_top = MARGIN + caption.len() as f64 * CAPTION.line_height() + 10.0 + head_lines + 10.0;
-    let tallest = picture.grids.iter().map(|grid| grid.rows as f64 * cell).fold(0.0, f64::max);
-
-    let mut canvas = Canvas::new(full_width, grids_top + tallest + MARGIN)?;
+    let mut top = MARGIN + caption.len() as f64 * CAPTION.line_height();
+    let mut tops = Vec::with_capacity(rows.len());
+    for row in &rows {
+        top += 10.0 + row.head + 10.0;
+        tops.push(top);
+        top += row.height + MARGIN;
+    }
+    let mut canvas = Canvas::new(full_width, top)?;
     write_lines(&mut canvas, &caption, (MARGIN, 0.8 * MARGIN), CAPTION, Anchor::Left, DARK);
-    let mut left = MARGIN;
-    for ((grid, title), width) in picture.grids.iter().zip(&titles).zip(&widths) {
-        let top = grids_top - 10.0 - title.len() as f64 * TITLE.line_height();
-        let middle = left + width / 2.0;
-        write_lines(&mut canvas, title, (middle, top), TITLE, Anchor::Centre, DARK);
-        let inset = (width - grid.cols as f64 * cell) / 2.0;
-        draw_grid(&mut canvas, grid, (left + inset, grids_top), cell);
-        left += width + GRID_GAP;
+    for (row, top) in rows.iter().zip(&tops) {
+        row.draw(&mut canvas, *top, cell);
     }
     if has_bar {
-        let top = grids_top - 10.0 - bar_label.len() as f64 * TEXT.line_height();
-        write_lines(&mut canvas, &bar_label, (left, top), TEXT, Anchor::Left, MUTED);
-        let bar = Rect { left, top: grids_top, right: left + BAR_WIDTH, bottom: grids_top + tallest };
+        let (left, top) = (MARGIN + grids_width + GRID_GAP, tops[0]);
+        let above = top - 10.0 - bar_label.len() as f64 * TEXT.line_height();
+        write_lines(&mut canvas, &bar_label, (left, above), TEXT, Anchor::Left, MUTED);
+        let bar = Rect { left, top, right: left + BAR_WIDTH, bottom: top + rows[0].height };
         colour_bar::draw(&mut canvas, &bar, tint, &[(0.0, "0"), (0.5, "0.5"), (1.0, "1")]);
     }
     Ok(canvas.finish())
@@ -65,9 +106,12 @@ pub(crate) fn draw(picture: &PolicyPicture) -> Result<Image, PlotError> {
 
 /// The side of a cell: as large as the widest picture allows.
 fn cell_size(picture: &PolicyPicture) -> f64 {
-    let columns: usize = picture.grids.iter().map(|grid| grid.cols).sum();
-    let gaps = GRID_GAP * picture.grids.len() as f64 + 2.0 * MARGIN + 120.0;
-    ((WIDEST - gaps) / columns as f64).floor().clamp(CELL.0, CELL.1)
+    let sides = rows(picture).map(|grids| {
+        let columns: usize = grids.iter().map(|grid| grid.cols).sum();
+        let gaps = GRID_GAP * grids.len() as f64 + 2.0 * MARGIN + 120.0;
+        ((WIDEST - gaps) / columns as f64).floor()
+    });
+    sides.fold(CELL.1, f64::min).max(CELL.0)
 }
 
 /// Room for a grid: its cells, but enough for a title.

@@ -111,5 +111,6 @@ pub use figure::{Band, Figure, Panel, ReferenceLine, Scale, Series};
 pub use heatmap::Heatmap;
 pub use image::Image;
 pub use image_grid::{ImageGrid, ImageRow};
+pub use numbers::rounded;
 pub use policy::{Marker, MarkerKind, PolicyGrid, PolicyPicture};
 pub use ticks::{Axis, Tick};

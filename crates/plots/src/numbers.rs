@@ -38,6 +38,11 @@ fn with_power(value: f64) -> String {
     format_in(rounded, None, rounded.abs())
 }
 
+/// A number as captions have it, three digits in the unit that suits them best: `12.3k`, `1.97M`.
+pub fn rounded(value: f64) -> String {
+    format_alone(format!("{value:.2e}").parse().unwrap_or(value))
+}
+
 /// A number in the unit that suits it best.
 pub(crate) fn format_alone(value: f64) -> String {
     format_in(value, unit(value.abs(), 1e3), value.abs())
@@ -101,6 +106,15 @@ fn superscript(exponent: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn captions_have_three_digits() {
+        for (value, shown) in
+            [(0.0, "0"), (640.0, "640"), (12_288.0, "12.3k"), (1_966_080.0, "1.97M"), (-9.999, "−10")]
+        {
+            assert_eq!(rounded(value), shown);
+        }
+    }
 
     #[test]
     fn numbers_of_a_table_are_written_alike() {

@@ -40,12 +40,12 @@ pub enum MarkerKind {
     Other(u8),
 }
 
-/// Grids side by side, with arrows of action probabilities at every cell.
+/// Grids side by side or in rows, with arrows of action probabilities at every cell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyPicture {
     /// Written above the grids; empty for none. Long captions wrap.
     pub caption: String,
-    /// The grids, from the left.
+    /// The grids, from the left; more than five stand in rows of four.
     pub grids: Vec<PolicyGrid>,
     /// What the tint of a cell means, written at the colour bar. There is no bar when no grid has a background.
     pub background_label: String,

@@ -113,6 +113,20 @@ fn the_size_does_not_depend_on_the_probabilities() {
 }
 
 #[test]
+fn more_than_five_grids_stand_in_rows_of_four() {
+    let of = |grids: usize| {
+        let mut picture = picture([0.25; 4], Some(0.5), Vec::new());
+        picture.grids = vec![picture.grids[0].clone(); grids];
+        picture.draw().unwrap()
+    };
+    let sizes = [4, 5, 6, 8, 15].map(|grids| (of(grids).width, of(grids).height));
+    let [four, five, six, eight, fifteen] = sizes;
+    assert!(five.1 < six.1, "{sizes:?}");
+    assert_eq!((four.0, six, eight.0), (eight.0, eight, fifteen.0));
+    assert_eq!(fifteen.1 - eight.1, 2 * (eight.1 - four.1));
+}
+
+#[test]
 fn grids_that_do_not_fit_are_refused_by_name() {
     let refused = |change: &dyn Fn(&mut PolicyGrid)| {
         let mut picture = picture([0.25; 4], Some(0.5), Vec::new());

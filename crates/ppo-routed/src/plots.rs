@@ -39,7 +39,9 @@ pub fn plot(runs: &[PathBuf], folder: Option<&Path>) -> Result<Vec<PathBuf>> {
     if let Some((other, _)) = runs.iter().zip(&loaded).find(|(_, (other, _))| *other != config) {
         let message = format!("{} has other settings than {}", other.display(), runs[0].display());
         return Err(UserError::usage(message)
-            .with_hint("plot draws seeds of one experiment together")
+            .with_hint(
+                "`plot` draws seeds of one experiment together; `compare` sets different ones side by side",
+            )
             .into());
     }
     let evaluated = |records: &[Record]| {
@@ -243,7 +245,7 @@ fn policy_picture(config: &Config, snapshot: &Snapshot) -> PolicyPicture {
         })
         .collect();
     PolicyPicture {
-        caption: format!("{}, after {:.2}M steps", subtitle(config, 1), snapshot.step as f64 / 1e6),
+        caption: format!("{}, after {} steps", subtitle(config, 1), plots::rounded(snapshot.step as f64)),
         grids,
         background_label: if snapshot.gate.is_empty() { String::new() } else { "gate Γ".to_owned() },
     }

@@ -37,12 +37,16 @@ pub(crate) fn names(runs: &[&[Record]]) -> Vec<String> {
     names.into_iter().cloned().collect()
 }
 
-/// A metric of seeds of one experiment: the mean over those that have come so far, as far as all of them have.
+/// A metric of seeds of one experiment: the mean over those that have come so far, as far as all of them have. Of parts
+/// that are trained one after another, each counts its own steps.
 pub(crate) fn line(label: &str, runs: &[&[Record]], metric: &str) -> Option<Line> {
     let mut at: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     let mut having = 0;
     for run in runs {
-        let values = run.iter().filter_map(|record| Some((record.step, *record.values.get(metric)?)));
+        let begun = begun(run, metric);
+        let values = run
+            .iter()
+            .filter_map(|record| Some((record.step.saturating_sub(begun), *record.values.get(metric)?)));
         let values: BTreeMap<u64, f64> = values.filter(|(_, value)| value.is_finite()).collect();
         having += usize::from(!values.is_empty());
         for (step, value) in values {
@@ -52,6 +56,15 @@ pub(crate) fn line(label: &str, runs: &[&[Record]], metric: &str) -> Option<Line
     let whole = at.into_iter().filter(|(_, values)| values.len() == having);
     let points: Vec<Point> = whole.map(|(step, values)| point(step as f64, &values)).collect();
     (!points.is_empty()).then(|| Line { label: label.to_owned(), points: thinned(points) })
+}
+
+/// The step after which the part begins that a metric belongs to; 0 for what belongs to none.
+fn begun(run: &[Record], metric: &str) -> u64 {
+    let (family, part) = family(metric);
+    let Some(part) = part.filter(|_| family.starts_with('…')) else { return 0 };
+    let of_part = |key: &String| key.strip_prefix(&part).is_some_and(|rest| rest.starts_with('/'));
+    let first = run.iter().position(|record| record.values.keys().any(of_part)).unwrap_or(0);
+    first.checked_sub(1).map_or(0, |before| run[before].step)
 }
 
 /// The mean of values with their range.
@@ -105,6 +118,22 @@ mod tests {
         assert_eq!(found.points, [point(0.0, 2.0, (1.0, 3.0)), point(16.0, 5.0, (1.0, 9.0))]);
         assert_eq!(line("x", &[&one], "a").unwrap().points[1], Point { x: 8.0, y: 2.0, range: None });
         assert_eq!(line("x", &[&one], "b"), None);
+    }
+
+    #[test]
+    fn parts_that_come_one_after_another_begin_at_the_same_place() {
+        let record =
+            |step, name: &str| Record { step, update: step, values: [(name.to_owned(), 1.0)].into() };
+        let run = [
+            record(8, "base/losses/train"),
+            record(16, "base/eval/forget"),
+            record(24, "era/losses/train"),
+            record(32, "era/eval/forget"),
+        ];
+        for part in ["base", "era"] {
+            let found = line(part, &[&run], &format!("{part}/eval/forget")).unwrap();
+            assert_eq!(found.points, [Point { x: 16.0, y: 1.0, range: None }], "{part}");
+        }
     }
 
     #[test]

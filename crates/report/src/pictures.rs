@@ -51,6 +51,7 @@ impl Pictures {
             };
             self.bytes += bytes.len() as u64;
             let name = path.file_stem().unwrap_or_default().to_string_lossy().replace('_', " ");
+            let name = if is_gif { format!("{name}, while training") } else { name };
             let title = if of.is_empty() { name } else { format!("{of}: {name}") };
             let uri = format!("data:image/{kind};base64,{}", STANDARD.encode(&bytes));
             self.shown.push(Picture { title, uri });
@@ -72,7 +73,7 @@ mod tests {
         pictures.add(folder.path(), "run");
         pictures.add(&folder.path().join("nowhere"), "");
         let titles: Vec<&str> = pictures.shown.iter().map(|picture| picture.title.as_str()).collect();
-        assert_eq!(titles, ["run: b c", "run: z"]);
+        assert_eq!(titles, ["run: b c", "run: z, while training"]);
         assert_eq!(pictures.shown[0].uri, "data:image/png;base64,AAAA");
         assert_eq!(pictures.left_out, [folder.path().join("a.gif").display().to_string()]);
     }

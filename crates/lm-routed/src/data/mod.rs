@@ -12,6 +12,7 @@ mod pool;
 mod token_file;
 mod vocabulary;
 
+pub(crate) use corpus::read_list;
 pub use corpus::{END_OF_TEXT, find, read_documents};
 pub use dataset::{Dataset, Documents};
 pub(crate) use dataset::{pattern, with_words};
