@@ -481,12 +481,36 @@ fn a_run_with_modules_is_measured_with_every_set_of_them_and_goes_on_exactly() {
     let kept = ws.done("profile run --keep book --out kept");
     assert!(kept.contains("parameters are left") && kept.contains("kept/model.safetensors"), "{kept}");
     assert!(ws.path("kept/tokenizer.json").exists());
-    let refused = ws.run("profile run --keep sea --out other");
+    for verb in
+        ["profile run --keep sea --out other", "generate run --profile book,sea", "eval run --profile sea"]
+    {
+        let refused = ws.run(verb);
+        assert_eq!(refused.code, Some(2), "{verb}");
+        assert!(
+            refused.stderr.contains("has no module `sea`")
+                && refused.stderr.contains("its modules are forest, book"),
+            "{verb}: {}",
+            refused.stderr
+        );
+    }
+    // the same network without the folder in between
+    let continued = |of: &str| ws.done(&format!("generate {of} --length 8 --seed 3"));
+    assert_eq!(continued("run --profile book"), continued("kept"));
+    assert_eq!(continued("run --profile book,forest"), continued("run --model gram"));
+    let refused = ws.run("generate kept --profile book");
     assert_eq!(refused.code, Some(2));
-    assert!(
-        refused.stderr.contains("has no module `sea`")
-            && refused.stderr.contains("its modules are forest, book")
-    );
+    assert!(refused.stderr.contains("kept has no model with modules"), "{}", refused.stderr);
+    for (profile, number) in [("core", 0), ("forest", 1), ("book", 2), ("forest,book", 3)] {
+        let measured: Value =
+            serde_json::from_str(&ws.done(&format!("eval run --profile {profile}"))).unwrap();
+        for losses in profiles[number]["losses"].as_array().unwrap() {
+            let again = measured["losses"][losses["kind"].as_str().unwrap()].as_f64().unwrap();
+            assert!(
+                (again - losses["loss"].as_f64().unwrap()).abs() < 1e-6,
+                "{profile}: {measured} {losses}"
+            );
+        }
+    }
     // killed as soon as GRAM has a checkpoint
     let mut running = ws.start(&line("cut", 400));
     running.wait_until(|| {

@@ -1,5 +1,7 @@
 //! The command line: verbs, options, and what each verb prints.
 
+mod looking;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,8 +19,8 @@ use crate::data::{CacheIs, with_words};
 use crate::export::{Choice, export};
 use crate::methods::Part;
 use crate::sweep::{in_curves, shown};
-use crate::{Language, attack, commands, localise, own_text, pretrained_verbs};
-use transformer::generate::Sampling;
+use crate::{Language, attack, commands, localise, pretrained_verbs, profiles};
+use looking::{EvalArgs, GenerateArgs, options};
 
 /// Localising and removing a concept in a small language model by gradient routing.
 #[derive(Parser, Debug)]
@@ -63,51 +65,14 @@ enum Verb {
         run: PathBuf,
     },
     /// Measure the models of a run on validation documents, or on a text.
-    Eval {
-        /// The run folder.
-        run: PathBuf,
-        /// One file of its models or checkpoints in place of all its models.
-        #[arg(long, value_name = "FILE")]
-        checkpoint: Option<PathBuf>,
-        /// Print the tokens of this text and the loss of each.
-        #[arg(long, conflicts_with = "checkpoint")]
-        text: Option<String>,
-        #[command(flatten)]
-        trust: TrustArg,
-    },
+    Eval(EvalArgs),
     /// Say what a model from disk is: architecture, sizes, parameters, whether its tokenizer is there.
     Model {
         /// A folder with config.json and safetensors, or a .gguf file; with the feature `hub` also hub:OWNER/MODEL.
         path: PathBuf,
     },
     /// Continue a text with a model of a run, or with one from disk.
-    Generate {
-        /// The run folder, or one that `profile` has written; or a model as `model` takes it.
-        run: PathBuf,
-        /// The model, such as base or era.
-        #[arg(long, value_name = "NAME", default_value = "era")]
-        model: String,
-        /// How the text begins.
-        #[arg(long, default_value = "One day")]
-        prompt: String,
-        /// Tokens to add.
-        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-        length: u32,
-        /// Texts.
-        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
-        samples: u32,
-        /// The logits are divided by it; 0, for a model from disk, takes the likeliest token each time.
-        #[arg(long, default_value_t = 0.8)]
-        temperature: f64,
-        /// The tokens to choose from, the likeliest ones; 0 for all.
-        #[arg(long, value_name = "K", default_value_t = 40)]
-        top_k: usize,
-        /// Added to a dimension of the residual stream after a block.
-        #[arg(long, value_name = "BLOCK:DIMENSION:STRENGTH", allow_hyphen_values = true)]
-        push: Option<PushArg>,
-        #[command(flatten)]
-        trust: TrustArg,
-    },
+    Generate(GenerateArgs),
     /// Attack the models of a run: is the concept gone, or only hidden? The same command goes on where it was stopped.
     Attack {
         /// The run folder.
@@ -117,7 +82,7 @@ enum Verb {
     Profile {
         /// The run folder.
         run: PathBuf,
-        /// The modules that stay, with commas between them; none for the core.
+        /// The modules that stay, with commas between them; none, or `core`, for the core.
         #[arg(long, value_name = "LIST", value_delimiter = ',')]
         keep: Vec<String>,
     },
@@ -239,42 +204,12 @@ fn dispatch(cli: Cli) -> Result<()> {
             given.refuse("plot", &["--out"], advice)?;
             commands::plot(&run, common.out.as_deref())?
         }
-        Some(Verb::Eval { run, text: Some(text), trust, .. }) => {
-            given.refuse("eval", &["--device"], "a text is measured with the settings of the run")?;
-            own_text::eval_text(&run, &text, &options(&common, trust.cache())?)?
-        }
-        Some(Verb::Eval { run, checkpoint, trust, .. }) => {
-            let advice = "it prints on stdout and has the config of the run, to be changed with --set";
-            given.refuse("eval", &["--set", "--device"], advice)?;
-            let options = options(&common, trust.cache())?;
-            commands::eval(&run, checkpoint.as_deref(), &common.set, &options)?
-        }
+        Some(Verb::Eval(args)) => looking::eval(args, &common, &given)?,
         Some(Verb::Model { path }) => {
             given.refuse("model", &[], "it prints what stands on disk")?;
             pretrained_verbs::model(&path)?
         }
-        Some(Verb::Generate { run, model, prompt, length, samples, temperature, top_k, push, trust }) => {
-            given.refuse("generate", &["--seed", "--device"], "it prints on stdout")?;
-            let from_disk = pretrained_verbs::is_model(&run);
-            let greedy = from_disk && temperature == 0.0;
-            if !(greedy || temperature > 0.0 && temperature.is_finite()) {
-                let error = UserError::usage(format!("a temperature of {temperature} makes no sense"));
-                return Err(error.with_hint("give a number above 0, such as 0.8").into());
-            }
-            let request = commands::GenerateRequest {
-                model,
-                prompt,
-                size: (samples as usize, length as usize),
-                sampling: Sampling { temperature, top_k },
-                push: push.map(|push| (push.block, push.dimension, push.strength)),
-                seed: common.seed.unwrap_or(0),
-            };
-            if from_disk {
-                pretrained_verbs::generate(&run, &request, common.thread_count())?
-            } else {
-                commands::generate(&run, &request, &options(&common, trust.cache())?)?
-            }
-        }
+        Some(Verb::Generate(args)) => looking::generate(args, &common, &given)?,
         Some(Verb::Attack { run }) => {
             let advice = "it writes into the run's folder, with the settings of the run";
             given.refuse("attack", &["--set", "--seed", "--device"], advice)?;
@@ -284,7 +219,7 @@ fn dispatch(cli: Cli) -> Result<()> {
             given.refuse("profile", &["--out"], "it has the settings of the run")?;
             let missing = UserError::usage("`profile` needs a folder to write into");
             let out = common.out.as_deref().ok_or_else(|| missing.with_hint("give one with --out"))?;
-            commands::profile(&run, &keep, out)?
+            profiles::write(&run, &keep, out)?
         }
         Some(Verb::Export { run, to, model, checkpoint }) => {
             given.refuse("export", &[], "it writes what the run has left, into the folder of --to")?;
@@ -315,12 +250,6 @@ fn bench_steps(what: (Shape, Method), common: &CommonArgs, repetitions: u32) -> 
     let device = common.device.open()?;
     let line = bench(&config, what, common.thread_count(), common.device, &device, repetitions)?;
     Ok(line + "\n")
-}
-
-/// What `eval` and `generate` compute with.
-fn options(common: &CommonArgs, cache: CacheIs) -> Result<commands::Options> {
-    let CommonArgs { quiet, .. } = *common;
-    Ok(commands::Options { threads: common.thread_count(), device: common.device.open()?, quiet, cache })
 }
 
 /// A list of tokens makes the sweep's runs those of `virology`, as the verb does.
@@ -366,30 +295,5 @@ struct TrustArg {
 impl TrustArg {
     fn cache(self) -> CacheIs {
         if self.trust { CacheIs::TheUsers } else { CacheIs::TheRuns }
-    }
-}
-
-/// `BLOCK:DIMENSION:STRENGTH`
-#[derive(Clone, Copy, Debug)]
-struct PushArg {
-    block: usize,
-    dimension: usize,
-    strength: f32,
-}
-
-impl std::str::FromStr for PushArg {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FORM: &str = "a push is BLOCK:DIMENSION:STRENGTH, such as 1:0:10";
-        let mut parts = text.splitn(3, ':');
-        let mut next = || parts.next().ok_or(FORM);
-        let (block, dimension) = (next()?.parse(), next()?.parse());
-        match (block, dimension, next()?.parse::<f32>()) {
-            (Ok(block), Ok(dimension), Ok(strength)) if strength.is_finite() => {
-                Ok(Self { block, dimension, strength })
-            }
-            _ => Err(FORM),
-        }
     }
 }

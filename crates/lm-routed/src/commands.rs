@@ -7,21 +7,21 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use candle_core::Device;
 use experiment::driver::{Outputs, Program as _, ResumePoint, Run, RunRequest};
-use experiment::{Checkpoint, CommonArgs, RunFolder, SeedStreams, UserError, write_atomic};
+use experiment::{Checkpoint, CommonArgs, RunFolder, SeedStreams, UserError};
 use serde_json::json;
 use transformer::generate::{self, Sampling};
 use transformer::{Architecture, Backend, HookPoint, Hooks, Intervention, Network};
 
 use crate::Error;
 use crate::adapt::Adaptation;
-use crate::checkpoint::{load_network, network_of, save_network};
+use crate::checkpoint::{load_network, network_of};
 use crate::config::{Config, Experiment};
 use crate::data::{CacheIs, Vocabulary, placed, with_words};
 use crate::evaluate::Validation;
 use crate::export::{is_profile, of_profile, one_of};
 use crate::finetune::model_of;
-use crate::methods::{Part, module_names};
 use crate::parts::{TOKENIZER, part_of};
+use crate::profiles::{Kept, kept};
 use crate::program::prepared;
 use crate::sweep::in_curves;
 use crate::{Language, report};
@@ -145,6 +145,8 @@ pub fn eval(run: &Path, checkpoint: Option<&Path>, set: &[String], options: &Opt
 pub struct GenerateRequest {
     /// The model.
     pub model: String,
+    /// Of a run with modules, those that stay in place of a model.
+    pub profile: Option<Vec<String>>,
     /// How each text begins.
     pub prompt: String,
     /// Texts, and the tokens of each.
@@ -165,7 +167,10 @@ pub fn generate(run: &Path, request: &GenerateRequest, options: &Options) -> Res
     let Options { threads, ref device, .. } = *options;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
-        let (mut model, vocabulary) = if is_profile(run) {
+        let (mut model, vocabulary) = if let Some(modules) = &request.profile {
+            let Kept { config, network, vocabulary, .. } = kept(run, modules, device, options.cache)?;
+            (model_of(&network, &config, threads)?, vocabulary)
+        } else if is_profile(run) {
             let (network, vocabulary) = of_profile(run)?;
             let tokens = network.architecture.block_size;
             (network.model(tokens, threads, Backend::Auto)?, vocabulary)
@@ -204,48 +209,6 @@ fn pushed(push: Option<(usize, usize, f32)>, architecture: &Architecture) -> Res
     add[dimension] = strength;
     let intervention = Intervention { add: Some(Arc::new(add)), ..Intervention::default() };
     Ok(Hooks::default().with(block, HookPoint::ResidPost, intervention))
-}
-
-/// Writes the network of a run with modules in which only those of `keep` are left, as `model.safetensors` with the
-/// vocabulary beside it.
-///
-/// # Errors
-/// Fails where the run has no such model or module, or a file cannot be written.
-pub fn profile(run: &Path, keep: &[String], out: &Path) -> Result<String> {
-    let folder = RunFolder::view_of(run, Language::NAME)?;
-    let config: Config = experiment::load_run(&folder.config_path(), &[])?;
-    let part = Part::all(&config)
-        .into_iter()
-        .find(|part| (part.method.routes)(&config).is_ok_and(|routes| routes.table.profiles().len() > 1))
-        // a run of `era` leaves the core alone
-        .filter(|_| config.experiment.kind == Experiment::Modules);
-    let Some(part) = part else {
-        let error = UserError::usage(format!("{} has no model with modules", run.display()));
-        return Err(error
-            .with_hint("`profile` is for runs of the experiment `modules` with the method gram")
-            .into());
-    };
-    let names = module_names(&config);
-    let mut groups = vec![0];
-    for name in keep {
-        let Some(index) = names.iter().position(|other| other == name) else {
-            let error = UserError::usage(format!("{} has no module `{name}`", run.display()));
-            return Err(error.with_hint(format!("its modules are {}", names.join(", "))).into());
-        };
-        groups.push(1 + index);
-    }
-    let vocabulary = vocabulary_of(&folder, &config, CacheIs::TheRuns, false)?;
-    let needed = config.architecture(vocabulary.size());
-    let whole = load_network(&model_path(&folder, &part.name()), &needed, &Device::Cpu)?;
-    let routes = (part.method.routes)(&config)?;
-    let kept = whole.keeping(&routes.groups(&whole.architecture), &groups)?;
-    experiment::create_folder(out)?;
-    let (model, tokenizer) = (out.join("model.safetensors"), out.join("tokenizer.json"));
-    save_network(&kept, &model)?;
-    write_atomic(&tokenizer, vocabulary.to_json()?.as_bytes())?;
-    let sizes = [&whole, &kept].map(|network| network.parameters.num_elements());
-    let lines = experiment::lines(&[model, tokenizer]);
-    Ok(format!("{} of {} parameters are left\n{lines}", sizes[1], sizes[0]))
 }
 
 /// The vocabulary of a run's models: its file, or what its texts make where an earlier version has left none.

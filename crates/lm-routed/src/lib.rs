@@ -35,6 +35,7 @@ mod parts;
 mod per_story;
 mod pipeline;
 pub mod pretrained_verbs;
+pub mod profiles;
 mod program;
 mod report;
 mod results;

@@ -22,13 +22,14 @@ pub fn model(path: &Path) -> Result<String> {
 /// Continues a text with a model from disk; at temperature 0 with the likeliest token each time.
 ///
 /// # Errors
-/// Fails where the model cannot be read, lacks a tokenizer or is asked for a push.
+/// Fails where the model cannot be read, lacks a tokenizer or is asked for a push or a profile.
 pub fn generate(path: &Path, request: &GenerateRequest, threads: usize) -> Result<String> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
         let model = opened(path)?;
-        if request.push.is_some() {
-            let error = UserError::usage("`--push` is for the models of a run");
+        let of_runs = [("--push", request.push.is_some()), ("--profile", request.profile.is_some())];
+        if let Some((option, _)) = of_runs.iter().find(|(_, given)| *given) {
+            let error = UserError::usage(format!("`{option}` is for the models of a run"));
             return Err(error.with_hint("leave it out").into());
         }
         let Some(tokenizer) = &model.tokenizer else {
