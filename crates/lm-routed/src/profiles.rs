@@ -80,7 +80,7 @@ fn groups(run: &Path, config: &Config, modules: &[String]) -> Result<Vec<usize>>
 /// run's `tokenizer.json`.
 ///
 /// # Errors
-/// As [`kept`], and where `out` holds something.
+/// Fails where the run has no model with modules or none of such a name, and where `out` holds something.
 pub fn write(run: &Path, keep: &[String], out: &Path) -> Result<String> {
     let Kept { network, of, vocabulary, .. } = kept(run, keep, &Device::Cpu, CacheIs::TheRuns)?;
     experiment::create_folder(out)?;
@@ -95,7 +95,7 @@ pub fn write(run: &Path, keep: &[String], out: &Path) -> Result<String> {
 /// returns a JSON line.
 ///
 /// # Errors
-/// As [`kept`], and where the documents are not there.
+/// Fails where the run has no model with modules or none of such a name, and where the documents are not there.
 pub fn eval(run: &Path, modules: &[String], options: &Options) -> Result<String> {
     let Options { threads, ref device, quiet, cache } = *options;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
