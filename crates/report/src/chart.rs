@@ -76,17 +76,14 @@ impl Chart {
     pub(crate) fn of(title: &str, x_label: &str, lines: &[Line], shaded: &'static str) -> Self {
         let points = || lines.iter().flat_map(|line| &line.points);
         let x = Axis::fit(scale(points()), points().map(|point| point.x), 0.02);
-        let ends = |point: &Point| {
-            let (low, high) = point.range.unwrap_or((point.y, point.y));
-            [low, high]
-        };
-        let y = Axis::fit(Scale::Linear, points().flat_map(ends), 0.06);
+        let y = Axis::fit(Scale::Linear, heights(lines).into_iter(), 0.06);
         let (width, height) = SIZE;
         // from the low to the high end of an axis, in pixels
         let across = |at: f64| tenth(LEFT + at * (width - LEFT - RIGHT));
         let up = |at: f64| tenth(height - BOTTOM - at * (height - TOP - BOTTOM));
         let px = |value: f64| across(x.position(value).unwrap_or(0.0));
-        let py = |value: f64| up(y.position(value).unwrap_or(0.0));
+        // a range may leave the axis
+        let py = |value: f64| up(y.position(value).unwrap_or(0.0).clamp(0.0, 1.0));
         let mark = |at: f64, Tick { label, .. }: Tick| Mark { at, label };
         let x_ticks = x.ticks(6).into_iter();
         let y_ticks = y.ticks(5).into_iter();
@@ -107,6 +104,21 @@ impl Chart {
             data: Data { lines: lines.iter().enumerate().map(|(index, line)| named(index, line)).collect() },
         }
     }
+}
+
+/// What the vertical axis shows: the lines, and their ranges but for what of one lies far outside the lines and the middle
+/// range; the interval of two seeds can be many times as high as all others.
+fn heights(lines: &[Line]) -> Vec<f64> {
+    let points = || lines.iter().flat_map(|line| &line.points);
+    let least = points().map(|point| point.y).fold(f64::INFINITY, f64::min);
+    let most = points().map(|point| point.y).fold(f64::NEG_INFINITY, f64::max);
+    let mut sizes: Vec<f64> =
+        points().filter_map(|point| point.range).map(|(low, high)| high - low).collect();
+    sizes.sort_by(f64::total_cmp);
+    let middle = sizes.get(sizes.len().saturating_sub(1) / 2).copied().unwrap_or(0.0);
+    let room = 1.5 * middle.max(most - least);
+    let ends = points().flat_map(|point| point.range.map_or([point.y; 2], <[f64; 2]>::from));
+    if room > 0.0 { ends.map(|end| end.clamp(least - room, most + room)).collect() } else { ends.collect() }
 }
 
 /// Steps lie evenly; values that were chosen over several powers of ten do not.
@@ -161,4 +173,22 @@ fn tenth(value: f64) -> f64 {
 /// Four digits that count.
 fn short(value: f64) -> f64 {
     format!("{value:.3e}").parse().unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_wide_range_does_not_flatten_the_lines() {
+        let point = |x, y, half| Point { x, y, range: Some((y - half, y + half)) };
+        let of = |half| {
+            vec![Line { label: "a".to_owned(), points: vec![point(0.0, 0.2, half), point(1.0, 0.8, 0.1)] }]
+        };
+        assert_eq!(heights(&of(0.2)), [0.0, 0.4, 0.7000000000000001, 0.9]);
+        let wide = heights(&[of(5.0), of(0.1), of(0.1)].concat());
+        let (least, most) =
+            wide.iter().fold((0.0_f64, 0.0_f64), |(low, high), end| (low.min(*end), high.max(*end)));
+        assert!((-0.8..=-0.6).contains(&least) && (1.6..=1.8).contains(&most), "{wide:?}");
+    }
 }

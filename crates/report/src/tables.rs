@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::groups::{Group, Groups, value};
 
 /// With more groups than this a table has a row for each, with fewer a column.
-const FEW: usize = 6;
+const FEW: usize = 4;
 
 /// The numbers of a row for a group, the first ones.
 const NUMBERS: usize = 6;
