@@ -219,7 +219,7 @@ fn dispatch(cli: Cli) -> Result<()> {
             given.refuse("profile", &["--out"], "it has the settings of the run")?;
             let missing = UserError::usage("`profile` needs a folder to write into");
             let out = common.out.as_deref().ok_or_else(|| missing.with_hint("give one with --out"))?;
-            profiles::write(&run, &keep, out)?
+            profiles::write(&run, &keep, out, &options(&common, CacheIs::TheRuns)?)?
         }
         Some(Verb::Export { run, to, model, checkpoint }) => {
             given.refuse("export", &[], "it writes what the run has left, into the folder of --to")?;

@@ -168,7 +168,7 @@ pub fn generate(run: &Path, request: &GenerateRequest, options: &Options) -> Res
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
         let (mut model, vocabulary) = if let Some(modules) = &request.profile {
-            let Kept { config, network, vocabulary, .. } = kept(run, modules, device, options.cache)?;
+            let Kept { config, network, vocabulary, .. } = kept(run, modules, options)?;
             (model_of(&network, &config, threads)?, vocabulary)
         } else if is_profile(run) {
             let (network, vocabulary) = of_profile(run)?;

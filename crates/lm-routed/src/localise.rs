@@ -46,7 +46,7 @@ const LONGEST: u64 = 1 << 20;
 /// # Errors
 /// [`Error::List`] where the file cannot be read, is longer than 1 MiB or lists no word.
 pub fn read_tokens(path: &Path) -> Result<Vec<String>, Error> {
-    let tokens = read_list(path, LONGEST)?;
+    let tokens = read_list(path, LONGEST, str::trim_end)?;
     if words_of(&tokens).is_empty() {
         return Err(Error::List { path: path.to_owned(), fault: "it lists no word".to_owned() });
     }

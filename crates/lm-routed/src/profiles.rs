@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use candle_core::Device;
 use experiment::driver::Program as _;
 use experiment::{RunFolder, UserError, write_atomic};
 use serde_json::{Map, json};
@@ -12,7 +11,7 @@ use transformer::{Hooks, Network};
 use crate::checkpoint::{load_network, save_network};
 use crate::commands::{Options, model_path, require_tokens, vocabulary_of};
 use crate::config::{Config, Experiment};
-use crate::data::{CacheIs, Vocabulary, placed};
+use crate::data::{Vocabulary, placed};
 use crate::export::is_profile;
 use crate::finetune::model_of;
 use crate::methods::{Part, module_names};
@@ -40,7 +39,7 @@ pub(crate) struct Kept {
 ///
 /// # Errors
 /// Fails where the run has no such model, or no module of such a name.
-pub(crate) fn kept(run: &Path, modules: &[String], device: &Device, cache: CacheIs) -> Result<Kept> {
+pub(crate) fn kept(run: &Path, modules: &[String], options: &Options) -> Result<Kept> {
     let hint = "profiles are for runs of the experiment `modules` with the method gram";
     let none = || UserError::usage(format!("{} has no model with modules", run.display())).with_hint(hint);
     if is_profile(run) {
@@ -54,9 +53,9 @@ pub(crate) fn kept(run: &Path, modules: &[String], device: &Device, cache: Cache
     let part = Part::all(&config).into_iter().find(has_modules);
     let part = part.filter(|_| config.experiment.kind == Experiment::Modules).ok_or_else(none)?;
     let groups = groups(run, &config, modules)?;
-    let vocabulary = vocabulary_of(&folder, &config, cache, false)?;
+    let vocabulary = vocabulary_of(&folder, &config, options.cache, options.quiet)?;
     let needed = config.architecture(vocabulary.size());
-    let whole = load_network(&model_path(&folder, &part.name()), &needed, device)?;
+    let whole = load_network(&model_path(&folder, &part.name()), &needed, &options.device)?;
     let routes = (part.method.routes)(&config)?;
     let network = whole.keeping(&routes.groups(&whole.architecture), &groups)?;
     Ok(Kept { name: part.name(), network, of: whole.parameters.num_elements(), vocabulary, config })
@@ -81,8 +80,8 @@ fn groups(run: &Path, config: &Config, modules: &[String]) -> Result<Vec<usize>>
 ///
 /// # Errors
 /// Fails where the run has no model with modules or none of such a name, and where `out` holds something.
-pub fn write(run: &Path, keep: &[String], out: &Path) -> Result<String> {
-    let Kept { network, of, vocabulary, .. } = kept(run, keep, &Device::Cpu, CacheIs::TheRuns)?;
+pub fn write(run: &Path, keep: &[String], out: &Path, options: &Options) -> Result<String> {
+    let Kept { network, of, vocabulary, .. } = kept(run, keep, options)?;
     experiment::create_folder(out)?;
     let (model, tokenizer) = (out.join("model.safetensors"), out.join("tokenizer.json"));
     save_network(&network, &model)?;
@@ -97,10 +96,10 @@ pub fn write(run: &Path, keep: &[String], out: &Path) -> Result<String> {
 /// # Errors
 /// Fails where the run has no model with modules or none of such a name, and where the documents are not there.
 pub fn eval(run: &Path, modules: &[String], options: &Options) -> Result<String> {
-    let Options { threads, ref device, quiet, cache } = *options;
+    let Options { threads, quiet, cache, .. } = *options;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     pool.install(|| {
-        let Kept { config, name, network, .. } = kept(run, modules, device, cache)?;
+        let Kept { config, name, network, .. } = kept(run, modules, options)?;
         let data = placed(&config.data, run)?;
         let dataset = prepared(&data, &config.concepts(), config.model.block_size, cache, quiet)?;
         require_tokens(&RunFolder::view_of(run, Language::NAME)?, &dataset.vocabulary)?;

@@ -93,24 +93,22 @@ fn read_within<T: DeserializeOwned>(
     Ok(documents)
 }
 
-/// A list, one a line; empty lines and those that begin with `#` are left out.
+/// A list, one a line and trimmed by `trim`; empty lines and those that begin with `#` then are left out.
 ///
 /// # Errors
 /// [`Error::List`] where the file cannot be read, is longer than `most` bytes or lists nothing.
-pub(crate) fn read_list(path: &Path, most: u64) -> Result<Vec<String>, Error> {
+pub(crate) fn read_list(path: &Path, most: u64, trim: fn(&str) -> &str) -> Result<Vec<String>, Error> {
     let fault = |fault: String| Error::List { path: path.to_owned(), fault };
     let bytes = experiment::read_at_most(path, most).map_err(|error| fault(error.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|error| fault(format!("it is no UTF-8 text: {error}")))?;
-    let lines =
-        text.lines().map(str::trim_end).filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    let lines = text.lines().map(trim).filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
     let list: Vec<String> = lines.map(str::to_owned).collect();
     if list.is_empty() { Err(fault("it lists nothing".to_owned())) } else { Ok(list) }
 }
 
 /// A list of words.
 pub(super) fn read_words(path: &Path) -> Result<Vec<String>, Error> {
-    let list = read_list(path, LIMITS.free)?;
-    Ok(list.iter().map(|word| word.trim().to_owned()).collect())
+    read_list(path, LIMITS.free, str::trim)
 }
 
 /// How a file is read, of which its name decides.
