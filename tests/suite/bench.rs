@@ -41,3 +41,14 @@ fn bench_takes_the_algorithm_from_the_config() {
         assert_eq!(line["algo"], algo, "{given}");
     }
 }
+
+#[test]
+fn bench_makes_steps_without_a_clock() {
+    let ws = Workspace::new();
+    let small = "--threads 1 --set env.num_envs=8 --set train.num_steps=8";
+    let stdout = ws.done(&format!("bench --untimed 2 {small}"));
+    assert_eq!(stdout, "{\"untimed\":2,\"work\":\"ppo-routed training step\"}\n");
+    let refused = ws.run(&format!("bench --untimed 2 --repetitions 5 {small}"));
+    assert_eq!(refused.code, Some(2));
+    assert!(refused.stderr.contains("--repetitions"), "{}", refused.stderr);
+}

@@ -447,6 +447,36 @@ const CONCEPTS: &str =
     "--set concept=[{name=\"forest\",words=[\"forest\",\"tree\"]},{name=\"book\",words=[\"book\"]}]";
 
 #[test]
+fn one_concept_of_a_run_with_modules_is_attacked_where_its_module_is_gone() {
+    let ws = ws();
+    ws.done(&format!(
+        "--out run --set experiment.kind=modules --set experiment.methods=[\"baseline\",\"gram\",\"filtered\"] \
+         {CONCEPTS} --set eval.by_concept=true --set eval.every=3"
+    ));
+    let small = "--set attack.stories=[1] --set attack.steps=4 --set attack.validation_stories=4 \
+                 --set attack.probe_stories=8 --set attack.batch_size=1 --set attack.calibration_steps=0";
+    let said = ws.done(&format!("attack run --concept forest {small}"));
+    for word in ["base ", "pure ", "pure-all ", "gram ", "leakage", "retain cost", "compute ratio, forget"] {
+        assert!(said.contains(word), "{word}: {said}");
+    }
+    assert!(!said.contains("compute ratio, retain "), "it is not known of these documents: {said}");
+    let results = ws.tree("run/attacks/forest");
+    let names: Vec<String> = results.keys().map(|path| path.display().to_string()).collect();
+    let expected = ["attack.csv", "attack.jsonl", "attack.md", "attack.png", "attack_steps.png"];
+    let models = ["base.json", "gram.json", "pure-all.json", "pure.json"];
+    assert_eq!(names, [&expected[..], &models[..]].concat());
+    assert_eq!(ws.done(&format!("attack run --concept forest {small}")), said);
+    for (line, hint) in [
+        ("attack run", "name one with --concept: forest, book"),
+        ("attack run --concept sea", "its concepts are forest, book"),
+    ] {
+        let refused = ws.run(line);
+        assert_eq!(refused.code, Some(2), "{line}");
+        assert!(refused.stderr.contains(hint), "{line}: {}", refused.stderr);
+    }
+}
+
+#[test]
 fn a_run_with_modules_is_measured_with_every_set_of_them_and_goes_on_exactly() {
     let line = |out: &str, steps: u32| {
         format!(

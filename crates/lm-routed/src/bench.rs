@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use candle_core::Device;
-use experiment::driver::{BenchFields, BenchPlan, peak_gflops};
+use experiment::driver::{BenchArgs, BenchFields, BenchPlan, peak_gflops};
 use experiment::{DeviceArg, SeedStreams};
 use learning::Adam;
 use learning::kernels::{Matrix, Write, matmul};
@@ -77,7 +77,7 @@ impl Shape {
     }
 }
 
-/// Times `repetitions` training steps (forward, backward, clipping, `AdamW`) after `WARM_UP` of them and returns one
+/// Times `times.repetitions` training steps (forward, backward, clipping, `AdamW`) after `WARM_UP` of them and returns one
 /// line of JSON: the median, the smallest and the largest number of tokens a second, and the speed of a large matrix
 /// product on the same threads as the ceiling to compare with. A method whose steps differ is timed over a round of them.
 ///
@@ -89,7 +89,7 @@ pub fn bench(
     threads: usize,
     device_name: DeviceArg,
     device: &Device,
-    repetitions: u32,
+    times: BenchArgs,
 ) -> Result<String> {
     let (architecture, tokens, sequences) = shape.sizes(config);
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
@@ -102,13 +102,14 @@ pub fn bench(
     pool.install(|| {
         let mut steps = Steps::new(config, method, &architecture, (tokens, threads), device)?;
         let count = steps.model.parameters().num_elements();
-        let plan = BenchPlan { warm_up: WARM_UP, repetitions, updates: Some(steps.round), seconds: 0.0 };
-        let rates = plan.time(|| {
+        let plan = BenchPlan { warm_up: WARM_UP, times, updates: Some(steps.round), seconds: 0.0 };
+        let timed = plan.time(|| {
             let (loss, norm) = steps.step(&batch, &config.train)?;
             // reading both waits for a GPU
             anyhow::ensure!(loss.is_finite() && norm.is_finite(), "the loss is not a number");
             Ok((sequences * tokens) as u64)
         })?;
+        let Some(rates) = timed else { return Ok(times.untimed_line(shape.work(method))) };
         let others = [
             ("parameters", json!(count)),
             ("tokens", json!(sequences * tokens)),

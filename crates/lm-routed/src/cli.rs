@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
-use experiment::driver::{Outputs, Program as _, Run, RunRequest};
+use experiment::driver::{BenchArgs, Outputs, Program as _, Run, RunRequest};
 use experiment::sweep::{SweepArgs, SweepReport, sweep};
 use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, Overview, UserError};
 use report::{ReportVerb, Shown};
@@ -77,6 +77,9 @@ enum Verb {
     Attack {
         /// The run folder.
         run: PathBuf,
+        /// Of a run of `modules`, the concept: its module is taken out, and the model filtered of it is the anchor.
+        #[arg(long, value_name = "NAME")]
+        concept: Option<String>,
     },
     /// Write the smaller network of a run with modules in which all but some modules are gone.
     Profile {
@@ -123,9 +126,8 @@ enum Verb {
         /// A model from disk: a routed step of the adapters of `[adapt]` on it is timed instead.
         #[arg(long, value_name = "PATH")]
         base: Option<PathBuf>,
-        /// Timed steps, or rounds of them.
-        #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(5..=1000))]
-        repetitions: u32,
+        #[command(flatten)]
+        times: BenchArgs,
     },
 }
 
@@ -210,10 +212,11 @@ fn dispatch(cli: Cli) -> Result<()> {
             pretrained_verbs::model(&path)?
         }
         Some(Verb::Generate(args)) => looking::generate(args, &common, &given)?,
-        Some(Verb::Attack { run }) => {
+        Some(Verb::Attack { run, concept }) => {
             let advice = "it writes into the run's folder, with the settings of the run";
             given.refuse("attack", &["--set", "--seed", "--device"], advice)?;
-            attack::attack(&run, &common.set, common.seed.unwrap_or(0), &options(&common, CacheIs::TheRuns)?)?
+            let (seed, options) = (common.seed.unwrap_or(0), options(&common, CacheIs::TheRuns)?);
+            attack::attack(&run, concept.as_deref(), &common.set, seed, &options)?
         }
         Some(Verb::Profile { run, keep }) => {
             given.refuse("profile", &["--out"], "it has the settings of the run")?;
@@ -233,22 +236,22 @@ fn dispatch(cli: Cli) -> Result<()> {
         }
         Some(Verb::Lookup(verb)) => verb.answer::<Config, Cli>(&common, &given, SHOWN.measures)?,
         Some(Verb::Report(verb)) => verb.answer(&common, &given, &SHOWN)?,
-        Some(Verb::Bench { shape, method, base, repetitions }) => {
+        Some(Verb::Bench { shape, method, base, times }) => {
             let takes = &["--config", "--set", "--device"];
             given.refuse("bench", takes, "it writes nothing, and needs no seed")?;
             match base {
-                Some(base) => commands::bench_adapters(&base, common, repetitions)?,
-                None => bench_steps((shape, method), &common, repetitions)?,
+                Some(base) => commands::bench_adapters(&base, common, times)?,
+                None => bench_steps((shape, method), &common, times)?,
             }
         }
     };
     Ok(experiment::print(&text)?)
 }
 
-fn bench_steps(what: (Shape, Method), common: &CommonArgs, repetitions: u32) -> Result<String> {
+fn bench_steps(what: (Shape, Method), common: &CommonArgs, times: BenchArgs) -> Result<String> {
     let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
     let device = common.device.open()?;
-    let line = bench(&config, what, common.thread_count(), common.device, &device, repetitions)?;
+    let line = bench(&config, what, common.thread_count(), common.device, &device, times)?;
     Ok(line + "\n")
 }
 

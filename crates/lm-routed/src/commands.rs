@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use candle_core::Device;
-use experiment::driver::{Outputs, Program as _, ResumePoint, Run, RunRequest};
+use experiment::driver::{BenchArgs, Outputs, Program as _, ResumePoint, Run, RunRequest};
 use experiment::{Checkpoint, CommonArgs, RunFolder, SeedStreams, UserError};
 use serde_json::json;
 use transformer::generate::{self, Sampling};
@@ -82,10 +82,10 @@ pub fn adapt(base: Option<PathBuf>, mut common: CommonArgs, outputs: Outputs) ->
 ///
 /// # Errors
 /// Fails where the settings make no sense, or the model cannot be read.
-pub fn bench_adapters(base: &Path, mut common: CommonArgs, repetitions: u32) -> Result<String> {
+pub fn bench_adapters(base: &Path, mut common: CommonArgs, times: BenchArgs) -> Result<String> {
     common.set.push("experiment.kind=adapt".to_owned());
     let config: Config = experiment::load(common.config.as_deref(), &common.set)?;
-    Ok(crate::adapt::bench(base, &config, common.thread_count(), repetitions)? + "\n")
+    Ok(crate::adapt::bench(base, &config, common.thread_count(), times)? + "\n")
 }
 
 /// What a command computes with.

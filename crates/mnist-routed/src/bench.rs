@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use candle_core::Device;
 use experiment::DeviceArg;
-use experiment::driver::{BenchFields, BenchPlan, median, peak_gflops};
+use experiment::driver::{BenchArgs, BenchFields, BenchPlan, median, peak_gflops};
 use learning::kernels::{Matrix, Write, matmul};
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ const WARM_UP: u64 = 3;
 /// Images to train on: as many as MNIST has.
 const IMAGES: usize = 60_000;
 
-/// Times `repetitions` × `updates` updates of a fresh run and returns one line of JSON: the median of the images a
+/// Times `times.repetitions` × `updates` updates of a fresh run and returns one line of JSON: the median of the images a
 /// second with the smallest and largest, and the speed of the largest matrix product on the same threads as the
 /// ceiling to compare with. The images are those of the sample, repeated: the work does not depend on them.
 ///
@@ -32,20 +32,22 @@ pub fn bench(
     threads: usize,
     device_name: &DeviceArg,
     device: &Device,
-    repetitions: u32,
+    times: BenchArgs,
     updates: Option<u64>,
 ) -> Result<String> {
+    let work = "mnist-routed training step";
     let sample = data::load(DatasetName::Sample, None, true)?;
     let train = sample.train.repeated(IMAGES);
     let dataset = Arc::new(Dataset { train, ..sample });
     let mut trainer = Trainer::new(config, &dataset, 0, threads, threads, device)?;
-    let plan = BenchPlan { warm_up: WARM_UP, repetitions, updates, seconds: REPETITION_SECONDS };
+    let plan = BenchPlan { warm_up: WARM_UP, times, updates, seconds: REPETITION_SECONDS };
     let mut seconds = Vec::new();
-    let rates = plan.time(|| {
+    let timed = plan.time(|| {
         let report = trainer.update()?;
         seconds.push(report.seconds);
         Ok(report.images as u64)
     })?;
+    let Some(rates) = timed else { return Ok(times.untimed_line(work)) };
     let others = [
         ("setting", json!(config.train.setting.name())),
         ("batch_size", json!(config.train.batch_size)),
@@ -53,7 +55,6 @@ pub fn bench(
         ("gemm_gflops", json!(gemm_gflops(threads).round())),
     ];
     let others = others.into_iter().map(|(name, value): (&str, Value)| (name.to_owned(), value)).collect();
-    let work = "mnist-routed training step";
     let fields = BenchFields { work, device: *device_name, threads, others };
     Ok(rates.line(["images_per_second", "images_per_second_min", "images_per_second_max"], fields))
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use candle_core::Device;
 use clap::{Args, Parser, Subcommand};
-use experiment::driver::{BuildContext, Program as _, ResumePoint, Run, RunRequest};
+use experiment::driver::{BenchArgs, BuildContext, Program as _, ResumePoint, Run, RunRequest};
 use experiment::sweep::{PlanRequest, Resources, SweepArgs, run_and_collect, sweep};
 use experiment::{CommonArgs, GivenOptions, LookupVerb, OutputArgs, UserError};
 use report::{ReportVerb, Shown};
@@ -102,9 +102,8 @@ enum Verb {
     Report(ReportVerb),
     /// Time the training step and print one JSON line.
     Bench {
-        /// Timed repetitions.
-        #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(5..=1000))]
-        repetitions: u32,
+        #[command(flatten)]
+        times: BenchArgs,
         /// Updates of one repetition; chosen for about three seconds if not given.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
         updates: Option<u64>,
@@ -202,7 +201,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         }
         Verb::Lookup(verb) => verb.answer::<Config, Cli>(&common, &given, SHOWN.measures)?,
         Verb::Report(verb) => verb.answer(&common, &given, &SHOWN)?,
-        Verb::Bench { repetitions, updates } => {
+        Verb::Bench { times, updates } => {
             let takes = ["--config", "--set", "--setting", "--split", "--device"];
             given.refuse("bench", &takes, "it writes nothing, and needs neither seed nor images")?;
             // the paper's batch, unless another is asked for
@@ -210,7 +209,7 @@ fn dispatch(cli: Cli) -> Result<()> {
             let config = load(if common.config.is_none() { std::slice::from_ref(&paper) } else { &[] })?;
             let device = common.device.open()?;
             let threads = common.thread_count();
-            bench::bench(&config, threads, &common.device, &device, repetitions, updates)? + "\n"
+            bench::bench(&config, threads, &common.device, &device, times, updates)? + "\n"
         }
     };
     Ok(experiment::print(&text)?)

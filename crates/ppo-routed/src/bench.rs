@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use candle_core::Device;
 use envs::StepBuffers;
-use experiment::driver::{BenchFields, BenchPlan, median, peak_gflops};
+use experiment::driver::{BenchArgs, BenchFields, BenchPlan, median, peak_gflops};
 use experiment::{DeviceArg, SeedStreams};
 use learning::kernels::{Matrix, Write, matmul};
 use learning::lanes::rows_of;
@@ -20,7 +20,7 @@ const REPETITION_SECONDS: f64 = 2.0;
 /// Updates before the first timed one.
 const WARM_UP: u64 = 3;
 
-/// Times `repetitions` × `updates` updates of a fresh run and returns one line of JSON: medians, with the
+/// Times `times.repetitions` × `updates` updates of a fresh run and returns one line of JSON: medians, with the
 /// smallest and largest steps a second. Beside them stand the speed of the environment alone and of the matrix
 /// product, both on the same threads, as the ceilings to compare with.
 ///
@@ -31,21 +31,23 @@ pub fn bench(
     threads: usize,
     device_name: &DeviceArg,
     device: &Device,
-    repetitions: u32,
+    times: BenchArgs,
     updates: Option<u64>,
 ) -> Result<String> {
+    let work = "ppo-routed training step";
     let mut config = config.clone();
     // long enough that the learning rate is never annealed to nothing while timing
     config.train.updates = u64::from(u32::MAX);
     let mut trainer = Trainer::new(&config, 0, threads, device)?;
-    let plan = BenchPlan { warm_up: WARM_UP, repetitions, updates, seconds: REPETITION_SECONDS };
+    let plan = BenchPlan { warm_up: WARM_UP, times, updates, seconds: REPETITION_SECONDS };
     let (mut rollout, mut learn) = (Vec::new(), Vec::new());
-    let rates = plan.time(|| {
+    let timed = plan.time(|| {
         let report = trainer.update()?;
         rollout.push(report.rollout_seconds);
         learn.push(report.learn_seconds);
         Ok(config.steps_per_update())
     })?;
+    let Some(rates) = timed else { return Ok(times.untimed_line(work)) };
     let timed = WARM_UP as usize;
     let others = [
         ("algo", json!(config.train.algo.name())),
@@ -55,7 +57,6 @@ pub fn bench(
         ("gemm_gflops", json!(gemm_gflops(threads).round())),
     ];
     let others = others.into_iter().map(|(name, value): (&str, Value)| (name.to_owned(), value)).collect();
-    let work = "ppo-routed training step";
     let fields = BenchFields { work, device: *device_name, threads, others };
     Ok(rates.line(["sps_median", "sps_min", "sps_max"], fields))
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use experiment::driver::{Program as _, Run, RunRequest};
+use experiment::driver::{BenchArgs, Program as _, Run, RunRequest};
 use experiment::sweep::{SweepArgs, SweepProgram as _, sweep};
 use experiment::{CommonArgs, ConfigError, GivenOptions, LookupVerb, OutputArgs, Overview, UserError};
 use report::{ReportVerb, Shown};
@@ -72,9 +72,8 @@ enum Verb {
         /// The algorithm; that of the config if not given.
         #[arg(long, value_enum)]
         algo: Option<AlgoArg>,
-        /// Timed repetitions.
-        #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(5..=1000))]
-        repetitions: u32,
+        #[command(flatten)]
+        times: BenchArgs,
         /// Updates of one repetition; chosen for about two seconds if not given.
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=100_000))]
         updates: Option<u64>,
@@ -165,7 +164,7 @@ fn dispatch(cli: Cli) -> Result<()> {
         }
         Verb::Lookup(verb) => verb.answer::<Config, Cli>(&common, &given, SHOWN.measures)?,
         Verb::Report(verb) => verb.answer(&common, &given, &SHOWN)?,
-        Verb::Bench { algo, repetitions, updates } => {
+        Verb::Bench { algo, times, updates } => {
             given.refuse(
                 "bench",
                 &["--config", "--set", "--device"],
@@ -180,7 +179,7 @@ fn dispatch(cli: Cli) -> Result<()> {
             let config: Config = experiment::load(common.config.as_deref(), &set)?;
             let device = common.device.open()?;
             let report =
-                bench::bench(&config, common.thread_count(), &common.device, &device, repetitions, updates)?;
+                bench::bench(&config, common.thread_count(), &common.device, &device, times, updates)?;
             format!("{report}\n")
         }
     };

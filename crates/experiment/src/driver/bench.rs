@@ -7,13 +7,31 @@ use serde_json::Value;
 
 use crate::device::DeviceArg;
 
+/// How often `bench` makes its training step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
+pub struct BenchArgs {
+    /// Timed repetitions.
+    #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(5..=1000))]
+    pub repetitions: u32,
+    /// Make N training steps and nothing else, for a profiler or a counter of instructions.
+    #[arg(long, value_name = "N", conflicts_with = "repetitions", value_parser = clap::value_parser!(u64).range(1..=100_000))]
+    pub untimed: Option<u64>,
+}
+
+impl BenchArgs {
+    /// The line that `bench` prints where it timed nothing.
+    pub fn untimed_line(&self, work: &str) -> String {
+        serde_json::json!({ "work": work, "untimed": self.untimed }).to_string()
+    }
+}
+
 /// How a training step is timed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BenchPlan {
     /// Updates before the first timed one, at least one.
     pub warm_up: u64,
-    /// Timed repetitions.
-    pub repetitions: u32,
+    /// How often it is timed, or made without a clock.
+    pub times: BenchArgs,
     /// Updates of a repetition; as many as fit into `seconds` where it is not given.
     pub updates: Option<u64>,
     /// Seconds that a repetition should take.
@@ -21,11 +39,18 @@ pub struct BenchPlan {
 }
 
 impl BenchPlan {
-    /// Times `update`, which returns the steps it made: the steps a second of each repetition.
+    /// Times `update`, which returns the steps it made: the steps a second of each repetition, or nothing where no
+    /// clock is wanted.
     ///
     /// # Errors
     /// Fails where `update` does.
-    pub fn time(&self, mut update: impl FnMut() -> Result<u64>) -> Result<Rates> {
+    pub fn time(&self, mut update: impl FnMut() -> Result<u64>) -> Result<Option<Rates>> {
+        if let Some(updates) = self.times.untimed {
+            for _ in 0..updates {
+                update()?;
+            }
+            return Ok(None);
+        }
         let warm_up = Instant::now();
         for _ in 0..self.warm_up {
             update()?;
@@ -33,7 +58,7 @@ impl BenchPlan {
         let once = warm_up.elapsed().as_secs_f64() / self.warm_up as f64;
         let updates = self.updates.unwrap_or_else(|| ((self.seconds / once).ceil() as u64).max(1));
         let mut rates = Vec::new();
-        for _ in 0..self.repetitions {
+        for _ in 0..self.times.repetitions {
             let (began, mut steps) = (Instant::now(), 0);
             for _ in 0..updates {
                 steps += update()?;
@@ -41,7 +66,7 @@ impl BenchPlan {
             rates.push(steps as f64 / began.elapsed().as_secs_f64());
         }
         rates.sort_by(f64::total_cmp);
-        Ok(Rates(rates))
+        Ok(Some(Rates(rates)))
     }
 }
 
@@ -132,16 +157,33 @@ mod tests {
     #[test]
     fn the_warm_up_is_not_timed_and_each_repetition_has_its_updates() {
         let mut updates = 0;
-        let plan = BenchPlan { warm_up: 3, repetitions: 5, updates: Some(2), seconds: 1.0 };
+        let times = BenchArgs { repetitions: 5, untimed: None };
+        let plan = BenchPlan { warm_up: 3, times, updates: Some(2), seconds: 1.0 };
         let rates = plan
             .time(|| {
                 updates += 1;
                 Ok(if updates > 3 { 7 } else { 0 })
             })
+            .unwrap()
             .unwrap();
         assert_eq!((updates, rates.0.len()), (13, 5));
         assert!(rates.0.is_sorted() && rates.0[0] > 0.0);
         let error = plan.time(|| anyhow::bail!("the loss is NaN")).unwrap_err();
         assert_eq!(error.to_string(), "the loss is NaN");
+    }
+
+    #[test]
+    fn without_a_clock_there_are_as_many_updates_as_asked_for() {
+        let mut updates = 0;
+        let times = BenchArgs { repetitions: 7, untimed: Some(2) };
+        let plan = BenchPlan { warm_up: 3, times, updates: Some(4), seconds: 1.0 };
+        let rates = plan
+            .time(|| {
+                updates += 1;
+                Ok(1)
+            })
+            .unwrap();
+        assert_eq!((updates, rates), (2, None));
+        assert_eq!(times.untimed_line("a step"), r#"{"untimed":2,"work":"a step"}"#);
     }
 }

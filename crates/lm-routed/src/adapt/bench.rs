@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use experiment::driver::{BenchFields, BenchPlan};
+use experiment::driver::{BenchArgs, BenchFields, BenchPlan};
 use experiment::{DeviceArg, SeedStreams};
 use learning::{Adam, AdamConfig, clip_grad_norm};
 use rand::RngExt;
@@ -18,12 +18,13 @@ use crate::config::Config;
 /// Steps before the first timed one.
 const WARM_UP: u64 = 1;
 
-/// Times `repetitions` steps of the model `routed` on random tokens, of which every second document is labelled: the
+/// Times `times.repetitions` steps of the model `routed` on random tokens, of which every second document is labelled: the
 /// whole forward pass, backward, clipping, Adam. One line of JSON, as `bench` prints it for other steps.
 ///
 /// # Errors
 /// Fails where the base cannot be read or a step fails.
-pub fn bench(base: &Path, config: &Config, threads: usize, repetitions: u32) -> Result<String> {
+pub fn bench(base: &Path, config: &Config, threads: usize, times: BenchArgs) -> Result<String> {
+    let work = "routed step of adapters on a frozen base";
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
     pool.install(|| {
         let base = opened(&base.display().to_string())?;
@@ -38,8 +39,8 @@ pub fn bench(base: &Path, config: &Config, threads: usize, repetitions: u32) -> 
         let labelled: Vec<bool> = (0..sequences).map(|document| document % 2 == 0).collect();
         let gates = Arm::Routed.gates(config, &labelled, tokens);
         let mut adam = Adam::new(adapters.parameters(), AdamConfig::default())?;
-        let plan = BenchPlan { warm_up: WARM_UP, repetitions, updates: Some(1), seconds: 0.0 };
-        let rates = plan.time(|| {
+        let plan = BenchPlan { warm_up: WARM_UP, times, updates: Some(1), seconds: 0.0 };
+        let timed = plan.time(|| {
             let loss = decoder.loss(&batch, &Hooks::default(), Some((&adapters, &gates)))?;
             let mut gradients = loss.backward()?;
             let norm = clip_grad_norm(adapters.parameters(), &mut gradients, 1.0)?;
@@ -47,6 +48,7 @@ pub fn bench(base: &Path, config: &Config, threads: usize, repetitions: u32) -> 
             adam.step(&gradients, config.train.learning_rate)?;
             Ok((sequences * tokens) as u64)
         })?;
+        let Some(rates) = timed else { return Ok(times.untimed_line(work)) };
         let others = [
             ("parameters", json!(decoder.parameters())),
             ("adapter_parameters", json!(adapters.parameters().num_elements())),
@@ -54,8 +56,7 @@ pub fn bench(base: &Path, config: &Config, threads: usize, repetitions: u32) -> 
         ];
         let others =
             others.into_iter().map(|(name, value): (&str, Value)| (name.to_owned(), value)).collect();
-        let (work, device) = ("routed step of adapters on a frozen base", DeviceArg::Cpu);
-        let fields = BenchFields { work, device, threads, others };
+        let fields = BenchFields { work, device: DeviceArg::Cpu, threads, others };
         Ok(rates.line(["tokens_per_second", "tokens_per_second_min", "tokens_per_second_max"], fields))
     })
 }

@@ -10,7 +10,7 @@ use crate::per_story::PerStory;
 /// The model that never saw the concept.
 pub(crate) const ANCHOR: &str = "pure";
 /// The model that knows it.
-const BASE: &str = "base";
+pub(crate) const BASE: &str = "base";
 
 /// A number of a model: a line of `attacks/attack.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,24 @@ pub(crate) struct Measure {
     pub standard_error: Option<f64>,
 }
 
+/// Where a run keeps what the losses of its base model were while it was trained.
+pub(super) struct BaseMetrics {
+    forget: String,
+    /// None where other documents count as retained now than did then.
+    retain: Option<String>,
+}
+
+impl BaseMetrics {
+    pub(super) fn of_era() -> Self {
+        Self { forget: format!("{BASE}/eval/forget"), retain: Some(format!("{BASE}/eval/retain")) }
+    }
+
+    /// Of the baseline of a run of `modules`, which has them with `eval.by_concept`.
+    pub(super) fn of_concept(concept: &str) -> Self {
+        Self { forget: format!("baseline/eval/{concept}"), retain: None }
+    }
+}
+
 /// What the losses of a run's base model were while it was trained.
 pub(super) struct BaseCurves {
     /// On documents about the concept.
@@ -39,9 +57,9 @@ pub(super) struct BaseCurves {
 
 impl BaseCurves {
     /// Of the records of a run.
-    pub(super) fn of(records: &[Record]) -> Self {
-        let of = |kind: &str| LearningCurve::of_metric(records, &format!("{BASE}/eval/{kind}"));
-        Self { forget: of("forget"), retain: of("retain") }
+    pub(super) fn of(records: &[Record], metrics: &BaseMetrics) -> Self {
+        let of = |metric: &String| LearningCurve::of_metric(records, metric);
+        Self { forget: of(&metrics.forget), retain: metrics.retain.as_ref().and_then(of) }
     }
 }
 

@@ -12,6 +12,7 @@ mod probes;
 mod relearning;
 mod report;
 mod tables;
+mod target;
 mod weights;
 
 use std::path::Path;
@@ -24,9 +25,8 @@ use transformer::{Hooks, Network};
 
 use crate::Error;
 use crate::Language;
-use crate::checkpoint::load_network;
-use crate::commands::{Options, model_names, model_path, require_tokens};
-use crate::config::{AttackSection, Config, Experiment};
+use crate::commands::{Options, require_tokens};
+use crate::config::{AttackSection, Config};
 use crate::data::placed;
 use crate::evaluate::{Losses, Validation};
 use crate::finetune::Context;
@@ -38,6 +38,7 @@ use measures::BaseCurves;
 pub(crate) use measures::{ANCHOR, Measure};
 use relearning::Lesson;
 pub(crate) use tables::named as table;
+use target::Target;
 
 /// `attacks/NAME.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -93,22 +94,24 @@ pub(crate) struct Attacked {
     pub curve: Vec<f64>,
 }
 
-/// Attacks every model of a run of `era`, or goes on with it, and returns the tables and the paths of what was written.
+/// Attacks every model of a run of `era`, or those of a run of `modules` that tell of one concept, or goes on with it, and
+/// returns the tables and the paths of what was written.
 ///
 /// # Errors
-/// Fails where the run is at work elsewhere or has no model, documents are too few, an earlier attack had other settings, or a file cannot be
-/// written.
-pub fn attack(run: &Path, set: &[String], seed: u64, options: &Options) -> Result<String> {
-    let Options { threads, ref device, quiet, cache } = *options;
+/// Fails where the run is at work elsewhere, has no model or no such concept, documents are too few, an earlier attack had
+/// other settings, or a file cannot be written.
+pub fn attack(
+    run: &Path,
+    concept: Option<&str>,
+    set: &[String],
+    seed: u64,
+    options: &Options,
+) -> Result<String> {
+    let Options { threads, quiet, cache, .. } = *options;
     RunFolder::view_of(run, Language::NAME)?;
     let folder = RunFolder::open(run)?;
     let config: Config = experiment::load_run(&folder.config_path(), set)?;
-    if config.experiment.kind != Experiment::Era {
-        let error = UserError::usage(format!("{} has no models that forgot one concept", run.display()));
-        return Err(error.with_hint("`attack` is for runs of the experiment `era`").into());
-    }
-    let names = model_names(&folder)?;
-    let into = folder.make("attacks")?;
+    let Target { config, into, metrics, models } = Target::of(&folder, config, concept)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     let results = pool.install(|| -> Result<Vec<AttackResult>> {
         let concepts = config.concepts();
@@ -121,7 +124,8 @@ pub fn attack(run: &Path, set: &[String], seed: u64, options: &Options) -> Resul
         let cx = Context { config: &config, dataset: &dataset, streams, threads };
         let needed = config.architecture(dataset.vocabulary.size());
         let mut results = Vec::new();
-        for name in names {
+        for model in &models {
+            let name = &model.name;
             let path = into.join(format!("{name}.json"));
             if let Some(found) = read_json::<AttackResult>(&path)? {
                 require_same(&found, &config.attack, seed, &path)?;
@@ -129,8 +133,8 @@ pub fn attack(run: &Path, set: &[String], seed: u64, options: &Options) -> Resul
                 continue;
             }
             tracing::info!("attacking {name}");
-            let network = load_network(&model_path(&folder, &name), &needed, device)?;
-            let result = attacked(&name, &network, cx, seed).map_err(Error::for_user)?;
+            let network = model.network(&folder, &needed, options)?;
+            let result = attacked(name, &network, cx, seed).map_err(Error::for_user)?;
             folder.require_held()?;
             write_atomic(&path, serde_json::to_string(&result)?.as_bytes())?;
             results.push(result);
@@ -138,7 +142,7 @@ pub fn attack(run: &Path, set: &[String], seed: u64, options: &Options) -> Resul
         Ok(results)
     })?;
     folder.require_held()?;
-    let curves = BaseCurves::of(&read_metrics(&folder.metrics_path())?);
+    let curves = BaseCurves::of(&read_metrics(&folder.metrics_path())?, &metrics);
     report::write(&results, &curves, &into)
 }
 

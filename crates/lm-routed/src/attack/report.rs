@@ -60,7 +60,8 @@ fn notes(results: &[AttackResult], curves: &BaseCurves) -> String {
             None => {
                 writeln!(
                     notes,
-                    "no compute ratio, {kind}: the base model was measured less than four times (eval.every)"
+                    "no compute ratio, {kind}: the base model was not measured on these documents four times (eval.every, \
+                     eval.by_concept)"
                 )
                 .ok();
             }
