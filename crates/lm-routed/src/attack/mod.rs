@@ -111,12 +111,16 @@ pub fn attack(
     RunFolder::view_of(run, Language::NAME)?;
     let folder = RunFolder::open(run)?;
     let config: Config = experiment::load_run(&folder.config_path(), set)?;
-    let Target { config, into, metrics, models } = Target::of(&folder, config, concept)?;
+    let Target { only, into, metrics, models } = Target::of(&folder, &config, concept)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("starting threads")?;
     let results = pool.install(|| -> Result<Vec<AttackResult>> {
         let concepts = config.concepts();
         let dataset =
             prepared(&placed(&config.data, run)?, &concepts, config.model.block_size, cache, quiet)?;
+        let dataset = match only {
+            Some(number) => dataset.about_only(number),
+            None => dataset,
+        };
         require_tokens(&folder, &dataset.vocabulary)?;
         let most = config.attack.stories.iter().copied().max().unwrap_or(0);
         crate::finetune::require_relearning(&dataset, most).map_err(Error::for_user)?;

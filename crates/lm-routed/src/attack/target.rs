@@ -15,8 +15,8 @@ use crate::profiles;
 
 /// The models of a run and the concept that they forgot.
 pub(super) struct Target {
-    /// The settings of the run, with this concept alone.
-    pub config: Config,
+    /// The number of this concept, of a run that has several.
+    pub only: Option<usize>,
     /// Where the results go.
     pub into: PathBuf,
     /// Where the run keeps what its base model lost while it was trained.
@@ -41,13 +41,13 @@ impl Target {
     ///
     /// # Errors
     /// Fails where the run has no model or no such concept, or its folder cannot be written.
-    pub(super) fn of(folder: &RunFolder, config: Config, concept: Option<&str>) -> Result<Self> {
+    pub(super) fn of(folder: &RunFolder, config: &Config, concept: Option<&str>) -> Result<Self> {
         let run = folder.path().display();
         match (config.experiment.kind, concept) {
             (Experiment::Era, None) => {
                 let plain = |name: String| Attackable { file: name.clone(), name, keep: None };
                 let models = model_names(folder)?.into_iter().map(plain).collect();
-                Ok(Self { config, into: folder.make("attacks")?, metrics: BaseMetrics::of_era(), models })
+                Ok(Self { only: None, into: folder.make("attacks")?, metrics: BaseMetrics::of_era(), models })
             }
             (Experiment::Modules, Some(concept)) => Self::of_modules(folder, config, concept),
             (Experiment::Era, Some(_)) => {
@@ -56,7 +56,7 @@ impl Target {
             }
             (Experiment::Modules, None) => {
                 let error = UserError::usage(format!("{run} has several concepts to attack"));
-                Err(error.with_hint(format!("name one with --concept: {}", listed(&config))).into())
+                Err(error.with_hint(format!("name one with --concept: {}", listed(config))).into())
             }
             _ => {
                 let error = UserError::usage(format!("{run} has no models that forgot one concept"));
@@ -65,16 +65,16 @@ impl Target {
         }
     }
 
-    fn of_modules(folder: &RunFolder, mut config: Config, concept: &str) -> Result<Self> {
-        let names = module_names(&config);
+    fn of_modules(folder: &RunFolder, config: &Config, concept: &str) -> Result<Self> {
+        let names = module_names(config);
         let Some(number) = names.iter().position(|name| name == concept) else {
             let error = UserError::usage(format!("{} has no concept `{concept}`", folder.path().display()));
-            return Err(error.with_hint(format!("its concepts are {}", listed(&config))).into());
+            return Err(error.with_hint(format!("its concepts are {}", listed(config))).into());
         };
         let trained = model_names(folder)?;
         let others: Vec<String> = names.iter().filter(|name| *name != concept).cloned().collect();
         let mut models = Vec::new();
-        for part in Part::all(&config).iter().filter(|part| trained.contains(&part.name())) {
+        for part in Part::all(config).iter().filter(|part| trained.contains(&part.name())) {
             let file = part.name();
             // a labelled share below 1 stays at the end of the name
             let named = |name: &str| {
@@ -93,10 +93,9 @@ impl Target {
                 _ => {}
             }
         }
-        config.concept = vec![config.concepts().swap_remove(number)];
         folder.make("attacks")?;
         let into = folder.make(&format!("attacks/{concept}"))?;
-        Ok(Self { config, into, metrics: BaseMetrics::of_concept(concept), models })
+        Ok(Self { only: Some(number), into, metrics: BaseMetrics::of_concept(concept), models })
     }
 }
 

@@ -19,6 +19,8 @@ use crate::config::{ConceptSection, DataSection};
 pub struct Documents {
     file: TokenFile,
     end: u32,
+    /// The only concept that counts, where not all do.
+    only: Option<usize>,
 }
 
 impl Documents {
@@ -48,7 +50,8 @@ impl Documents {
 
     /// The concepts that a document is about, of which concept i has bit i.
     pub fn concepts(&self, index: usize) -> u8 {
-        self.file.concepts(index)
+        let concepts = self.file.concepts(index);
+        self.only.map_or(concepts, |only| concepts >> only & 1)
     }
 
     /// The first `most` documents of a pool that are about the concept, or that are not.
@@ -74,6 +77,13 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// The same documents, of which only those about concept `number` count as being about something.
+    pub fn about_only(mut self, number: usize) -> Self {
+        self.train.only = Some(number);
+        self.validation.only = Some(number);
+        self
+    }
+
     /// The documents that `data` asks for, from the cache where they are there already. A document is about a concept
     /// where a word of it is among its first `seen` tokens, the ones that a model is trained on. Computes on the current
     /// thread pool.
@@ -190,7 +200,7 @@ impl Dataset {
 
     fn of(vocabulary: Vocabulary, train: TokenFile, validation: TokenFile) -> Self {
         let end = vocabulary.end();
-        let documents = |file| Documents { file, end };
+        let documents = |file| Documents { file, end, only: None };
         Self { train: documents(train), validation: documents(validation), vocabulary }
     }
 
@@ -299,6 +309,18 @@ mod tests {
 
     fn tokens(dataset: &Dataset) -> Vec<Vec<u32>> {
         (0..dataset.train.len()).map(|index| dataset.train.get(index, usize::MAX)).collect()
+    }
+
+    #[test]
+    fn one_concept_alone_can_count() {
+        let vocabulary = Vocabulary::train(&[String::new()], 300).unwrap();
+        let texts: Vec<(String, u8)> = (0..4).map(|set| (set.to_string(), set)).collect();
+        let sets = |dataset: &Dataset| (0..4).map(|at| dataset.train.concepts(at)).collect::<Vec<_>>();
+        let dataset = Dataset::from_texts(vocabulary, &texts, &texts).unwrap();
+        assert_eq!(sets(&dataset), [0, 1, 2, 3]);
+        let dataset = dataset.about_only(1);
+        assert_eq!(sets(&dataset), [0, 0, 1, 1]);
+        assert_eq!(dataset.validation.first(true, 9), [2, 3]);
     }
 
     #[test]
