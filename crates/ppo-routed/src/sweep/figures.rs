@@ -336,14 +336,22 @@ pub(super) fn millions(steps: u64) -> String {
     }
 }
 
-/// Algorithm, steps and seeds.
+/// Algorithm, steps and seeds; from the fewest to the most where methods differ in them.
 pub(super) fn setting(results: &Results) -> String {
     let mut algos: Vec<&str> = results.rows.iter().map(|row| row.planned.config.train.algo.title()).collect();
     algos.dedup();
-    let most = results.rows.iter().map(|row| row.summary.env_steps).max().unwrap_or(0);
-    let seeds: std::collections::BTreeSet<u64> = results.rows.iter().map(|row| row.planned.seed).collect();
-    let plural = if seeds.len() == 1 { "" } else { "s" };
-    format!("{}, {} steps, {} seed{plural}", algos.join(" and "), millions(most), seeds.len())
+    // the updates as planned: those of the oracle are scaled by the oversight
+    let configs = results.rows.iter().map(|row| &row.planned.config);
+    let steps = range(configs.map(|config| config.train.updates * config.steps_per_update()), millions);
+    let seeds = range(results.cells().map(|cell| cell.rows.len() as u64), |seeds| seeds.to_string());
+    let plural = if seeds == "1" { "" } else { "s" };
+    format!("{}, {steps} steps, {seeds} seed{plural}", algos.join(" and "))
+}
+
+/// The smallest and the largest number, or the only one.
+fn range(numbers: impl Iterator<Item = u64>, shown: impl Fn(u64) -> String) -> String {
+    let (least, most) = numbers.map(|n| (n, n)).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or((0, 0));
+    if shown(least) == shown(most) { shown(most) } else { format!("{} to {}", shown(least), shown(most)) }
 }
 
 #[cfg(test)]
@@ -354,5 +362,12 @@ mod tests {
     fn few_steps_are_not_none() {
         let said = [1_966_080, 100_000, 2560, 0].map(millions);
         assert_eq!(said, ["2.0M", "0.1M", "2.6k", "0.0k"]);
+    }
+
+    #[test]
+    fn what_differs_is_a_range() {
+        let said = |numbers: &[u64]| range(numbers.iter().copied(), millions);
+        assert_eq!(said(&[2_949_120, 1_966_080, 1_966_081]), "2.0M to 2.9M");
+        assert_eq!(said(&[1_966_080, 1_966_081]), "2.0M");
     }
 }
