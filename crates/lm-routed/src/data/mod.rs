@@ -3,6 +3,7 @@
 mod cache_key;
 mod corpus;
 mod dataset;
+mod documents;
 #[cfg(feature = "hub")]
 mod hub;
 mod labels;
@@ -14,8 +15,9 @@ mod vocabulary;
 
 pub(crate) use corpus::read_list;
 pub use corpus::{END_OF_TEXT, find, read_documents};
-pub use dataset::{Dataset, Documents};
+pub use dataset::Dataset;
 pub(crate) use dataset::{pattern, with_words};
+pub use documents::Documents;
 pub use places::{CacheIs, USER_CACHE};
 pub(crate) use places::{PLACES, note_places, placed};
 pub use pool::Pool;
