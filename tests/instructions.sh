@@ -35,13 +35,14 @@ count() { # PROGRAM ARGUMENT…
   local program=$1
   shift
   valgrind --tool=callgrind --callgrind-out-file=/dev/null --log-file="$scratch/log" \
-    "$bin/$program" "$@" --threads 1 --untimed 1 >"$scratch/line" 2>&1 || { cat "$scratch"/l*; return 1; }
+    "$bin/$program" "$@" --threads 1 --untimed 1 >"$scratch/line" 2>&1 || { cat "$scratch"/l* >&2; return 1; }
   awk '/Collected/ { print $NF }' "$scratch/log"
 }
 
 for work in "${works[@]}"; do
   read -r -d '' -a words <<<"$work" || true
-  echo "${words[0]} $(count "${words[@]:1}")" | tee -a "$scratch/now"
+  instructions=$(count "${words[@]:1}")
+  echo "${words[0]} $instructions" | tee -a "$scratch/now"
 done
 if [ "${2:-}" = --write ]; then
   { echo '# instructions of a start and one training step; written by tests/instructions.sh BIN_DIR --write'; cat "$scratch/now"; } >"$counted"
