@@ -39,6 +39,15 @@ snapshot = json.loads((run / "snapshots.jsonl").read_text().splitlines()[-1])
 layer = lambda x, name: x @ weights[f"policy.{name}.weight"].T + weights[f"policy.{name}.bias"]
 relu = lambda x: np.maximum(x, 0)
 
+
+def trunk(x, name, layers):
+    """Hidden layers, with a ReLU after each."""
+    for i in range(layers):
+        x = relu(layer(x, f"{name}.{i}"))
+    return x
+
+
+
 # one observation for each cell that the agent could stand on: planes agent, ghost, diamond, oversight, row by row
 cells = len(snapshot["gate"])
 side = round(cells**0.5)
@@ -49,12 +58,13 @@ x[:, plane("ghost"), 2 * side + 3] = 1  # row 2, column 3
 x[:, plane("diamond"), 1] = 1  # row 0, column 1
 flat = x.reshape(cells, -1)
 
-hidden = {e: relu(layer(relu(layer(flat, f"experts.{e}.0")), f"experts.{e}.1")) for e in about["experts"]}
+layers = sum(name.startswith(f"policy.experts.{about['experts'][0]}.") for name in weights) // 2
+hidden = {e: trunk(flat, f"experts.{e}", layers) for e in about["experts"]}
 seen = flat
 if "policy.gate.conv.weight" in weights:  # (out, in): the same mixture of the planes in every cell
     conv = np.einsum("op,npc->noc", weights["policy.gate.conv.weight"], x)
     seen = (conv + weights["policy.gate.conv.bias"][:, None]).reshape(cells, -1)
-gate = 1 / (1 + np.exp(-layer(relu(layer(relu(layer(seen, "gate.0")), "gate.1")), "gate.2")))
+gate = 1 / (1 + np.exp(-layer(trunk(seen, "gate", layers), f"gate.{layers}")))
 first, second = about["experts"]
 mixed = {**hidden, "full": gate * hidden[first] + (1 - gate) * hidden[second]}
 

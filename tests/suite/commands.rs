@@ -4,7 +4,7 @@ use serde_json::Value;
 use crate::outputs::png_size;
 use crate::workspace::{FINISHED, Workspace};
 
-fn json_lines(stdout: &str) -> Vec<Value> {
+pub(crate) fn json_lines(stdout: &str) -> Vec<Value> {
     stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 

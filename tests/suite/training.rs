@@ -5,6 +5,7 @@ use std::path::Path;
 use ppo_routed::{Config, Method};
 use serde_json::{Map, Value};
 
+use crate::commands::json_lines;
 use crate::files::{metrics, newest_checkpoint, object, text};
 use crate::workspace::{FINISHED, Tree, Workspace};
 
@@ -310,6 +311,28 @@ fn a_second_run_into_a_folder_changes_nothing() {
         assert!(stderr[1].starts_with("hint: ") && stderr[1].ends_with("resume run"), "{stderr:?}");
         assert_eq!(stderr.len(), 2);
         assert!(ws.tree("run") == before);
+    }
+}
+
+/// One layer in each expert and none before the value's: what reads a run takes its sizes from the run.
+#[test]
+fn networks_have_the_sizes_of_the_config() {
+    let ws = Workspace::new();
+    for (backend, folder) in [("fast", "fast"), ("candle", "candle")] {
+        let sizes = "--set model.hidden=[6] --set model.value_hidden=[]";
+        ws.done(&format!("--quiet --out {folder} --set train.backend={backend} {sizes}"));
+        let table = newest_checkpoint(&ws.tree(folder)).table;
+        for (name, shape) in [
+            ("policy.experts.ghost.0.weight", [6, 100]),
+            ("policy.gate.1.weight", [1, 6]),
+            ("policy.head.weight", [4, 6]),
+            ("policy.value.0.weight", [1, 400]),
+        ] {
+            assert_eq!(table[name]["shape"], serde_json::json!(shape), "{name}");
+        }
+        assert!(table.get("policy.experts.ghost.1.weight").is_none());
+        assert_eq!(json_lines(&ws.done(&format!("eval {folder} --repeats 1"))).len(), 3);
+        ws.done(&format!("render {folder}"));
     }
 }
 

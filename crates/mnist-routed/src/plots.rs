@@ -160,6 +160,7 @@ fn curves(config: &Config, runs: &[Vec<Record>]) -> Figure {
         subtitle: subtitle(config, runs.len()),
         x_label: "epochs".to_owned(),
         x_scale: Scale::Linear,
+        y_scale: Scale::Linear,
         panels,
     }
 }

@@ -29,39 +29,52 @@ struct Plan<'a> {
     y_ticks: Vec<Tick>,
     /// The lines of text of each series' label.
     labels: Vec<Vec<String>>,
+    /// Those of the reference lines whose names stand at the right, as they would cover a curve: which line, and the text.
+    beside: Vec<(usize, Vec<String>)>,
     /// The axes, without their texts.
     area: Rect,
 }
 
 impl Plan<'_> {
-    fn height_of_labels(&self) -> f64 {
-        self.labels.iter().map(|lines| block_height(lines)).sum()
+    /// The texts at the right of the axes.
+    fn texts_beside(&self) -> impl Iterator<Item = &Vec<String>> {
+        self.labels.iter().chain(self.beside.iter().map(|(_, lines)| lines))
     }
+
+    fn height_of_labels(&self) -> f64 {
+        self.texts_beside().map(|lines| block_height(lines)).sum()
+    }
+
+    /// The stretches of each series between its gaps, on the sheet.
+    fn runs(&self, x_axis: &Axis) -> Vec<Vec<Vec<Point>>> {
+        let series = self.panel.series.iter();
+        series.map(|series| runs(&series.x, &series.y, x_axis, &self.y_axis, &self.area)).collect()
+    }
+}
+
+/// Where the axes of all panels stand.
+struct Layout {
+    left: f64,
+    right: f64,
+    bottom: f64,
+    x_label: Vec<String>,
+    footer_height: f64,
 }
 
 pub(crate) fn draw(figure: &Figure) -> Result<Image, PlotError> {
     let x_axis = shared_x_axis(figure);
-    let mut plans: Vec<Plan> = figure.panels.iter().map(plan).collect();
+    let mut plans: Vec<Plan> = figure.panels.iter().map(|panel| plan(panel, figure.y_scale)).collect();
     let left = axes_left(plans.iter().flat_map(|plan| &plan.y_ticks));
-    let right = WIDTH - MARGIN - end_labels::room(plans.iter().flat_map(|plan| &plan.labels).flatten());
-
     let header = Header::new(&figure.title, &figure.subtitle, WIDTH);
-    let x_label = TEXT.wrap(&figure.x_label, right - left);
-    let footer_height = (1 + x_label.len()) as f64 * TEXT.line_height() + 14.0;
-
-    let mut y = header.bottom();
     let heading = |plan: &Plan| Heading::new(&plan.panel.title, &plan.panel.y_label, WIDTH - MARGIN - left);
     let headings: Vec<Heading> = plans.iter().map(heading).collect();
-    let count = plans.len() as f64;
-    let taken = y + headings.iter().map(Heading::height).sum::<f64>() + PANEL_GAP * (count - 1.0);
-    let share = (HEIGHT - taken - footer_height - 0.6 * MARGIN) / count;
-    let height = panel_height(plans.len(), share);
-    for (plan, heading) in plans.iter_mut().zip(&headings) {
-        let (top, height) = (y + heading.height(), height.max(plan.height_of_labels()));
-        plan.area = Rect { left, top, right, bottom: top + height };
-        y = plan.area.bottom + PANEL_GAP;
+    let mut layout = lay_out(&mut plans, &headings, left, header.bottom(), &figure.x_label);
+    let beside: Vec<_> = plans.iter().map(|plan| names_on_curves(plan, &x_axis)).collect();
+    if beside.iter().any(|names| !names.is_empty()) {
+        plans.iter_mut().zip(beside).for_each(|(plan, names)| plan.beside = names);
+        layout = lay_out(&mut plans, &headings, left, header.bottom(), &figure.x_label);
     }
-    let bottom = y - PANEL_GAP;
+    let Layout { left, right, bottom, x_label, footer_height } = layout;
 
     let mut canvas = Canvas::new(WIDTH, bottom + footer_height + 0.6 * MARGIN)?;
     header.draw(&mut canvas);
@@ -77,6 +90,26 @@ pub(crate) fn draw(figure: &Figure) -> Result<Image, PlotError> {
     let below = (f64::midpoint(left, right), bottom + 12.0 + TEXT.line_height());
     write_lines(&mut canvas, &x_label, below, TEXT, Anchor::Centre, DARK);
     Ok(canvas.finish())
+}
+
+/// Gives each panel its place below `top`.
+fn lay_out(plans: &mut [Plan], headings: &[Heading], left: f64, top: f64, x_label: &str) -> Layout {
+    let texts = plans.iter().flat_map(Plan::texts_beside).flatten();
+    let right = WIDTH - MARGIN - end_labels::room(texts);
+    let x_label = TEXT.wrap(x_label, right - left);
+    let footer_height = (1 + x_label.len()) as f64 * TEXT.line_height() + 14.0;
+
+    let mut y = top;
+    let count = plans.len() as f64;
+    let taken = y + headings.iter().map(Heading::height).sum::<f64>() + PANEL_GAP * (count - 1.0);
+    let share = (HEIGHT - taken - footer_height - 0.6 * MARGIN) / count;
+    let height = panel_height(plans.len(), share);
+    for (plan, heading) in plans.iter_mut().zip(headings) {
+        let (top, height) = (y + heading.height(), height.max(plan.height_of_labels()));
+        plan.area = Rect { left, top, right, bottom: top + height };
+        y = plan.area.bottom + PANEL_GAP;
+    }
+    Layout { left, right, bottom: y - PANEL_GAP, x_label, footer_height }
 }
 
 fn shared_x_axis(figure: &Figure) -> Axis {
@@ -101,9 +134,9 @@ fn x_ticks(axis: &Axis, left: f64, right: f64) -> Vec<Tick> {
     (1..=most).rev().map(|count| axis.ticks(count)).find(fits).unwrap_or_default()
 }
 
-fn plan(panel: &Panel) -> Plan<'_> {
-    let y_axis = if let Some((low, high)) = panel.y_range {
-        Axis::linear(low, high)
+fn plan(panel: &Panel, scale: Scale) -> Plan<'_> {
+    let y_axis = if let Some(ends) = panel.y_range {
+        Axis::fit(scale, [ends.0, ends.1].into_iter(), 0.0)
     } else {
         let bands = panel.series.iter().flat_map(|series| series.band.iter().chain(&series.whiskers));
         let bands = bands.flat_map(|band| band.lower.iter().chain(&band.upper));
@@ -111,11 +144,12 @@ fn plan(panel: &Panel) -> Plan<'_> {
         let references = panel.reference_lines.iter().map(|line| &line.y);
         // room for the names of reference lines above the data
         let padding = if panel.reference_lines.is_empty() { 0.06 } else { 0.09 };
-        Axis::fit(Scale::Linear, lines.chain(bands).chain(references).copied(), padding)
+        let values = lines.chain(bands).chain(references).copied();
+        Axis::fit(scale, values, padding).at_least(LEAST_DECADES)
     };
     let labels = panel.series.iter().map(|series| LABEL.wrap(&series.label, LABEL_WIDTH)).collect();
     let area = Rect { left: 0.0, top: 0.0, right: 0.0, bottom: 0.0 };
-    Plan { panel, y_axis, y_ticks: y_axis.ticks(6), labels, area }
+    Plan { panel, y_axis, y_ticks: y_axis.ticks(6), labels, beside: Vec::new(), area }
 }
 
 fn draw_panel(canvas: &mut Canvas, plan: &Plan, x_axis: &Axis, x_ticks: &[Tick]) {
@@ -127,14 +161,13 @@ fn draw_panel(canvas: &mut Canvas, plan: &Plan, x_axis: &Axis, x_ticks: &[Tick])
     draw_y_grid(canvas, area, &plan.y_ticks);
     canvas.line(&[(area.left, area.bottom), (area.right, area.bottom)], 1.4, AXIS);
 
-    let runs: Vec<Vec<Vec<Point>>> =
-        panel.series.iter().map(|series| runs(&series.x, &series.y, x_axis, &plan.y_axis, area)).collect();
+    let runs = plan.runs(x_axis);
     let references = reference_lines(plan, &trace(&runs.concat()));
     canvas.clipped(&area.grown(LINE), |canvas| {
         for series in &panel.series {
             draw_band(canvas, series, x_axis, plan);
         }
-        for (y, _, _) in &references {
+        for Reference { y, .. } in &references {
             canvas.line(&[(area.left, *y), (area.right, *y)], 2.0, REFERENCE);
         }
         for (series, runs) in panel.series.iter().zip(&runs) {
@@ -146,14 +179,16 @@ fn draw_panel(canvas: &mut Canvas, plan: &Plan, x_axis: &Axis, x_ticks: &[Tick])
     for (series, runs) in panel.series.iter().zip(&runs) {
         draw_dots(canvas, series, runs, area);
     }
-    for (_, place, lines) in &references {
-        canvas.rect(place, Ink(WHITE.0, 0.75));
-        write_lines(canvas, lines, (place.left + 4.0, place.top), TEXT, Anchor::Left, REFERENCE);
+    for Reference { name, .. } in &references {
+        if let Some((place, lines, _)) = name {
+            canvas.rect(place, Ink(WHITE.0, 0.75));
+            write_lines(canvas, lines, (place.left + 4.0, place.top), TEXT, Anchor::Left, REFERENCE);
+        }
     }
     if runs.iter().all(Vec::is_empty) {
         write_no_data(canvas, area);
     }
-    draw_labels(canvas, plan, &runs);
+    draw_labels(canvas, plan, &runs, &references);
 }
 
 /// The stretches of a line between its gaps, on the sheet.
@@ -281,35 +316,61 @@ fn reaches_end(area: &Rect, end: Point) -> bool {
     end.0 > area.right - 0.03 * area.width()
 }
 
-/// Height on the sheet, place of the name and its lines, for each reference line.
-fn reference_lines(plan: &Plan, points: &[Point]) -> Vec<(f64, Rect, Vec<String>)> {
+/// A reference line that is to be seen.
+struct Reference {
+    /// Which of the panel's it is.
+    index: usize,
+    /// Its height on the sheet.
+    y: f64,
+    /// Where its name stands on it, the lines of that, and whether they keep off every curve; none where the name stands
+    /// beside the axes.
+    name: Option<(Rect, Vec<String>, bool)>,
+}
+
+fn reference_lines(plan: &Plan, points: &[Point]) -> Vec<Reference> {
     let area = &plan.area;
-    let visible = plan.panel.reference_lines.iter().filter_map(|line| {
+    let visible = plan.panel.reference_lines.iter().enumerate().filter_map(|(index, line)| {
         let at = plan.y_axis.position(line.y)?;
-        (0.0..=1.0).contains(&at).then(|| (area.bottom - at * area.height(), &line.label))
+        (0.0..=1.0).contains(&at).then(|| (index, area.bottom - at * area.height(), &line.label))
     });
-    let visible: Vec<(f64, &String)> = visible.collect();
+    let visible: Vec<(usize, f64, &String)> = visible.collect();
     let mut taken: Vec<Rect> = visible
         .iter()
-        .map(|(y, _)| Rect { left: area.left, top: y - 1.0, right: area.right, bottom: y + 1.0 })
+        .map(|(_, y, _)| Rect { left: area.left, top: y - 1.0, right: area.right, bottom: y + 1.0 })
         .collect();
     let mut placed = Vec::new();
-    for (y, label) in visible {
-        let lines = TEXT.wrap(label, area.width() - 8.0);
-        let width = lines.iter().map(|line| TEXT.width(line)).fold(0.0, f64::max) + 8.0;
-        let size = (width, lines.len() as f64 * TEXT.line_height());
-        let place = place_on_line(size, y, area, &taken, points);
-        taken.push(place);
-        placed.push((y, place, lines));
+    for (index, y, label) in visible {
+        let name = plan.beside.iter().all(|(other, _)| *other != index).then(|| {
+            let lines = TEXT.wrap(label, area.width() - 8.0);
+            let width = lines.iter().map(|line| TEXT.width(line)).fold(0.0, f64::max) + 8.0;
+            let size = (width, lines.len() as f64 * TEXT.line_height());
+            let (place, clear) = place_on_line(size, y, area, &taken, points);
+            taken.push(place);
+            (place, lines, clear)
+        });
+        placed.push(Reference { index, y, name });
     }
     placed
 }
 
-/// Names the lines at their right ends.
-fn draw_labels(canvas: &mut Canvas, plan: &Plan, runs: &[Vec<Vec<Point>>]) {
+/// The reference lines whose names would lie on a curve wherever they stand, with the names as they are written beside the
+/// axes.
+fn names_on_curves(plan: &Plan, x_axis: &Axis) -> Vec<(usize, Vec<String>)> {
+    let references = reference_lines(plan, &trace(&plan.runs(x_axis).concat()));
+    let covering = references.into_iter().filter(|line| matches!(line.name, Some((_, _, false))));
+    let label = |index: usize| &plan.panel.reference_lines[index].label;
+    covering.map(|line| (line.index, LABEL.wrap(label(line.index), LABEL_WIDTH))).collect()
+}
+
+/// Names the lines at their right ends, and the reference lines whose names stand there.
+fn draw_labels(canvas: &mut Canvas, plan: &Plan, runs: &[Vec<Vec<Point>>], references: &[Reference]) {
     let area = &plan.area;
     let named = plan.panel.series.iter().zip(&plan.labels).zip(runs);
     let named = named.filter(|((_, lines), runs)| !lines.is_empty() && is_seen(area, runs));
+    let beside = plan.beside.iter().filter_map(|(index, lines)| {
+        let y = references.iter().find(|line| line.index == *index)?.y;
+        Some(EndLabel { lines, y, reaches: true, ink: REFERENCE, thickness: 2.0, dash: false })
+    });
     let labels: Vec<EndLabel> = named
         .map(|((series, lines), runs)| {
             let end = end_of(runs);
@@ -322,6 +383,7 @@ fn draw_labels(canvas: &mut Canvas, plan: &Plan, runs: &[Vec<Vec<Point>>]) {
                 dash: series.dash,
             }
         })
+        .chain(beside)
         .collect();
     end_labels::draw(canvas, area, &labels);
 }

@@ -4,8 +4,8 @@ use crate::{Colour, Image, PlotError, curves};
 
 /// One line of a panel.
 ///
-/// A point whose `x` or `y` is not finite, is larger than 10³⁰⁰ either way, or has `x ≤ 0` on a logarithmic
-/// axis, leaves a gap in the line.
+/// A point whose `x` or `y` is not finite, is larger than 10³⁰⁰ either way, or is not above 0 on a
+/// logarithmic axis, leaves a gap in the line.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
     /// Its name, written at the right end of the line; empty for none.
@@ -54,11 +54,11 @@ pub struct Panel {
     pub series: Vec<Series>,
     /// The lines to read them against.
     pub reference_lines: Vec<ReferenceLine>,
-    /// Bottom and top of the y-axis; `None` fits series, bands and reference lines.
+    /// Bottom and top of the y-axis; `None` fits series, bands and reference lines. On a logarithmic axis both are above 0.
     pub y_range: Option<(f64, f64)>,
 }
 
-/// How a value becomes a place on the x-axis.
+/// How a value becomes a place on an axis.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Scale {
     /// Equal differences are equally long.
@@ -79,6 +79,8 @@ pub struct Figure {
     pub x_label: String,
     /// The scale of the x-axis.
     pub x_scale: Scale,
+    /// The scale of every panel's y-axis.
+    pub y_scale: Scale,
     /// The axes, from the top.
     pub panels: Vec<Panel>,
 }
@@ -98,6 +100,7 @@ impl Figure {
             subtitle: String::new(),
             x_label: x_label.to_owned(),
             x_scale: Scale::Linear,
+            y_scale: Scale::Linear,
             panels: vec![panel],
         }
     }
@@ -116,7 +119,7 @@ impl Figure {
     /// # Errors
     /// [`PlotError::Empty`] without panels or for a series without points, [`PlotError::LengthMismatch`] when
     /// `x`, `y` and band of a series differ in length, [`PlotError::OutOfRange`] for a `y_range` that does not
-    /// rise or a reference line that is not finite, [`PlotError::TooLarge`] for far too many panels, series or
+    /// rise or has no place on a logarithmic axis or a reference line that is not finite, [`PlotError::TooLarge`] for far too many panels, series or
     /// letters.
     pub fn draw(&self) -> Result<Image, PlotError> {
         self.check()?;
@@ -130,14 +133,20 @@ impl Figure {
                 remedy: "give it at least one panel",
             });
         }
-        self.panels.iter().try_for_each(Panel::check)
+        self.panels.iter().try_for_each(|panel| panel.check(self.y_scale))
     }
 }
 
 impl Panel {
-    fn check(&self) -> Result<(), PlotError> {
+    fn check(&self, scale: Scale) -> Result<(), PlotError> {
         if let Some(range) = self.y_range {
-            check_range(range, || format!("the y-range of panel `{}`", self.title))?;
+            let what = || format!("the y-range of panel `{}`", self.title);
+            check_range(range, what)?;
+            if scale == Scale::Log && range.0 < 1e-300 {
+                let value = format!("({}, {})", range.0, range.1);
+                let allowed = "pairs of numbers above 0 on a logarithmic axis".to_owned();
+                return Err(PlotError::OutOfRange { what: what(), value, allowed });
+            }
         }
         check_reference_lines(&self.reference_lines)?;
         self.series.iter().try_for_each(Series::check)

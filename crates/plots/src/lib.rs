@@ -22,6 +22,7 @@
 //!     subtitle: String::new(),
 //!     x_label: "environment steps".into(),
 //!     x_scale: Scale::Linear,
+//!     y_scale: Scale::Linear,
 //!     panels: vec![Panel {
 //!         title: String::new(),
 //!         y_label: "return".into(),

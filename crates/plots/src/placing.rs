@@ -49,14 +49,15 @@ pub(crate) fn spread(wishes: &[(f64, f64)], low: f64, high: f64) -> Vec<f64> {
 
 /// The place for a label on a horizontal line at height `y`: above or below it and anywhere along it, where
 /// the fewest `points` (of curves) lie under it, and as far as possible not on `taken` ground nor outside
-/// `bounds`. Of equally good places the first from the left, above the line, is taken.
+/// `bounds`. Of equally good places the first from the left, above the line, is taken. True beside it where no point
+/// lies under it.
 pub(crate) fn place_on_line(
     (width, height): (f64, f64),
     y: f64,
     bounds: &Rect,
     taken: &[Rect],
     points: &[(f64, f64)],
-) -> Rect {
+) -> (Rect, bool) {
     const GAP: f64 = 5.0;
     const STEP: f64 = 12.0;
     let steps = ((bounds.width() - width).max(0.0) / STEP) as usize;
@@ -76,7 +77,8 @@ pub(crate) fn place_on_line(
         (outside + collisions, covered, place.top > y)
     };
     let fallback = Rect { left: bounds.left, top: tops[0], right: bounds.left + width, bottom: y - GAP };
-    candidates.min_by_key(cost).unwrap_or(fallback)
+    let best = candidates.min_by_key(cost).unwrap_or(fallback);
+    (best, cost(&best).1 == 0)
 }
 
 #[cfg(test)]
@@ -118,14 +120,17 @@ mod tests {
     fn a_label_keeps_off_curves_edges_and_other_labels() {
         let bounds = Rect { left: 0.0, top: 0.0, right: 400.0, bottom: 300.0 };
         let size = (100.0, 20.0);
-        let free = place_on_line(size, 150.0, &bounds, &[], &[]);
+        let (free, _) = place_on_line(size, 150.0, &bounds, &[], &[]);
         assert_eq!(free, Rect { left: 0.0, top: 125.0, right: 100.0, bottom: 145.0 });
-        let below_the_top = place_on_line(size, 10.0, &bounds, &[], &[]);
+        let (below_the_top, _) = place_on_line(size, 10.0, &bounds, &[], &[]);
         assert!(below_the_top.top > 10.0);
-        let beside_the_label = place_on_line(size, 150.0, &bounds, &[free], &[]);
+        let (beside_the_label, _) = place_on_line(size, 150.0, &bounds, &[free], &[]);
         assert!(!beside_the_label.overlaps(&free));
         let curve: Vec<(f64, f64)> =
             (0..200).map(|x| (f64::from(x), 150.0 + f64::from(x % 40) - 20.0)).collect();
-        assert!(place_on_line(size, 150.0, &bounds, &[], &curve).left >= 180.0);
+        let (right_of_the_curve, clear) = place_on_line(size, 150.0, &bounds, &[], &curve);
+        assert!(clear && right_of_the_curve.left >= 180.0);
+        let everywhere: Vec<(f64, f64)> = curve.iter().map(|(x, y)| (2.0 * x, *y)).collect();
+        assert!(!place_on_line(size, 150.0, &bounds, &[], &everywhere).1);
     }
 }

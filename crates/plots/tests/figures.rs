@@ -32,6 +32,7 @@ fn figure(panels: Vec<Panel>) -> Figure {
         subtitle: "subtitle".into(),
         x_label: "steps".into(),
         x_scale: Scale::Linear,
+        y_scale: Scale::Linear,
         panels,
     }
 }
@@ -47,6 +48,12 @@ fn columns(image: &Image, colour: [u8; 3]) -> Vec<usize> {
         pixels.filter(|(_, pixel)| *pixel == colour).map(|(i, _)| i % image.width as usize).collect();
     columns.sort_unstable();
     columns
+}
+
+/// The first row from above with a pixel of a colour.
+fn top(image: &Image, colour: [u8; 3]) -> f64 {
+    let at = image.pixels.chunks_exact(3).position(|pixel| pixel == colour).unwrap();
+    (at / image.width as usize) as f64
 }
 
 fn long_x() -> Vec<f64> {
@@ -102,6 +109,19 @@ fn the_name_of_a_reference_line_is_written() {
         columns(&image, [84, 88, 94]).len()
     };
     assert!(dark("shortest path") > dark("") + 100);
+}
+
+#[test]
+fn the_name_of_a_reference_line_stands_beside_the_axes_where_it_would_cover_a_curve() {
+    let line = ReferenceLine { label: "0.5 as good as it gets".into(), y: 0.5 };
+    // the right end of the axes, which a curve reaches
+    let end = |y: Vec<f64>| {
+        let with = Panel { reference_lines: vec![line.clone()], ..panel(vec![series(&long_x(), &y)]) };
+        *columns(&figure(vec![with]).draw().unwrap(), Colour::Blue.rgb()).last().unwrap()
+    };
+    let far = end(vec![0.1; 101]);
+    let crossing = end((0..=100).map(|i| f64::from(i % 2)).collect());
+    assert!(crossing + 150 < far, "{crossing} {far}");
 }
 
 #[test]
@@ -201,6 +221,30 @@ fn places_beside_each_other_do_not_fill_a_logarithmic_axis() {
 }
 
 #[test]
+fn equal_ratios_are_equally_high_on_a_logarithmic_axis() {
+    let heights = |y_scale| {
+        let lines = [Colour::Blue, Colour::Orange, Colour::Green].into_iter().zip([1.0, 10.0, 100.0]);
+        let lines = lines.map(|(colour, y)| Series { colour, ..series(&[0.0, 1.0], &[y, y]) });
+        let figure = Figure { y_scale, ..figure(vec![Panel { y_range: None, ..panel(lines.collect()) }]) };
+        let image = figure.draw().unwrap();
+        [Colour::Blue, Colour::Orange, Colour::Green].map(|colour| top(&image, colour.rgb()))
+    };
+    let [one, ten, hundred] = heights(Scale::Log);
+    assert!((one - ten - (ten - hundred)).abs() <= 1.0 && one > hundred + 300.0, "{one} {ten} {hundred}");
+    let [one, ten, hundred] = heights(Scale::Linear);
+    assert!(ten - hundred > 8.0 * (one - ten), "{one} {ten} {hundred}");
+}
+
+#[test]
+fn a_logarithmic_axis_has_no_range_that_begins_at_zero() {
+    let ranged = Panel { y_range: Some((0.0, 1.0)), ..panel(vec![series(&[0.0, 1.0], &[0.5, 1.0])]) };
+    let error =
+        Figure { y_scale: Scale::Log, ..figure(vec![ranged.clone()]) }.draw().unwrap_err().to_string();
+    assert!(error.contains("above 0 on a logarithmic axis"), "{error}");
+    figure(vec![ranged]).draw().unwrap();
+}
+
+#[test]
 fn little_data_is_drawn_too() {
     for series in [vec![], vec![series(&[3.0], &[0.5])], vec![series(&[f64::NAN], &[f64::NAN])]] {
         for x_scale in [Scale::Linear, Scale::Log] {
@@ -270,13 +314,13 @@ proptest! {
         series in prop::collection::vec(any_series(), 0..4),
         y_range in prop::option::of((any_number(), any_number())),
         reference in any_number(),
-        log in any::<bool>(),
+        log in any::<(bool, bool)>(),
         title in ".{0,200}",
     ) {
         let reference_lines = vec![ReferenceLine { label: title.clone(), y: reference }];
         let panel = Panel { title: title.clone(), reference_lines, y_range, ..panel(series) };
-        let x_scale = if log { Scale::Log } else { Scale::Linear };
-        match (Figure { title, x_scale, ..figure(vec![panel]) }).draw() {
+        let [x_scale, y_scale] = [log.0, log.1].map(|log| if log { Scale::Log } else { Scale::Linear });
+        match (Figure { title, x_scale, y_scale, ..figure(vec![panel]) }).draw() {
             Ok(image) => prop_assert_eq!(image.pixels.len(), 3 * (image.width * image.height) as usize),
             Err(error) => prop_assert!(matches!(error, PlotError::OutOfRange { .. }), "{error}"),
         }

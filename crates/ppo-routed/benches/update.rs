@@ -4,7 +4,7 @@ use candle_core::Device;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use experiment::SeedStreams;
 use policies::fused::FusedPolicy;
-use policies::{GateConv, Policy, Steering};
+use policies::{Policy, Steering};
 use ppo_routed::rollout::{Actor, ForwardCache, RolloutSeeds, Shard};
 use ppo_routed::{Algo, Config, Error, Method, Supervision, Trainer};
 
@@ -14,11 +14,8 @@ fn parts(criterion: &mut Criterion) -> Result<(), Error> {
     let seeds = RolloutSeeds { env: 0, action: 1 };
     let env = envs::maker(&config.env.config())(0, config.env.num_envs)?;
     let supervision = Supervision::new(Method::ROUTING, env.kinds())?;
-    let policy_config = supervision.policy_config(
-        env.single_observation_space(),
-        env.single_action_space(),
-        GateConv::Random,
-    )?;
+    let policy_config =
+        supervision.policy_config(env.single_observation_space(), env.single_action_space(), &config)?;
     let mut shard = Shard::new(env, 0, config.train.num_steps, seeds)?;
     let policy = Policy::new(policy_config, &mut SeedStreams::new(0).stream("init"), &Device::Cpu)?;
     let fused = FusedPolicy::new(policy.config(), policy.parameters())?;

@@ -99,11 +99,8 @@ pub(crate) fn restore(
 pub(crate) fn policy(point: &ResumePoint, config: &Config, device: &Device) -> Result<Policy, Error> {
     let probe = seen_by(config.train.method, envs::make(&config.env.config(), 1)?, false);
     let supervision = Supervision::new(config.train.method, probe.kinds())?;
-    let network = supervision.policy_config(
-        probe.single_observation_space(),
-        probe.single_action_space(),
-        config.train.gate_conv,
-    )?;
+    let network =
+        supervision.policy_config(probe.single_observation_space(), probe.single_action_space(), config)?;
     let policy = Policy::new(network, &mut SeedStreams::new(0).stream("init"), device)?;
     load_parameters(&policy, point)?;
     Ok(policy)

@@ -1,5 +1,7 @@
 //! The settings of a run: the sections and keys of a config file, their defaults and what makes sense.
 
+mod faults;
+
 use std::ops::{Deref, DerefMut};
 
 use envs::{EnvConfig, EnvId};
@@ -9,8 +11,8 @@ pub use policies::GateConv;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Method;
 use crate::minibatches::Shuffle;
-use crate::{Method, Supervision};
 
 /// The learning algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +47,9 @@ impl Algo {
 pub struct Config {
     /// The environment.
     pub env: EnvSection,
+    /// The networks' sizes. Runs of versions without this section had the paper's.
+    #[serde(default)]
+    pub model: ModelSection,
     /// The algorithm, the method and the schedule.
     pub train: TrainSection,
     /// What only PPO uses.
@@ -85,6 +90,22 @@ impl EnvSection {
     /// The environment's own configuration.
     pub fn config(&self) -> EnvConfig {
         self.world.clone()
+    }
+}
+
+/// `[model]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelSection {
+    /// Units of the hidden layers of every expert and of the gate.
+    pub hidden: Vec<usize>,
+    /// Units of the value net's hidden layers, which have no ReLU: one linear function, in whatever sizes.
+    pub value_hidden: Vec<usize>,
+}
+
+impl Default for ModelSection {
+    /// The paper's sizes (app. F).
+    fn default() -> Self {
+        Self { hidden: vec![256, 256], value_hidden: vec![256, 32] }
     }
 }
 
@@ -170,9 +191,6 @@ pub struct CheckpointSection {
     pub keep: usize,
 }
 
-/// The most numbers of an observation that a policy takes.
-const MOST_ENTRIES: usize = 1 << 16;
-
 impl Config {
     /// The defaults of an algorithm for a method on an environment: REINFORCE as in the paper's second version,
     /// PPO with the hyper-parameters of its first but for two.
@@ -196,6 +214,7 @@ impl Config {
         };
         Self {
             env: EnvSection { world: EnvConfig::for_id(id), num_envs: 512 },
+            model: ModelSection::default(),
             train: TrainSection {
                 algo,
                 method,
@@ -256,92 +275,7 @@ impl Settings for Config {
     }
 
     fn faults(&self, faults: &mut Faults) {
-        let Self { env, train, ppo, loss, eval, checkpoint } = self;
-        for fault in env.config().faults() {
-            faults.add(format!("env.{}", fault.key), fault.message);
-        }
-        if let (true, Err(error)) = (faults.is_empty(), Supervision::new(train.method, &env.kinds)) {
-            faults.add("env.kinds", error.to_string());
-        }
-        let entries = env.rows.saturating_mul(env.cols).saturating_mul(env.planes());
-        if entries > MOST_ENTRIES {
-            let (rows, cols, planes) = (env.rows, env.cols, env.planes());
-            faults.add(
-                "env.rows",
-                format!(
-                    "an observation may have at most {MOST_ENTRIES} entries, got {rows} × {cols} × {planes} planes"
-                ),
-            );
-        }
-        for (key, value) in [
-            ("env.num_envs", env.num_envs),
-            ("train.num_steps", train.num_steps),
-            ("ppo.update_epochs", ppo.update_epochs),
-            ("ppo.num_minibatches", ppo.num_minibatches),
-            ("eval.num_envs", eval.num_envs),
-        ] {
-            if value == 0 {
-                faults.add(key, "must be at least 1, got 0");
-            } else if value > 1 << 20 {
-                faults.add(key, format!("must be at most 1,048,576, got {value}"));
-            }
-        }
-        for (key, value) in [
-            ("train.updates", train.updates),
-            ("eval.every", eval.every),
-            ("checkpoint.every", checkpoint.every),
-        ] {
-            if value == 0 {
-                faults.add(key, "must be at least 1, got 0");
-            }
-        }
-        for (key, value) in [("train.gamma", train.gamma), ("ppo.gae_lambda", ppo.gae_lambda)] {
-            if !(0.0..=1.0).contains(&value) {
-                faults.add(key, format!("must lie between 0 and 1, got {value}"));
-            }
-        }
-        for (key, value) in [("train.learning_rate", train.learning_rate), ("ppo.clip_coef", ppo.clip_coef)] {
-            if !(value > 0.0 && value.is_finite()) {
-                faults.add(key, format!("must be above 0, got {value}"));
-            }
-        }
-        for (key, value) in [
-            ("ppo.max_grad_norm", ppo.max_grad_norm),
-            ("loss.ent_coef", loss.ent_coef),
-            ("loss.vf_coef", loss.vf_coef),
-            ("loss.gate_coef", loss.gate_coef),
-        ] {
-            if !(value >= 0.0 && value.is_finite()) {
-                faults.add(key, format!("must be 0 or more, got {value}"));
-            }
-        }
-        let samples = env.num_envs.saturating_mul(train.num_steps);
-        if samples > 1 << 24 {
-            faults.add(
-                "train.num_steps",
-                format!("a rollout of {samples} samples is too large; use at most 16,777,216"),
-            );
-        }
-        let epochs = if train.algo == Algo::Ppo { ppo.update_epochs } else { 1 };
-        let learned = samples.saturating_mul(epochs);
-        if learned > 1 << 32 {
-            let message = format!(
-                "an update would learn from {learned} samples, {epochs} times the {samples} of a rollout: use at most \
-                 4,294,967,296"
-            );
-            faults.add("ppo.update_epochs", message);
-        }
-        let total = u128::from(self.updates_total()) * samples as u128;
-        if total > 1 << 62 {
-            let message = format!("the run would take {total} steps: use at most 4,611,686,018,427,387,904");
-            faults.add("train.updates", message);
-        }
-        if train.algo == Algo::Ppo && ppo.num_minibatches > 0 && samples > 0 && ppo.num_minibatches > samples
-        {
-            let message =
-                format!("must be at most the {samples} samples of a rollout, got {}", ppo.num_minibatches);
-            faults.add("ppo.num_minibatches", message);
-        }
+        self.add_faults(faults);
     }
 }
 

@@ -46,8 +46,8 @@ pub mod sweep;
 mod trainer;
 
 pub use config::{
-    Algo, Backend, CheckpointSection, Config, EnvSection, EvalSection, GateConv, LossSection, PpoSection,
-    TrainSection,
+    Algo, Backend, CheckpointSection, Config, EnvSection, EvalSection, GateConv, LossSection, ModelSection,
+    PpoSection, TrainSection,
 };
 pub use error::Error;
 pub use evaluate::{Evaluation, EvaluationPart, Evaluator, KindShare, evaluate};

@@ -126,6 +126,7 @@ pub(crate) fn reward_curve(config: &Config, runs: &[Vec<Record>]) -> Result<Figu
         subtitle: subtitle(config, runs.len()),
         x_label: "environment steps".to_owned(),
         x_scale: Scale::Linear,
+        y_scale: Scale::Linear,
         panels: vec![Panel {
             title: String::new(),
             y_label: return_label("stepwise return", supervision.kinds()),
@@ -171,6 +172,7 @@ fn routing_figure(config: &Config, runs: &[Vec<Record>]) -> Figure {
         subtitle: subtitle(config, runs.len()),
         x_label: "environment steps".to_owned(),
         x_scale: Scale::Linear,
+        y_scale: Scale::Linear,
         panels,
     }
 }

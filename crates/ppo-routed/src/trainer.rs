@@ -93,7 +93,7 @@ impl Trainer {
         let policy_config = supervision.policy_config(
             probe.single_observation_space(),
             probe.single_action_space(),
-            config.train.gate_conv,
+            config,
         )?;
         let policy = Policy::new(policy_config, &mut streams.stream("init"), device)?;
         let fused = config.train.backend.is_fused_on(device)?;

@@ -14,7 +14,7 @@ use ppo_routed::learner::{
     Batch, FusedLearner, LossWeights, Losses, PolicyLoss, RolloutLoss, reference_gradient,
 };
 use ppo_routed::rollout::{Actor, ForwardCache, RolloutSeeds, Shard};
-use ppo_routed::{Label, Method, Samples, Supervision};
+use ppo_routed::{Config, Label, Method, Samples, Supervision};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
@@ -96,11 +96,10 @@ impl Case {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let env = make_env(kinds, 0, 1).unwrap();
         let supervision = Supervision::new(method, env.kinds()).unwrap();
-        let config = supervision.policy_config(
-            env.single_observation_space(),
-            env.single_action_space(),
-            GateConv::Random,
-        );
+        let mut settings = Config::default();
+        settings.train.gate_conv = GateConv::Random;
+        let config =
+            supervision.policy_config(env.single_observation_space(), env.single_action_space(), &settings);
         let config = sized(config.unwrap());
         let policy = Policy::new(config, &mut rng, &Device::Cpu).unwrap();
         shift(&policy, 0.2, &mut rng);

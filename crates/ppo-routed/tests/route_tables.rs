@@ -10,9 +10,9 @@ use candle_core::{Device, Tensor};
 use envs::{EnvConfig, EnvId, Kind, Space};
 use gradient_routing::{Flow, Parameters, RouteTable, assert_table_flow, grad_flow};
 use policies::fused::UniqueRows;
-use policies::{GateConv, Policy, PolicyConfig};
+use policies::{GateConv, Policy};
 use ppo_routed::learner::{Batch, LossWeights, Losses, PolicyLoss, reference_loss};
-use ppo_routed::{Label, Method, Samples, Supervision};
+use ppo_routed::{Config, Label, Method, ModelSection, Samples, Supervision};
 use rand::RngExt;
 use rand_xoshiro::{Xoshiro256PlusPlus, rand_core::SeedableRng};
 
@@ -40,10 +40,11 @@ impl Case {
         let kinds: Vec<Kind> = (0..kinds).map(|k| Kind::new(names[k], 1.0 - k as f32)).collect();
         let supervision = Supervision::new(method, &kinds).unwrap();
         let observation = Space::MultiBinary { shape: vec![PLANES, CELLS] };
-        let config = supervision
-            .policy_config(&observation, &Space::Discrete { n: ACTIONS }, GateConv::Random)
-            .unwrap();
-        let config = PolicyConfig { hidden: vec![12, 10], value_hidden: vec![6], ..config };
+        let mut settings = Config::default();
+        settings.train.gate_conv = GateConv::Random;
+        settings.model = ModelSection { hidden: vec![12, 10], value_hidden: vec![6] };
+        let config =
+            supervision.policy_config(&observation, &Space::Discrete { n: ACTIONS }, &settings).unwrap();
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(3);
         let policy = Policy::new(config, &mut rng, &Device::Cpu).unwrap();
         let parameters = policy.parameters().iter();

@@ -59,6 +59,9 @@ pub enum ProgramName {
     /// Cutting a concept out of a language model.
     #[serde(rename = "lm-routed")]
     Lm,
+    /// What a training step costs at growing sizes: no program's results, but measurements of all.
+    #[serde(rename = "bench")]
+    Bench,
 }
 
 /// A value, or a list of them.
@@ -142,6 +145,9 @@ impl Block {
         };
         if !known.contains(&name) {
             return Err(format!("no {kind} is called `{name}`; there are {}", known.join(", ")));
+        }
+        if self.program == ProgramName::Bench && !(self.by.is_empty() && self.set.is_empty()) {
+            return Err("measurements have neither `by` nor `set`".to_owned());
         }
         let leaves = |file: &String| {
             Path::new(file).components().any(|part| !matches!(part, std::path::Component::Normal(_)))

@@ -17,6 +17,7 @@ pub mod cli;
 mod make;
 mod page;
 mod pages;
+mod scale;
 
 pub use blocks::{Block, Blocks, ProgramName, Shows};
 pub use make::Made;

@@ -10,6 +10,7 @@ use mnist_routed::Autoencoder;
 use ppo_routed::Ppo;
 
 use crate::blocks::{Block, ProgramName, Shows};
+use crate::scale::{self, Measured};
 
 /// What a block came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,7 @@ impl ProgramName {
             Self::Ppo => names_of::<Ppo>(),
             Self::Mnist => names_of::<Autoencoder>(),
             Self::Lm => names_of::<Language>(),
+            Self::Bench => (scale::TABLES, scale::FIGURES, &[]),
         }
     }
 }
@@ -56,6 +58,19 @@ impl Block {
             // results need neither images nor texts
             ProgramName::Mnist => self.made_by(&Autoencoder::new(None, true), results),
             ProgramName::Lm => self.made_by(&Language::default(), results),
+            ProgramName::Bench => self.made_of_measurements(results),
+        }
+    }
+
+    fn made_of_measurements(&self, folder: &Path) -> Result<Made> {
+        let files: Vec<PathBuf> = self.files.iter().map(|file| folder.join(file)).collect();
+        let wanted = |line: &serde_json::Value| {
+            self.only.iter().all(|(key, values)| values.list().contains(&line[key]))
+        };
+        let measured = Measured::read(&files, wanted)?;
+        match self.shows().map_err(anyhow::Error::msg)? {
+            Shows::Figure(_) => self.drawn(|file| Ok(measured.draw()?.write_png(file)?)),
+            Shows::Table(_) | Shows::Value(_) => Ok(Made::Table(measured.table())),
         }
     }
 
@@ -69,13 +84,16 @@ impl Block {
         match self.shows().map_err(anyhow::Error::msg)? {
             Shows::Table(name) => Ok(Made::Table(program.table(&results, keys, name)?)),
             Shows::Value(name) => Ok(Made::Value(program.value(&results, name)?)),
-            Shows::Figure(name) => {
-                let scratch = tempfile::tempdir().context("a temporary folder")?;
-                let file = scratch.path().join("figure.png");
-                program.figure(&results, keys, name, &file)?;
-                let png = fs::read(&file).context("the figure that was drawn")?;
-                Ok(Made::Figure { png, alt: self.alt.clone() })
-            }
+            Shows::Figure(name) => self.drawn(|file| program.figure(&results, keys, name, file)),
         }
+    }
+
+    /// The figure that `draw` writes to the file that it is given.
+    fn drawn(&self, draw: impl FnOnce(&Path) -> Result<()>) -> Result<Made> {
+        let scratch = tempfile::tempdir().context("a temporary folder")?;
+        let file = scratch.path().join("figure.png");
+        draw(&file)?;
+        let png = fs::read(&file).context("the figure that was drawn")?;
+        Ok(Made::Figure { png, alt: self.alt.clone() })
     }
 }

@@ -40,6 +40,7 @@ pub(super) fn curves(results: &[AttackResult]) -> Figure {
         subtitle: "validation loss on the concept, at the attacker's best learning rate".to_owned(),
         x_label: "steps".to_owned(),
         x_scale: Scale::Linear,
+        y_scale: Scale::Linear,
         panels: full.chain(low_rank.filter(|panel| !panel.series.is_empty())).collect(),
     }
 }
@@ -84,6 +85,7 @@ pub(crate) fn steps(measures: &[Measure]) -> Option<Figure> {
             .to_owned(),
         x_label: "stories with the concept".to_owned(),
         x_scale: Scale::Log,
+        y_scale: Scale::Linear,
         panels,
     })
 }

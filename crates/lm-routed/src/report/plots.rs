@@ -104,6 +104,7 @@ pub(crate) fn relearning(results: &[PartResult], stories: &[usize]) -> Option<Fi
         subtitle: format!("{labels}validation loss on stories with the concept, mean over the repeats"),
         x_label: "steps".to_owned(),
         x_scale: Scale::Linear,
+        y_scale: Scale::Linear,
         panels,
     })
 }
@@ -126,6 +127,7 @@ pub(crate) fn relearned(results: &[PartResult]) -> Option<Figure> {
         subtitle: format!("{labels}the lowest validation loss on stories with the concept"),
         x_label: "stories with the concept".to_owned(),
         x_scale: Scale::Log,
+        y_scale: Scale::Linear,
         panels: vec![panel(String::new(), series)],
     })
 }
@@ -163,6 +165,7 @@ pub(crate) fn labelled(results: &[PartResult]) -> Option<Figure> {
         subtitle: String::new(),
         x_label: "labelled stories with the concept (%)".to_owned(),
         x_scale: Scale::Linear,
+        y_scale: Scale::Linear,
         panels: vec![
             draw("Forget loss, coherent", &|result| result.coherent.forget),
             draw("Forget loss, relearned", &|result| last(result).forget),
@@ -221,6 +224,7 @@ pub(super) fn training(records: &[Record]) -> Option<Figure> {
         subtitle: String::new(),
         x_label: "steps".to_owned(),
         x_scale: Scale::Linear,
+        y_scale: Scale::Linear,
         panels: panels.into(),
     })
 }

@@ -45,6 +45,7 @@ pub(crate) fn tradeoff(results: &[PartResult]) -> Option<Figure> {
             .to_owned(),
         x_label: "loss on other stories above the base model's (nats per token)".to_owned(),
         x_scale: Scale::Linear,
+        y_scale: Scale::Linear,
         panels: vec![Panel {
             title: String::new(),
             y_label: "loss on the concept (nats per token)".to_owned(),

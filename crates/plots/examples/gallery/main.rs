@@ -41,6 +41,7 @@ fn reward_curve() -> Figure {
         subtitle: "PPO, 512 environments, mean of 4 seeds with 95% interval (±1.96 standard errors), Γ → 1 for the Diamond policy".into(),
         x_label: "environment steps".into(),
         x_scale: Scale::Linear,
+        y_scale: Scale::Linear,
         panels: vec![Panel {
             title: String::new(),
             y_label: "stepwise ground-truth return".into(),
@@ -82,6 +83,7 @@ fn routing_shares() -> Figure {
         subtitle: "routing, p = 0.1, seed 0".into(),
         x_label: "environment steps".into(),
         x_scale: Scale::Linear,
+        y_scale: Scale::Linear,
         panels: vec![
             panel(
                 "Routes",
@@ -138,6 +140,7 @@ fn methods() -> Figure {
         subtitle: "mean over 4 seeds".into(),
         x_label: "environment steps".into(),
         x_scale: Scale::Linear,
+        y_scale: Scale::Linear,
         panels: vec![Panel {
             title: String::new(),
             y_label: "stepwise ground-truth return".into(),
@@ -165,6 +168,7 @@ fn sweep() -> Figure {
         subtitle: "final return, mean of 4 seeds; bands from the lowest to the highest seed".into(),
         x_label: "share of terminal cells under oversight, p".into(),
         x_scale: Scale::Log,
+        y_scale: Scale::Linear,
         panels: vec![Panel {
             title: String::new(),
             y_label: "stepwise ground-truth return".into(),
@@ -212,6 +216,7 @@ fn awkward() -> Figure {
         subtitle: "supercalifragilisticexpialidocious_run_name_with_no_spaces_in_it_at_all_and_a_great_many_letters_in_between_the_ends_of_it_0123456789".into(),
         x_label: "updates".into(),
         x_scale: Scale::Linear,
+        y_scale: Scale::Linear,
         panels: vec![
             panel("Values all alike and a lone point", vec![alike, lone], None),
             panel("Nothing finite", vec![nothing], None),
@@ -236,6 +241,7 @@ fn one_level() -> Figure {
         subtitle: "mean and its 95% interval, which leaves the axes where an arrow says so".into(),
         x_label: "share of terminal cells under oversight, p".into(),
         x_scale: Scale::Log,
+        y_scale: Scale::Linear,
         panels: vec![Panel {
             title: String::new(),
             y_label: "stepwise ground-truth return".into(),

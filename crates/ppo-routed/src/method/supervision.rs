@@ -2,10 +2,10 @@
 
 use envs::{Kind, Outcome, Space};
 use gradient_routing::{Class, Group, Profile, RouteTable, Site};
-use policies::{Gate, GateConv, PolicyConfig, Steering};
+use policies::{Gate, PolicyConfig, Steering};
 
 use super::{Label, Method, Part, PolicyShape};
-use crate::Error;
+use crate::{Config, Error, ModelSection};
 
 /// The policy of all experts together, as it was trained.
 const FULL: &str = "full";
@@ -101,7 +101,7 @@ impl Supervision {
         self.routes.profiles().iter().map(|p| (p.name.clone(), steering(&p.keep))).collect()
     }
 
-    /// The network for an environment with these spaces.
+    /// The network for an environment with these spaces, in the sizes of a config.
     ///
     /// The first axis of an observation with several counts planes; an observation with one axis is one plane.
     ///
@@ -111,7 +111,7 @@ impl Supervision {
         &self,
         observation: &Space,
         action: &Space,
-        gate_conv: GateConv,
+        config: &Config,
     ) -> Result<PolicyConfig, Error> {
         let (planes, cells) = match observation.shape() {
             [planes, rest @ ..] if !rest.is_empty() => (*planes, rest.iter().product()),
@@ -121,12 +121,15 @@ impl Supervision {
             Error::Setting(format!("actions of {action:?} cannot be drawn from a softmax: use `Discrete`"))
         })?;
         let experts = expert_names(self.method, &self.kinds);
-        Ok(match self.method.policy {
+        let network = match self.method.policy {
             PolicyShape::Mixture(gate) => {
+                let gate_conv = config.train.gate_conv;
                 PolicyConfig { gate, gate_conv, ..PolicyConfig::mixture(experts, planes, cells, actions) }
             }
             PolicyShape::Single => PolicyConfig::single(planes, cells, actions),
-        })
+        };
+        let ModelSection { hidden, value_hidden } = config.model.clone();
+        Ok(PolicyConfig { hidden, value_hidden, ..network })
     }
 }
 

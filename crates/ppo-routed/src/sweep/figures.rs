@@ -108,6 +108,7 @@ fn return_vs_oversight(results: &Results) -> Figure {
         subtitle: format!("{}. {}", setting(results), leaders(results)),
         x_label: OVERSIGHT.to_owned(),
         x_scale: Scale::Log,
+        y_scale: Scale::Linear,
         panels: if is_one_seed(results) {
             vec![panel("One seed", Shown::Interval)]
         } else {
@@ -132,6 +133,7 @@ fn final_and_best(results: &Results) -> Figure {
         subtitle: format!("{}{}", setting(results), over_seeds(results, ": mean and its 95% interval")),
         x_label: OVERSIGHT.to_owned(),
         x_scale: Scale::Log,
+        y_scale: Scale::Linear,
         panels: vec![
             panel("Final: the last three evaluations", Measure::Final),
             panel("Best evaluation, a bound on stopping early", Measure::Best),
@@ -158,6 +160,7 @@ fn learning_curves(results: &Results, level: f64) -> Figure {
         ),
         x_label: "environment steps".to_owned(),
         x_scale: Scale::Linear,
+        y_scale: Scale::Linear,
         panels: vec![Panel {
             title: String::new(),
             y_label: returns(results),
@@ -195,6 +198,7 @@ fn steps_to_threshold(results: &Results, threshold: f64) -> Option<Figure> {
         ),
         x_label: OVERSIGHT.to_owned(),
         x_scale: Scale::Log,
+        y_scale: Scale::Linear,
         panels: vec![Panel {
             title: String::new(),
             y_label: "million environment steps".to_owned(),

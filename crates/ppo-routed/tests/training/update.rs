@@ -34,7 +34,7 @@ impl ByHand {
         let env = envs::maker(&config.env.config())(0, config.env.num_envs).unwrap();
         let supervision = Supervision::new(config.train.method, env.kinds()).unwrap();
         let network = supervision
-            .policy_config(env.single_observation_space(), env.single_action_space(), config.train.gate_conv)
+            .policy_config(env.single_observation_space(), env.single_action_space(), config)
             .unwrap();
         let policy = Policy::new(network, &mut streams.stream("init"), &Device::Cpu).unwrap();
         let seeds = RolloutSeeds { env: streams.seed_of("env"), action: streams.seed_of("action") };
