@@ -466,6 +466,12 @@ fn one_concept_of_a_run_with_modules_is_attacked_where_its_module_is_gone() {
     let models = ["base.json", "gram.json", "pure-all.json", "pure.json"];
     assert_eq!(names, [&expected[..], &models[..]].concat());
     assert_eq!(ws.done(&format!("attack run --concept forest {small}")), said);
+    // what is exported says which concept was attacked
+    ws.done("sweep export run all.jsonl");
+    let exported: Value = serde_json::from_str(ws.read("all.jsonl").trim()).unwrap();
+    let numbers = exported["summary"]["attack"].as_array().unwrap();
+    assert_eq!(numbers.len(), ws.read("run/attacks/forest/attack.jsonl").lines().count());
+    assert!(numbers.iter().all(|one| one["concept"] == "forest"));
     for (line, hint) in [
         ("attack run", "name one with --concept: forest, book"),
         ("attack run --concept sea", "its concepts are forest, book"),

@@ -335,7 +335,8 @@ fn attacked(results: &Results<Language>, name: &str) -> Result<Vec<Measure>> {
             measures.ok_or_else(|| not_of_these(name, "runs of the same settings, each attacked"))?;
         for one in serde_json::from_value::<Vec<Measure>>(measures)? {
             let numbers = [one.value, one.anchor.unwrap_or(f64::NAN)];
-            match found.iter_mut().find(|(other, _)| (&other.model, &other.what) == (&one.model, &one.what)) {
+            let of = |one: &Measure| (one.concept.clone(), one.model.clone(), one.what.clone());
+            match found.iter_mut().find(|(other, _)| of(other) == of(&one)) {
                 Some((_, values)) => values.push(numbers),
                 None => found.push((one, vec![numbers])),
             }

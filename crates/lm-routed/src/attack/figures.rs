@@ -50,16 +50,18 @@ pub(super) fn curves(results: &[AttackResult]) -> Figure {
 pub(crate) fn steps(measures: &[Measure]) -> Option<Figure> {
     let panel = |title: &str, by: &str| {
         let mut series: Vec<Series> = Vec::new();
-        for Measure { model, what, value, .. } in measures {
+        for measure in measures {
+            let Measure { model, what, value, .. } = measure;
             let stories =
                 what.strip_prefix(by).and_then(|rest| rest.strip_suffix(TIMES)?.trim().parse().ok());
             let Some(stories) = stories else { continue };
-            if let Some(of_model) = series.iter_mut().find(|series| series.label == *model) {
+            let row = measure.row();
+            if let Some(of_model) = series.iter_mut().find(|series| series.label == row) {
                 of_model.x.push(stories);
                 of_model.y.push(*value);
             } else {
                 series.push(Series {
-                    label: model.clone(),
+                    label: row,
                     x: vec![stories],
                     y: vec![*value],
                     band: None,
@@ -104,7 +106,7 @@ mod tests {
     fn a_model_has_a_line_over_the_numbers_of_stories_where_it_came_down() {
         let measure = |model: &str, what: &str, value| {
             let (model, what) = (model.to_owned(), what.to_owned());
-            Measure { model, what, value, anchor: None, standard_error: None }
+            Measure { concept: None, model, what, value, anchor: None, standard_error: None }
         };
         let measures = [
             measure("era", "relearned 4", 2.0),

@@ -15,6 +15,9 @@ pub(crate) const BASE: &str = "base";
 /// A number of a model: a line of `attacks/attack.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measure {
+    /// The concept, of a run that has several and was attacked on some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concept: Option<String>,
     /// The model.
     pub model: String,
     /// What is measured.
@@ -27,6 +30,13 @@ pub(crate) struct Measure {
     /// Of a difference of losses, the standard error over stories, paired by story.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub standard_error: Option<f64>,
+}
+
+impl Measure {
+    /// The row that it stands in: the model, behind the concept where there are several.
+    pub(super) fn row(&self) -> String {
+        self.concept.as_ref().map_or(self.model.clone(), |concept| format!("{concept}: {}", self.model))
+    }
 }
 
 /// Where a run keeps what the losses of its base model were while it was trained.
@@ -76,7 +86,7 @@ pub(super) fn all(results: &[AttackResult], curves: &BaseCurves) -> Vec<Measure>
             let model = result.model.clone();
             // what needs the anchor is not there without it
             if anchor.is_some() || !NEED_ANCHOR.iter().any(|name| what.ends_with(name)) {
-                measures.push(Measure { model, what, value, anchor: beside, standard_error });
+                measures.push(Measure { concept: None, model, what, value, anchor: beside, standard_error });
             }
         }
     }

@@ -15,7 +15,7 @@ mod tables;
 mod target;
 mod weights;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use experiment::driver::Program as _;
@@ -156,9 +156,31 @@ pub(crate) const KEY: &str = "attack";
 /// No file of numbers is longer.
 const LONGEST: u64 = 16 << 20;
 
-/// The numbers of a run's attack; nothing where there was none, or it was not finished.
+/// The numbers of a run's attack, or of its attacks on several concepts; nothing where there was none, or it was not
+/// finished.
 pub(crate) fn measures_of(folder: &RunFolder) -> Result<Option<Vec<Measure>>> {
-    let path = folder.path().join("attacks").join(report::LINES);
+    let attacks = folder.path().join("attacks");
+    let mut found = measures_in(&attacks)?;
+    if !attacks.exists() {
+        return Ok(found);
+    }
+    let listed = || format!("cannot list {}", attacks.display());
+    let entries = std::fs::read_dir(&attacks).with_context(listed)?;
+    let mut concepts: Vec<PathBuf> =
+        entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>().with_context(listed)?;
+    concepts.sort();
+    for folder in concepts.iter().filter(|path| path.is_dir()) {
+        let concept = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+        let named = |one| Measure { concept: concept.clone(), ..one };
+        if let Some(measures) = measures_in(folder)? {
+            found.get_or_insert_default().extend(measures.into_iter().map(named));
+        }
+    }
+    Ok(found)
+}
+
+fn measures_in(attack: &Path) -> Result<Option<Vec<Measure>>> {
+    let path = attack.join(report::LINES);
     if !path.exists() {
         return Ok(None);
     }

@@ -30,8 +30,8 @@ pub(super) fn long(measures: &[Measure]) -> Table {
     let mut table = Table::new(&["model", "measure", "value", "anchor", "standard_error"]);
     let number = |value: Option<f64>| value.map(|value| value.to_string()).unwrap_or_default();
     table.rows.extend(measures.iter().map(|measure| {
-        let Measure { model, what, value, anchor, standard_error } = measure.clone();
-        vec![model, what, value.to_string(), number(anchor), number(standard_error)]
+        let Measure { what, value, anchor, standard_error, .. } = measure.clone();
+        vec![measure.row(), what, value.to_string(), number(anchor), number(standard_error)]
     }));
     table
 }
@@ -50,28 +50,34 @@ pub(super) fn all(measures: &[Measure]) -> Vec<(&'static str, Table)> {
 
 /// The numbers for which `shows` says so, a row a model and a column a number.
 fn wide(measures: &[Measure], shows: impl Fn(&str) -> bool) -> Table {
-    let (mut columns, mut models): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    let mut columns: Vec<&str> = Vec::new();
+    let mut models: Vec<(Option<&str>, &str)> = Vec::new();
     for measure in measures {
         if shows(&measure.what) && !columns.contains(&measure.what.as_str()) {
             columns.push(&measure.what);
         }
-        if !models.contains(&measure.model.as_str()) {
-            models.push(&measure.model);
+        let model = (measure.concept.as_deref(), measure.model.as_str());
+        if !models.contains(&model) {
+            models.push(model);
         }
     }
-    models.sort_by_key(|model| place(model));
+    // concepts stay in their order
+    let concepts: Vec<Option<&str>> = models.iter().map(|(concept, _)| *concept).collect();
+    models.sort_by_key(|(concept, model)| (concepts.iter().position(|one| one == concept), place(model)));
     let mut table = Table::new(&["model"]);
     table.head.extend(columns.iter().map(|name| (*name).to_owned()));
-    for model in models {
+    for (concept, model) in models {
+        let of_concept = measures.iter().filter(|one| one.concept.as_deref() == concept);
         let find =
-            |model: &str, name: &str| measures.iter().find(|one| one.model == model && one.what == name);
+            |model: &str, name: &str| of_concept.clone().find(|one| one.model == model && one.what == name);
         let cell = |name: &&str| match find(model, name) {
             Some(measure) => shown(measure),
             // the anchor comes down there, and this model does not
             None if name.contains(" steps") && find(ANCHOR, name).is_some() => "never".to_owned(),
             None => "-".to_owned(),
         };
-        table.rows.push(std::iter::once(model.to_owned()).chain(columns.iter().map(cell)).collect());
+        let row = of_concept.clone().find(|one| one.model == model).map(Measure::row).unwrap_or_default();
+        table.rows.push(std::iter::once(row).chain(columns.iter().map(cell)).collect());
     }
     table
 }
@@ -85,7 +91,7 @@ fn place(model: &str) -> (usize, std::cmp::Reverse<u64>) {
 }
 
 fn shown(measure: &Measure) -> String {
-    let Measure { model, what: name, value, anchor, standard_error } = measure;
+    let Measure { model, what: name, value, anchor, standard_error, .. } = measure;
     if name.ends_with(" times the steps") {
         return format!("{value:.1}");
     }
@@ -111,7 +117,29 @@ mod tests {
 
     fn measure(model: &str, name: &str, value: f64, anchor: Option<f64>) -> Measure {
         let (model, what) = (model.to_owned(), name.to_owned());
-        Measure { model, what, value, anchor, standard_error: None }
+        Measure { concept: None, model, what, value, anchor, standard_error: None }
+    }
+
+    #[test]
+    fn each_concept_has_its_own_anchor() {
+        let of = |concept: &str, one: Measure| Measure { concept: Some(concept.to_owned()), ..one };
+        let measures = [
+            of("sea", measure("gram", "forget", 2.3, Some(2.4))),
+            of("sea", measure("pure", "relearned 4 steps", 8.0, Some(8.0))),
+            of("birds", measure("gram", "forget", 2.5, Some(2.6))),
+        ];
+        let [(_, knows), (_, taught)] = &all(&measures)[..] else { panic!("two tables") };
+        assert_eq!(
+            knows.text(),
+            "model                forget\nsea: pure                 -\nsea: gram    2.300 (−0.100)\n\
+             birds: gram  2.500 (−0.100)\n"
+        );
+        // the birds have no anchor that comes down, so that nobody can say never
+        assert_eq!(
+            taught.text(),
+            "model        relearned 4 steps\nsea: pure                    8\nsea: gram                never\n\
+             birds: gram                  -\n"
+        );
     }
 
     #[test]
