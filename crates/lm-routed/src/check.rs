@@ -101,13 +101,11 @@ fn concepts(config: &Config, faults: &mut Faults) {
 
 fn modules(config: &Config, faults: &mut Faults) {
     let Config { model, sgtm, gram, .. } = config;
-    for (key, share) in
-        [("sgtm.retain_labelled", sgtm.retain_labelled), ("gram.p_as", gram.p_as), ("gram.p_cr", gram.p_cr)]
-    {
-        if !(0.0..=1.0).contains(&share) {
-            faults.add(key, format!("must lie between 0 and 1, got {share}"));
-        }
-    }
+    faults.up_to_one([
+        ("sgtm.retain_labelled", sgtm.retain_labelled),
+        ("gram.p_as", gram.p_as),
+        ("gram.p_cr", gram.p_cr),
+    ]);
     // as little a fault as any other of a method that takes no part: its defaults are for the default's size
     if config.experiment.methods.iter().any(|name| name == "sgtm") {
         for (key, value, whole, of) in [
@@ -118,9 +116,7 @@ fn modules(config: &Config, faults: &mut Faults) {
                 faults.add(key, format!("must be below {of} ({whole}), got {value}"));
             }
         }
-        if sgtm.neurons == 0 {
-            faults.add("sgtm.neurons", "must be at least 1, got 0");
-        }
+        faults.at_least_one([("sgtm.neurons", sgtm.neurons as u64)]);
     }
     if let Some(dose) = gram.doses.iter().find(|dose| !dose.is_finite()) {
         faults.add("gram.doses", format!("must be numbers, got {dose}"));
@@ -171,16 +167,12 @@ fn attack(config: &Config, faults: &mut Faults) {
     if let Some(share) = attack.pruned.iter().find(|share| !(0.0..1.0).contains(*share)) {
         faults.add("attack.pruned", format!("must lie between 0 and 1, got {share}"));
     }
-    for (key, value) in [
+    faults.at_least_one([
         ("attack.every", attack.every),
         ("attack.batch_size", attack.batch_size as u64),
         ("attack.validation_stories", attack.validation_stories as u64),
         ("attack.probe_stories", attack.probe_stories as u64),
-    ] {
-        if value == 0 {
-            faults.add(key, "must be at least 1, got 0");
-        }
-    }
+    ]);
 }
 
 fn data_and_shapes(config: &Config, faults: &mut Faults) {
@@ -216,7 +208,7 @@ fn data_and_shapes(config: &Config, faults: &mut Faults) {
 
 fn sizes(config: &Config, faults: &mut Faults) {
     let Config { model, train, coherence, retrain, rmu, unlearn, undo, steer, eval, checkpoint, .. } = config;
-    for (key, value, most) in [
+    faults.from_one_to([
         ("model.n_layer", model.n_layer, 256),
         ("model.n_head", model.n_head, 256),
         ("model.n_embd", model.n_embd, 1 << 14),
@@ -234,13 +226,7 @@ fn sizes(config: &Config, faults: &mut Faults) {
         ("steer.samples", steer.samples, 1 << 16),
         ("steer.sample_tokens", steer.sample_tokens, 1 << 14),
         ("steer.nearest", steer.nearest, 1 << 16),
-    ] {
-        if value == 0 {
-            faults.add(key, "must be at least 1, got 0");
-        } else if value > most {
-            faults.add(key, format!("must be at most {most}, got {value}"));
-        }
-    }
+    ]);
     for (key, rows, tokens) in [
         ("train.batch_size", train.batch_size, model.block_size),
         ("rmu.batch_size", rmu.batch_size, model.block_size),
@@ -258,18 +244,14 @@ fn sizes(config: &Config, faults: &mut Faults) {
     if train.steps > 1 << 28 {
         faults.add("train.steps", format!("must be at most {}, got {}", 1 << 28, train.steps));
     }
-    for (key, value) in [
+    faults.at_least_one([
         ("train.steps", train.steps),
         ("coherence.every", coherence.every),
         ("retrain.every", retrain.every),
         ("retrain.repeats", retrain.repeats),
         ("eval.every", eval.every),
         ("checkpoint.every", checkpoint.every),
-    ] {
-        if value == 0 {
-            faults.add(key, "must be at least 1, got 0");
-        }
-    }
+    ]);
     if retrain.stories.contains(&0) {
         faults.add("retrain.stories", "must have no 0: that is the column before");
     }
@@ -277,7 +259,7 @@ fn sizes(config: &Config, faults: &mut Faults) {
 
 fn rates(config: &Config, faults: &mut Faults) {
     let Config { train, routing, coherence, retrain, rmu, unlearn, undo, steer, localise, .. } = config;
-    for (key, value) in [
+    faults.above_zero([
         ("train.learning_rate", train.learning_rate),
         ("coherence.learning_rate", coherence.learning_rate),
         ("retrain.learning_rate", retrain.learning_rate),
@@ -287,12 +269,8 @@ fn rates(config: &Config, faults: &mut Faults) {
         ("undo.learning_rate", undo.learning_rate),
         ("branch.learning_rate", config.branch.learning_rate),
         ("steer.temperature", steer.temperature),
-    ] {
-        if !(value > 0.0 && value.is_finite()) {
-            faults.add(key, format!("must be above 0, got {value}"));
-        }
-    }
-    for (key, value) in [
+    ]);
+    faults.zero_or_more([
         ("train.min_learning_rate", train.min_learning_rate),
         ("train.weight_decay", train.weight_decay),
         ("train.grad_clip", train.grad_clip),
@@ -300,14 +278,8 @@ fn rates(config: &Config, faults: &mut Faults) {
         ("rmu.norm", rmu.norm),
         ("rmu.alpha", rmu.alpha),
         ("undo.beta", undo.beta),
-    ] {
-        if !(value >= 0.0 && value.is_finite()) {
-            faults.add(key, format!("must be 0 or more, got {value}"));
-        }
-    }
-    if !(0.0..=1.0).contains(&undo.alpha) {
-        faults.add("undo.alpha", format!("must lie between 0 and 1, got {}", undo.alpha));
-    }
+    ]);
+    faults.up_to_one([("undo.alpha", undo.alpha)]);
     for (key, value) in [("train.beta1", train.beta1), ("train.beta2", train.beta2)] {
         if !(0.0..1.0).contains(&value) {
             faults.add(key, format!("must lie between 0 and 1, got {value}"));

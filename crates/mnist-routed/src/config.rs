@@ -152,19 +152,13 @@ impl Settings for Config {
 
     fn faults(&self, faults: &mut Faults) {
         let Self { model, train, route, loss, eval, checkpoint, .. } = self;
-        for (key, value, most) in [
+        faults.from_one_to([
             ("train.epochs", train.epochs, 1 << 20),
             ("train.batch_size", train.batch_size as u64, 1 << 16),
             ("model.latent", model.latent as u64, 1 << 10),
             ("eval.every", eval.every, u64::MAX),
             ("checkpoint.every", checkpoint.every, u64::MAX),
-        ] {
-            if value == 0 {
-                faults.add(key, "must be at least 1, got 0");
-            } else if value > most {
-                faults.add(key, format!("must be at most {most}, got {value}"));
-            }
-        }
+        ]);
         let parts = train.split.parts();
         if model.latent > 0 && model.latent < parts {
             let message = format!("must be at least the {parts} parts of train.split, got {}", model.latent);
@@ -176,19 +170,13 @@ impl Settings for Config {
         if let Some(units) = model.hidden.iter().find(|units| !(1..=1 << 14).contains(*units)) {
             faults.add("model.hidden", format!("a layer has 1 to 16384 units, got {units}"));
         }
-        if !(train.learning_rate > 0.0 && train.learning_rate.is_finite()) {
-            faults.add("train.learning_rate", format!("must be above 0, got {}", train.learning_rate));
-        }
-        for (key, value) in [
+        faults.above_zero([("train.learning_rate", train.learning_rate)]);
+        faults.zero_or_more([
             ("train.weight_decay", train.weight_decay),
             ("loss.l1", loss.l1),
             ("loss.l1_last", loss.l1_last),
             ("loss.correlation", loss.correlation),
-        ] {
-            if !(value >= 0.0 && value.is_finite()) {
-                faults.add(key, format!("must be 0 or more, got {value}"));
-            }
-        }
+        ]);
         if route.open_last && !route.routing {
             faults
                 .add("route.open_last", "needs route.routing: without it every part learns from all digits");

@@ -25,7 +25,7 @@ pub(crate) fn write(results: &Results<Autoencoder>, folder: &Path) -> Result<Col
     Ok(Collected { text: text(&rows, config), effort: String::new(), files })
 }
 
-/// A row for each setting and each choice of further axes, in the order of the plan.
+/// A row for each setting and each choice of further axes, in the order of Table 2.
 pub(crate) fn rows(results: &Results<Autoencoder>) -> Vec<Row> {
     let key = |run: &Run| (run.planned.config.train.setting, run.planned.variant());
     let mut groups: Vec<Vec<&Run>> = Vec::new();
@@ -35,7 +35,9 @@ pub(crate) fn rows(results: &Results<Autoencoder>) -> Vec<Row> {
             None => groups.push(vec![run]),
         }
     }
-    groups.iter().filter_map(|group| Row::of(group)).collect()
+    let mut rows: Vec<Row> = groups.iter().filter_map(|group| Row::of(group)).collect();
+    rows.sort_by_key(|row| row.setting.number());
+    rows
 }
 
 /// A finished run.
@@ -133,7 +135,7 @@ fn text(rows: &[Row], config: &Config) -> String {
         out.push('\n');
     }
     let last = config.train.split.part_name(config.train.split.parts() - 1);
-    write!(out, "\nvalidation MSE of the {last} certificate, {}", seeds(most_seeds(rows))).ok();
+    write!(out, "\nvalidation MSE of the {last} certificate, {}", with_interval(rows)).ok();
     if paper && rows.len() > 2 {
         let ours: Vec<f64> = rows.iter().map(|row| row.others.mean).collect();
         let theirs: Vec<f64> = rows.iter().map(|row| row.setting.paper().0).collect();
@@ -144,8 +146,19 @@ fn text(rows: &[Row], config: &Config) -> String {
     out
 }
 
-fn seeds(count: usize) -> String {
-    if count == 1 { "one seed".to_owned() } else { format!("{count} seeds: mean ± half the 95% interval") }
+fn with_interval(rows: &[Row]) -> String {
+    let interval = if most_seeds(rows) > 1 { ": mean ± half the 95% interval" } else { "" };
+    format!("{}{interval}", seeds(rows))
+}
+
+/// How many seeds there are, in words.
+fn seeds(rows: &[Row]) -> String {
+    let least = rows.iter().map(|row| row.seeds).min().unwrap_or(0);
+    match (least, most_seeds(rows)) {
+        (1, 1) => "one seed".to_owned(),
+        (least, most) if least == most => format!("{most} seeds"),
+        (least, most) => format!("{least} to {most} seeds"),
+    }
 }
 
 pub(crate) fn is_papers(config: &Config) -> bool {
@@ -198,7 +211,7 @@ pub(crate) fn chart(rows: &[Row], config: &Config) -> BarChart {
         values: rows.iter().map(|row| pick(row).mean).collect(),
         interval: (count > 1).then(|| {
             // no whisker where there is one seed
-            let half = |row: &Row| pick(row).half.unwrap_or_default();
+            let half = |row: &Row| pick(row).half.unwrap_or(f64::NAN);
             Band {
                 lower: rows.iter().map(|row| pick(row).mean - half(row)).collect(),
                 upper: rows.iter().map(|row| pick(row).mean + half(row)).collect(),
@@ -222,7 +235,7 @@ pub(crate) fn chart(rows: &[Row], config: &Config) -> BarChart {
     let (epochs, batch) = (config.train.epochs, config.train.batch_size);
     let last = config.train.split.part_name(config.train.split.parts() - 1);
     let whiskers = if count > 1 { ", mean and 95% interval" } else { "" };
-    let seeds = if count == 1 { "one seed".to_owned() } else { format!("{count} seeds") };
+    let seeds = seeds(rows);
     BarChart {
         title: format!("What the {last} part of the encoding knows, setting by setting"),
         subtitle: format!("{}, batches of {batch}, {seeds}{whiskers}", counted(epochs)),
@@ -260,6 +273,26 @@ fn rank_correlation(a: &[f64], b: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn row(setting: Setting, values: &[f64]) -> Row {
+        let spread = Spread::of(values).unwrap();
+        let seeds = values.len();
+        let [others, own, others_mae, own_mae, decoder, decoder_trained] = [spread; 6];
+        let variant = String::new();
+        Row { setting, variant, seeds, others, own, others_mae, own_mae, decoder, decoder_trained }
+    }
+
+    #[test]
+    fn a_setting_with_one_seed_has_no_whisker_beside_those_that_have_one() {
+        let rows = [row(Setting::ROUTING, &[0.25, 0.5]), row(Setting::LAST_DIGITS_L1, &[0.5])];
+        let chart = chart(&rows, &Config::default());
+        assert!(chart.subtitle.contains("1 to 2 seeds, mean and 95% interval"), "{}", chart.subtitle);
+        let interval = chart.panels[0].series[0].interval.clone().unwrap();
+        assert!(interval.lower[0] < 0.25 && interval.upper[0] > 0.5);
+        assert!(interval.lower[1].is_nan() && interval.upper[1].is_nan());
+        assert!(text(&rows, &Config::default()).contains(", 1 to 2 seeds: mean"));
+        assert!(with_interval(&rows[1..]) == "one seed" && seeds(&rows[..1]) == "2 seeds");
+    }
 
     #[test]
     fn ranks_that_rise_together_correlate() {

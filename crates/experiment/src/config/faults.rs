@@ -1,5 +1,5 @@
 //! What is wrong with a config, told so that it can be put right.
-use std::fmt::{self, Write as _};
+use std::fmt::{self, Display, Write as _};
 
 /// The origin of what was given on the command line.
 pub(super) const OVERRIDE: &str = "--set";
@@ -31,7 +31,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (short(&self.key).as_str(), &self.origin) {
             ("", Some(origin)) => write!(f, "{origin}: {}", self.message),
@@ -51,6 +51,58 @@ impl Faults {
     /// case, such as `must be at least 2, got 1`.
     pub fn add(&mut self, key: impl Into<String>, message: impl Into<String>) {
         self.0.push(Fault::of(key, message));
+    }
+
+    /// Adds each count that is 0.
+    pub fn at_least_one<'a, T: PartialEq + From<u8>>(
+        &mut self,
+        counts: impl IntoIterator<Item = (&'a str, T)>,
+    ) {
+        for (key, count) in counts {
+            if count == T::from(0) {
+                self.add(key, "must be at least 1, got 0");
+            }
+        }
+    }
+
+    /// Adds each count that is 0, or above the most that is beside it.
+    pub fn from_one_to<'a, T: Copy + Display + PartialOrd + From<u8>>(
+        &mut self,
+        counts: impl IntoIterator<Item = (&'a str, T, T)>,
+    ) {
+        for (key, count, most) in counts {
+            self.at_least_one([(key, count)]);
+            if count > most {
+                self.add(key, format!("must be at most {most}, got {count}"));
+            }
+        }
+    }
+
+    /// Adds each number that is not above 0, or not finite.
+    pub fn above_zero<'a>(&mut self, numbers: impl IntoIterator<Item = (&'a str, f64)>) {
+        for (key, number) in numbers {
+            if !(number > 0.0 && number.is_finite()) {
+                self.add(key, format!("must be above 0, got {number}"));
+            }
+        }
+    }
+
+    /// Adds each number that is below 0, or not finite.
+    pub fn zero_or_more<'a>(&mut self, numbers: impl IntoIterator<Item = (&'a str, f64)>) {
+        for (key, number) in numbers {
+            if !(number >= 0.0 && number.is_finite()) {
+                self.add(key, format!("must be 0 or more, got {number}"));
+            }
+        }
+    }
+
+    /// Adds each share, probability or discount that is not between 0 and 1.
+    pub fn up_to_one<'a>(&mut self, numbers: impl IntoIterator<Item = (&'a str, f64)>) {
+        for (key, number) in numbers {
+            if !(0.0..=1.0).contains(&number) {
+                self.add(key, format!("must lie between 0 and 1, got {number}"));
+            }
+        }
     }
 
     /// Whether nothing was added.

@@ -65,14 +65,10 @@ impl Default for Ppo {
 
 impl Settings for Config {
     fn faults(&self, faults: &mut Faults) {
-        for (key, value) in [
+        faults.up_to_one([
             ("env.oversight_prob", self.env.oversight_prob),
             ("env.spurious_oversight_prob", self.env.spurious_oversight_prob),
-        ] {
-            if !(0.0..=1.0).contains(&value) {
-                faults.add(key, format!("must lie between 0 and 1, got {value}"));
-            }
-        }
+        ]);
         if self.env.rows < 2 {
             faults.add("env.rows", format!("must be at least 2, got {}", self.env.rows));
         }
@@ -199,6 +195,33 @@ updates = 3
       `x` (--set): no such key; the config has `env`, `name`, `ppo`, `train`
       `env.oversight_prob` (CONFIG, line 4): must lie between 0 and 1, got 1.5
     "#);
+}
+
+#[test]
+fn numbers_outside_their_range_are_added_and_its_ends_are_not() {
+    let mut faults = Faults::default();
+    faults.at_least_one([("a", 0_u64), ("fine", 1)]);
+    faults.from_one_to([("b", 0_usize, 4), ("c", 5, 4), ("fine", 1, 4), ("fine", 4, 4)]);
+    faults.above_zero([("d", 0.0), ("e", f64::INFINITY), ("f", f64::NAN), ("fine", 1e-300)]);
+    faults.zero_or_more([("g", -0.5), ("h", f64::NAN), ("fine", 0.0)]);
+    faults.up_to_one([("i", -0.5), ("j", 1.5), ("k", f64::NAN), ("fine", 0.0), ("fine", 1.0)]);
+    let said: Vec<String> = faults.as_slice().iter().map(ToString::to_string).collect();
+    assert_eq!(
+        said,
+        [
+            "`a`: must be at least 1, got 0",
+            "`b`: must be at least 1, got 0",
+            "`c`: must be at most 4, got 5",
+            "`d`: must be above 0, got 0",
+            "`e`: must be above 0, got inf",
+            "`f`: must be above 0, got NaN",
+            "`g`: must be 0 or more, got -0.5",
+            "`h`: must be 0 or more, got NaN",
+            "`i`: must lie between 0 and 1, got -0.5",
+            "`j`: must lie between 0 and 1, got 1.5",
+            "`k`: must lie between 0 and 1, got NaN",
+        ]
+    );
 }
 
 #[test]

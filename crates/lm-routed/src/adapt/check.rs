@@ -22,11 +22,7 @@ pub(crate) fn faults(config: &Config, faults: &mut Faults) {
     if adapt.kept_mib > 1 << 20 {
         faults.add("adapt.kept_mib", format!("must be at most {}, got {}", 1 << 20, adapt.kept_mib));
     }
-    for (key, value) in [("adapt.alpha", adapt.alpha), ("adapt.temperature", adapt.temperature)] {
-        if !(value > 0.0 && value.is_finite()) {
-            faults.add(key, format!("must be above 0, got {value}"));
-        }
-    }
+    faults.above_zero([("adapt.alpha", adapt.alpha), ("adapt.temperature", adapt.temperature)]);
     if adapt.targets.is_empty() {
         faults.add("adapt.targets", "must name at least one projection");
     }

@@ -48,48 +48,30 @@ impl Config {
             );
         }
         model.add_faults(faults);
-        for (key, value) in [
+        let counts = [
             ("env.num_envs", env.num_envs),
             ("train.num_steps", train.num_steps),
             ("ppo.update_epochs", ppo.update_epochs),
             ("ppo.num_minibatches", ppo.num_minibatches),
             ("eval.num_envs", eval.num_envs),
-        ] {
-            if value == 0 {
-                faults.add(key, "must be at least 1, got 0");
-            } else if value > 1 << 20 {
-                faults.add(key, format!("must be at most 1,048,576, got {value}"));
-            }
+        ];
+        faults.at_least_one(counts);
+        for (key, value) in counts.iter().filter(|(_, value)| *value > 1 << 20) {
+            faults.add(*key, format!("must be at most 1,048,576, got {value}"));
         }
-        for (key, value) in [
+        faults.at_least_one([
             ("train.updates", train.updates),
             ("eval.every", eval.every),
             ("checkpoint.every", checkpoint.every),
-        ] {
-            if value == 0 {
-                faults.add(key, "must be at least 1, got 0");
-            }
-        }
-        for (key, value) in [("train.gamma", train.gamma), ("ppo.gae_lambda", ppo.gae_lambda)] {
-            if !(0.0..=1.0).contains(&value) {
-                faults.add(key, format!("must lie between 0 and 1, got {value}"));
-            }
-        }
-        for (key, value) in [("train.learning_rate", train.learning_rate), ("ppo.clip_coef", ppo.clip_coef)] {
-            if !(value > 0.0 && value.is_finite()) {
-                faults.add(key, format!("must be above 0, got {value}"));
-            }
-        }
-        for (key, value) in [
+        ]);
+        faults.up_to_one([("train.gamma", train.gamma), ("ppo.gae_lambda", ppo.gae_lambda)]);
+        faults.above_zero([("train.learning_rate", train.learning_rate), ("ppo.clip_coef", ppo.clip_coef)]);
+        faults.zero_or_more([
             ("ppo.max_grad_norm", ppo.max_grad_norm),
             ("loss.ent_coef", loss.ent_coef),
             ("loss.vf_coef", loss.vf_coef),
             ("loss.gate_coef", loss.gate_coef),
-        ] {
-            if !(value >= 0.0 && value.is_finite()) {
-                faults.add(key, format!("must be 0 or more, got {value}"));
-            }
-        }
+        ]);
         let samples = env.num_envs.saturating_mul(train.num_steps);
         if samples > 1 << 24 {
             faults.add(
