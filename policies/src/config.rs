@@ -75,6 +75,11 @@ pub struct PolicyConfig {
 }
 
 impl PolicyConfig {
+    /// The paper's hidden layers of every expert and of the gate (app. F).
+    pub const PAPER_HIDDEN: [usize; 2] = [256, 256];
+    /// The paper's hidden layers of the value net (app. F).
+    pub const PAPER_VALUE_HIDDEN: [usize; 2] = [256, 32];
+
     /// The mixture of these experts with a learned gate, in the sizes of the paper.
     ///
     /// # Source
@@ -88,13 +93,13 @@ impl PolicyConfig {
         Self {
             planes,
             cells,
-            hidden: vec![256, 256],
+            hidden: Self::PAPER_HIDDEN.into(),
             actions,
             experts: experts.into_iter().map(Into::into).collect(),
             gate: Gate::Learned,
             gate_conv: GateConv::Random,
             value_planes: 16,
-            value_hidden: vec![256, 32],
+            value_hidden: Self::PAPER_VALUE_HIDDEN.into(),
         }
     }
 

@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, Result};
 use candle_core::Device;
-use experiment::driver::{BenchArgs, BenchFields, BenchPlan, peak_gflops};
+use experiment::driver::{BenchArgs, BenchFields, BenchPlan};
 use experiment::{DeviceArg, SeedStreams};
 use learning::Adam;
-use learning::kernels::{Matrix, Write, matmul};
+use learning::kernels::peak_gflops;
 use rand::RngExt;
 use serde_json::{Value, json};
 use transformer::{Architecture, Batch, Hooks, Model, Norm, Position, initial};
@@ -39,6 +39,9 @@ const CONCEPTS: usize = 4;
 
 /// Steps before the first timed one.
 const WARM_UP: u64 = 2;
+
+/// A feed-forward layer's product on a thread, with which a step is compared: rows, inputs, outputs.
+const HIDDEN_PRODUCT: [usize; 3] = [1024, 512, 2048];
 
 impl Shape {
     /// What the line says of it.
@@ -113,7 +116,7 @@ pub fn bench(
         let others = [
             ("parameters", json!(count)),
             ("tokens", json!(sequences * tokens)),
-            ("gemm_gflops", json!(gemm_gflops(threads).round())),
+            ("gemm_gflops", json!(peak_gflops(threads, HIDDEN_PRODUCT).round())),
         ];
         let others =
             others.into_iter().map(|(name, value): (&str, Value)| (name.to_owned(), value)).collect();
@@ -184,20 +187,4 @@ impl Steps {
         let norm = self.model.step_parts(&mut self.adam, rate, clip, mask.trained, mask.semantics)?;
         Ok((loss.loss, norm))
     }
-}
-
-/// GFLOP/s of a 1024×512 by 512×2048 product on each of `threads` threads at once.
-fn gemm_gflops(threads: usize) -> f64 {
-    const SIZES: (usize, usize, usize) = (1024, 512, 2048);
-    const TIMES: usize = 10;
-    let (m, k, n) = SIZES;
-    let values = |len: usize| -> Vec<f32> { (0..len).map(|i| (i % 17) as f32 * 0.1 - 0.8).collect() };
-    let (a, b) = (values(m * k), values(k * n));
-    peak_gflops(threads, TIMES * 2 * m * k * n, || {
-        let mut c = vec![0.0; m * n];
-        for _ in 0..TIMES {
-            matmul(&mut c, Matrix::new(&a, m, k), Matrix::new(&b, k, n), Write::Set);
-        }
-        std::hint::black_box(&c);
-    })
 }

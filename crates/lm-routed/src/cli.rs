@@ -17,6 +17,7 @@ use crate::bench::{Method, Shape, bench};
 use crate::config::{Config, Experiment};
 use crate::data::{CacheIs, with_words};
 use crate::export::{Choice, export};
+use crate::learning_curve::eval_metric;
 use crate::methods::Part;
 use crate::sweep::{in_curves, shown};
 use crate::{Language, attack, commands, localise, pretrained_verbs, profiles};
@@ -139,7 +140,7 @@ const SHOWN: Shown =
 fn headline(run: &Overview) -> Option<String> {
     let config: Config = experiment::load_run(&run.path.join("config.toml"), &[]).ok()?;
     let trained = Part::all(&config).into_iter().rfind(|part| part.steps(&config) > 0)?;
-    Some(format!("{}/eval/forget", trained.name()))
+    Some(eval_metric(&trained.name(), "forget"))
 }
 
 fn verb(run: &Overview) -> Vec<String> {

@@ -19,6 +19,7 @@ use crate::config::{Config, Experiment};
 use crate::data::Dataset;
 use crate::evaluate::Validation;
 use crate::finetune::Context;
+use crate::learning_curve::eval_metric;
 use crate::methods::{Filtered, Method, Part, Recipe, Start, core_filtered_of};
 use crate::train::Trainer;
 use crate::{localise, modules, pipeline, steer};
@@ -319,14 +320,14 @@ impl Training for Parts {
         let (validation, model) = (&self.validation, &mut trainer.model);
         let losses = self.shared.pool.install(|| validation.losses(model, &Hooks::default()))?;
         let mut values = vec![
-            (format!("{name}/eval/forget"), losses.forget),
-            (format!("{name}/eval/retain"), losses.retain),
+            (eval_metric(&name, "forget"), losses.forget),
+            (eval_metric(&name, "retain"), losses.retain),
         ];
         if self.config.eval.by_concept && self.config.experiment.kind == Experiment::Modules {
             let (kinds, dataset) = (modules::kinds(&self.config, &self.shared.dataset), &self.shared.dataset);
             let each =
                 self.shared.pool.install(|| modules::losses(model, &kinds, dataset, &Hooks::default()))?;
-            values.extend(each.into_iter().map(|of| (format!("{name}/eval/{}", of.kind), of.loss)));
+            values.extend(each.into_iter().map(|of| (eval_metric(&name, &of.kind), of.loss)));
         }
         let message = format!("{name} forget {:.3} retain {:.3}", losses.forget, losses.retain);
         Ok(Report { values, message: Some(message) })

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use candle_core::Device;
 use experiment::DeviceArg;
-use experiment::driver::{BenchArgs, BenchFields, BenchPlan, median, peak_gflops};
-use learning::kernels::{Matrix, Write, matmul};
+use experiment::driver::{BenchArgs, BenchFields, BenchPlan, median};
+use learning::kernels::peak_gflops;
 use serde_json::{Value, json};
 
 use crate::data::{self, Dataset};
@@ -17,6 +17,9 @@ const REPETITION_SECONDS: f64 = 3.0;
 
 /// Updates before the first timed one.
 const WARM_UP: u64 = 3;
+
+/// A hidden layer's product on a thread, with which a step is compared: rows, inputs, outputs.
+const HIDDEN_PRODUCT: [usize; 3] = [1024, 2048, 512];
 
 /// Images to train on: as many as MNIST has.
 const IMAGES: usize = 60_000;
@@ -52,27 +55,9 @@ pub fn bench(
         ("setting", json!(config.train.setting.name())),
         ("batch_size", json!(config.train.batch_size)),
         ("step_s", json!(median(&mut seconds[WARM_UP as usize..]))),
-        ("gemm_gflops", json!(gemm_gflops(threads).round())),
+        ("gemm_gflops", json!(peak_gflops(threads, HIDDEN_PRODUCT).round())),
     ];
     let others = others.into_iter().map(|(name, value): (&str, Value)| (name.to_owned(), value)).collect();
     let fields = BenchFields { work, device: *device_name, threads, others };
     Ok(rates.line(["images_per_second", "images_per_second_min", "images_per_second_max"], fields))
-}
-
-/// GFLOP/s of a hidden layer's product, 1024×2048 by 2048×512, on each of `threads` threads at once.
-fn gemm_gflops(threads: usize) -> f64 {
-    const ROWS: usize = 1024;
-    const INPUTS: usize = 2048;
-    const OUTPUTS: usize = 512;
-    const TIMES: usize = 8;
-    let values = |len: usize| -> Vec<f32> { (0..len).map(|i| (i % 17) as f32 * 0.1 - 0.8).collect() };
-    let (input, weight) = (values(ROWS * INPUTS), values(OUTPUTS * INPUTS));
-    peak_gflops(threads, TIMES * 2 * ROWS * INPUTS * OUTPUTS, || {
-        let mut output = vec![0.0; ROWS * OUTPUTS];
-        for _ in 0..TIMES {
-            let (a, b) = (Matrix::new(&input, ROWS, INPUTS), Matrix::new(&weight, OUTPUTS, INPUTS));
-            matmul(&mut output, a, b.t(), Write::Set);
-        }
-        std::hint::black_box(&output);
-    })
 }

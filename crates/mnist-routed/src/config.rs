@@ -164,12 +164,7 @@ impl Settings for Config {
             let message = format!("must be at least the {parts} parts of train.split, got {}", model.latent);
             faults.add("model.latent", message);
         }
-        if model.hidden.len() > 8 {
-            faults.add("model.hidden", format!("must be at most 8 layers, got {}", model.hidden.len()));
-        }
-        if let Some(units) = model.hidden.iter().find(|units| !(1..=1 << 14).contains(*units)) {
-            faults.add("model.hidden", format!("a layer has 1 to 16384 units, got {units}"));
-        }
+        faults.hidden_layers([("model.hidden", model.hidden.as_slice())]);
         faults.above_zero([("train.learning_rate", train.learning_rate)]);
         faults.zero_or_more([
             ("train.weight_decay", train.weight_decay),

@@ -5,9 +5,9 @@ use std::time::Instant;
 use anyhow::Result;
 use candle_core::Device;
 use envs::StepBuffers;
-use experiment::driver::{BenchArgs, BenchFields, BenchPlan, median, peak_gflops};
+use experiment::driver::{BenchArgs, BenchFields, BenchPlan, median};
 use experiment::{DeviceArg, SeedStreams};
-use learning::kernels::{Matrix, Write, matmul};
+use learning::kernels::peak_gflops;
 use learning::lanes::rows_of;
 use rand::RngExt;
 use serde_json::{Value, json};
@@ -19,6 +19,9 @@ const REPETITION_SECONDS: f64 = 2.0;
 
 /// Updates before the first timed one.
 const WARM_UP: u64 = 3;
+
+/// A hidden layer's product on a thread, with which a step is compared: rows, inputs, outputs.
+const HIDDEN_PRODUCT: [usize; 3] = [512, 256, 256];
 
 /// Times `times.repetitions` × `updates` updates of a fresh run and returns one line of JSON: medians, with the
 /// smallest and largest steps a second. Beside them stand the speed of the environment alone and of the matrix
@@ -54,7 +57,7 @@ pub fn bench(
         ("rollout_s", json!(median(&mut rollout[timed..]))),
         ("learn_s", json!(median(&mut learn[timed..]))),
         ("env_only_sps", json!(env_only(&config, threads)?.round())),
-        ("gemm_gflops", json!(gemm_gflops(threads).round())),
+        ("gemm_gflops", json!(peak_gflops(threads, HIDDEN_PRODUCT).round())),
     ];
     let others = others.into_iter().map(|(name, value): (&str, Value)| (name.to_owned(), value)).collect();
     let fields = BenchFields { work, device: *device_name, threads, others };
@@ -95,21 +98,4 @@ fn env_only(config: &Config, threads: usize) -> Result<f64> {
         Ok(())
     })?;
     Ok((STEPS * config.env.num_envs) as f64 / began.elapsed().as_secs_f64())
-}
-
-/// GFLOP/s of the hidden layer's product, 512×256 by 256×256, on each of `threads` threads at once.
-fn gemm_gflops(threads: usize) -> f64 {
-    const ROWS: usize = 512;
-    const WIDTH: usize = 256;
-    const TIMES: usize = 100;
-    let values = |len: usize| -> Vec<f32> { (0..len).map(|i| (i % 17) as f32 * 0.1 - 0.8).collect() };
-    let (input, weight) = (values(ROWS * WIDTH), values(WIDTH * WIDTH));
-    peak_gflops(threads, TIMES * 2 * ROWS * WIDTH * WIDTH, || {
-        let mut output = vec![0.0; ROWS * WIDTH];
-        for _ in 0..TIMES {
-            let (a, b) = (Matrix::new(&input, ROWS, WIDTH), Matrix::new(&weight, WIDTH, WIDTH));
-            matmul(&mut output, a, b.t(), Write::Set);
-        }
-        std::hint::black_box(&output);
-    })
 }

@@ -8,6 +8,7 @@ use envs::{EnvConfig, EnvId};
 use experiment::{Faults, Settings};
 pub use learning::Backend;
 pub use policies::GateConv;
+use policies::PolicyConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -105,7 +106,10 @@ pub struct ModelSection {
 impl Default for ModelSection {
     /// The paper's sizes (app. F).
     fn default() -> Self {
-        Self { hidden: vec![256, 256], value_hidden: vec![256, 32] }
+        Self {
+            hidden: PolicyConfig::PAPER_HIDDEN.into(),
+            value_hidden: PolicyConfig::PAPER_VALUE_HIDDEN.into(),
+        }
     }
 }
 

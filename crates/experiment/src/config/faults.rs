@@ -78,6 +78,19 @@ impl Faults {
         }
     }
 
+    /// Adds hidden layers of which there are more than eight, or one has no unit or more than 2¹⁴.
+    pub fn hidden_layers<'a>(&mut self, networks: impl IntoIterator<Item = (&'a str, &'a [usize])>) {
+        const MOST_UNITS: usize = 1 << 14;
+        for (key, layers) in networks {
+            if layers.len() > 8 {
+                self.add(key, format!("must be at most 8 layers, got {}", layers.len()));
+            }
+            if let Some(units) = layers.iter().find(|units| !(1..=MOST_UNITS).contains(*units)) {
+                self.add(key, format!("a layer has 1 to {MOST_UNITS} units, got {units}"));
+            }
+        }
+    }
+
     /// Adds each number that is not above 0, or not finite.
     pub fn above_zero<'a>(&mut self, numbers: impl IntoIterator<Item = (&'a str, f64)>) {
         for (key, number) in numbers {

@@ -116,22 +116,6 @@ pub fn median(values: &mut [f64]) -> f64 {
     f64::midpoint(values[(values.len() - 1) / 2], values[values.len() / 2])
 }
 
-/// GFLOP/s of `work`, which takes `flop` operations, on each of `threads` threads at once: the best of five tries, as
-/// the ceiling to compare a training step with.
-pub fn peak_gflops(threads: usize, flop: usize, work: impl Fn() + Sync) -> f64 {
-    let mut best: f64 = 0.0;
-    for _ in 0..5 {
-        let began = Instant::now();
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(&work);
-            }
-        });
-        best = best.max((threads * flop) as f64 / began.elapsed().as_secs_f64() / 1e9);
-    }
-    best
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

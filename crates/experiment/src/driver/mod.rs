@@ -19,7 +19,7 @@ mod resume;
 mod run;
 mod stage;
 
-pub use bench::{BenchArgs, BenchFields, BenchPlan, Rates, median, peak_gflops};
+pub use bench::{BenchArgs, BenchFields, BenchPlan, Rates, median};
 pub use program::{
     BuildContext, CutOff, Due, Finished, FinishedRun, Position, Program, Report, State, Training,
 };

@@ -17,6 +17,7 @@ use super::measure::{ArmResult, measure};
 use super::model::Shared;
 use super::streams::Kind;
 use crate::Error;
+use crate::learning_curve::eval_metric;
 use crate::train::{Order, cosine};
 
 /// An adaptation in training.
@@ -205,8 +206,8 @@ impl Training for Adapting {
         let losses = self.pool.install(|| shared.losses(&learner.adapters, &gates, most))?;
         let name = arm.name();
         let values = vec![
-            (format!("{name}/eval/behaviour"), losses.forget),
-            (format!("{name}/eval/other"), losses.retain),
+            (eval_metric(name, "behaviour"), losses.forget),
+            (eval_metric(name, "other"), losses.retain),
         ];
         let message = format!("{name} behaviour {:.3} other {:.3}", losses.forget, losses.retain);
         Ok(Report { values, message: Some(message) })

@@ -4,7 +4,8 @@ use experiment::Record;
 use serde::{Deserialize, Serialize};
 
 use super::{AttackResult, Attacked};
-use crate::learning_curve::LearningCurve;
+use crate::learning_curve::{LearningCurve, eval_metric};
+use crate::methods::BASELINE;
 use crate::per_story::PerStory;
 
 /// The model that never saw the concept.
@@ -48,12 +49,12 @@ pub(super) struct BaseMetrics {
 
 impl BaseMetrics {
     pub(super) fn of_era() -> Self {
-        Self { forget: format!("{BASE}/eval/forget"), retain: Some(format!("{BASE}/eval/retain")) }
+        Self { forget: eval_metric(BASE, "forget"), retain: Some(eval_metric(BASE, "retain")) }
     }
 
     /// Of the baseline of a run of `modules`, which has them with `eval.by_concept`.
     pub(super) fn of_concept(concept: &str) -> Self {
-        Self { forget: format!("baseline/eval/{concept}"), retain: None }
+        Self { forget: eval_metric(BASELINE.files, concept), retain: None }
     }
 }
 

@@ -51,32 +51,33 @@ pub(super) fn all(measures: &[Measure]) -> Vec<(&'static str, Table)> {
 /// The numbers for which `shows` says so, a row a model and a column a number.
 fn wide(measures: &[Measure], shows: impl Fn(&str) -> bool) -> Table {
     let mut columns: Vec<&str> = Vec::new();
-    let mut models: Vec<(Option<&str>, &str)> = Vec::new();
+    let mut rows: Vec<(&Measure, String)> = Vec::new();
     for measure in measures {
         if shows(&measure.what) && !columns.contains(&measure.what.as_str()) {
             columns.push(&measure.what);
         }
-        let model = (measure.concept.as_deref(), measure.model.as_str());
-        if !models.contains(&model) {
-            models.push(model);
+        let row = measure.row();
+        if rows.iter().all(|(_, other)| *other != row) {
+            rows.push((measure, row));
         }
     }
     // concepts stay in their order
-    let concepts: Vec<Option<&str>> = models.iter().map(|(concept, _)| *concept).collect();
-    models.sort_by_key(|(concept, model)| (concepts.iter().position(|one| one == concept), place(model)));
+    let concepts: Vec<Option<String>> = rows.iter().map(|(first, _)| first.concept.clone()).collect();
+    rows.sort_by_key(|(first, _)| {
+        (concepts.iter().position(|one| *one == first.concept), place(&first.model))
+    });
     let mut table = Table::new(&["model"]);
     table.head.extend(columns.iter().map(|name| (*name).to_owned()));
-    for (concept, model) in models {
-        let of_concept = measures.iter().filter(|one| one.concept.as_deref() == concept);
+    for (first, row) in rows {
+        let of_concept = measures.iter().filter(|one| one.concept == first.concept);
         let find =
             |model: &str, name: &str| of_concept.clone().find(|one| one.model == model && one.what == name);
-        let cell = |name: &&str| match find(model, name) {
+        let cell = |name: &&str| match find(&first.model, name) {
             Some(measure) => shown(measure),
             // the anchor comes down there, and this model does not
             None if name.contains(" steps") && find(ANCHOR, name).is_some() => "never".to_owned(),
             None => "-".to_owned(),
         };
-        let row = of_concept.clone().find(|one| one.model == model).map(Measure::row).unwrap_or_default();
         table.rows.push(std::iter::once(row).chain(columns.iter().map(cell)).collect());
     }
     table

@@ -13,7 +13,7 @@ use crate::routing::{Choice, Labels, Place, Routes, StepLabels};
 pub const MOST_CONCEPTS: usize = 8;
 
 /// Trained on everything: what the core and its modules are measured against.
-pub(super) static BASELINE: Spec = Spec {
+pub(crate) static BASELINE: Spec = Spec {
     name: "baseline",
     title: "baseline",
     about: "trained on everything, without modules",

@@ -23,7 +23,7 @@ use gradient_routing::RouteTableError;
 
 use crate::config::Config;
 pub(crate) use branch::{added_up, branch, core_filtered_of};
-pub(crate) use gram::choices;
+pub(crate) use gram::{BASELINE, choices};
 pub use gram::{MOST_CONCEPTS, module_names, profiles, set_name};
 pub use method::{Change, Method, MethodContext, Spec, Start};
 pub(crate) use part::percent;
@@ -45,7 +45,7 @@ pub static METHODS: [&Spec; 16] = [
     &sgtm::SGTM,
     &single::STEER,
     &single::LOCALISE,
-    &gram::BASELINE,
+    &BASELINE,
     &gram::GRAM,
     &gram::FILTERED,
     &branch::BRANCH,

@@ -8,8 +8,8 @@ use experiment::Record;
 use super::modules::{name_of, same_share};
 use super::table::Table;
 use crate::config::Config;
-use crate::learning_curve::LearningCurve;
-use crate::methods::module_names;
+use crate::learning_curve::{LearningCurve, eval_metric};
+use crate::methods::{BASELINE, module_names};
 use crate::modules::{ModuleResult, ProfileLosses};
 
 /// The baseline's learning curve on documents of each kind, for those that were measured while it was trained.
@@ -30,7 +30,9 @@ impl KindCurves {
     fn each(config: &Config, curve: impl Fn(&str) -> Option<LearningCurve>) -> Self {
         let kinds = std::iter::once("general".to_owned()).chain(module_names(config));
         Self(
-            kinds.filter_map(|kind| Some((kind.clone(), curve(&format!("baseline/eval/{kind}"))?))).collect(),
+            kinds
+                .filter_map(|kind| Some((kind.clone(), curve(&eval_metric(BASELINE.files, &kind))?)))
+                .collect(),
         )
     }
 
@@ -184,7 +186,7 @@ mod tests {
         );
         // a curve that falls as 1.5 + 1 / steps: 2 after two of ten steps
         let points: Vec<(u64, f64)> = (1..=10).map(|step| (step, 1.5 + (step as f64).recip())).collect();
-        let curves = BTreeMap::from([("baseline/eval/general".to_owned(), points)]);
+        let curves = BTreeMap::from([(eval_metric(BASELINE.files, "general"), points)]);
         let curves = KindCurves::of_result(&curves, &config);
         let ratio = curves.ratio(&results[0].profiles[0], "general").unwrap();
         assert!((ratio - 0.2).abs() < 0.01, "{ratio}");

@@ -8,22 +8,15 @@ use crate::Supervision;
 /// The most numbers of an observation that a policy takes.
 const MOST_ENTRIES: usize = 1 << 16;
 
-/// The most units of a layer.
-const MOST_UNITS: usize = 1 << 14;
-
 impl ModelSection {
     fn add_faults(&self, faults: &mut Faults) {
         if self.hidden.is_empty() {
             faults.add("model.hidden", "an expert has at least one hidden layer, got none");
         }
-        for (key, layers) in [("model.hidden", &self.hidden), ("model.value_hidden", &self.value_hidden)] {
-            if layers.len() > 8 {
-                faults.add(key, format!("must be at most 8 layers, got {}", layers.len()));
-            }
-            if let Some(units) = layers.iter().find(|units| !(1..=MOST_UNITS).contains(*units)) {
-                faults.add(key, format!("a layer has 1 to {MOST_UNITS} units, got {units}"));
-            }
-        }
+        faults.hidden_layers([
+            ("model.hidden", self.hidden.as_slice()),
+            ("model.value_hidden", self.value_hidden.as_slice()),
+        ]);
     }
 }
 
