@@ -62,9 +62,9 @@ fn wide(measures: &[Measure], shows: impl Fn(&str) -> bool) -> Table {
         }
     }
     // concepts stay in their order
-    let concepts: Vec<Option<String>> = rows.iter().map(|(first, _)| first.concept.clone()).collect();
+    let concepts: Vec<Option<&str>> = rows.iter().map(|(first, _)| first.concept.as_deref()).collect();
     rows.sort_by_key(|(first, _)| {
-        (concepts.iter().position(|one| *one == first.concept), place(&first.model))
+        (concepts.iter().position(|one| *one == first.concept.as_deref()), place(&first.model))
     });
     let mut table = Table::new(&["model"]);
     table.head.extend(columns.iter().map(|name| (*name).to_owned()));
