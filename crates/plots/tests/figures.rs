@@ -115,13 +115,17 @@ fn the_name_of_a_reference_line_is_written() {
 fn the_name_of_a_reference_line_stands_beside_the_axes_where_it_would_cover_a_curve() {
     let line = ReferenceLine { label: "0.5 as good as it gets".into(), y: 0.5 };
     // the right end of the axes, which a curve reaches
-    let end = |y: Vec<f64>| {
-        let with = Panel { reference_lines: vec![line.clone()], ..panel(vec![series(&long_x(), &y)]) };
+    let end = |y: Vec<f64>, whiskers: Option<Band>| {
+        let series = Series { whiskers, ..series(&long_x(), &y) };
+        let with = Panel { reference_lines: vec![line.clone()], ..panel(vec![series]) };
         *columns(&figure(vec![with]).draw().unwrap(), Colour::Blue.rgb()).last().unwrap()
     };
-    let far = end(vec![0.1; 101]);
-    let crossing = end((0..=100).map(|i| f64::from(i % 2)).collect());
+    let up_to = |upper: f64| Some(Band { lower: vec![0.1; 101], upper: vec![upper; 101] });
+    let far = end(vec![0.1; 101], None);
+    assert_eq!(end(vec![0.1; 101], up_to(0.2)), far);
+    let crossing = end((0..=100).map(|i| f64::from(i % 2)).collect(), None);
     assert!(crossing + 150 < far, "{crossing} {far}");
+    assert_eq!(end(vec![0.1; 101], up_to(0.9)), crossing, "whiskers are a part of the curve");
 }
 
 #[test]

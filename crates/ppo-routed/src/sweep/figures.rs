@@ -148,8 +148,10 @@ fn learning_curves(results: &Results, level: f64) -> Figure {
         (!x.is_empty()).then(|| line(index, arm, x, &spreads, Shown::Quantiles))
     });
     let series: Vec<Series> = series.collect();
-    // from the lowest point, where the untrained policies begin
-    let lowest = series.iter().flat_map(|series| &series.y).copied().fold(y_range(results).0, f64::min);
+    // from the lowest point of a band: the untrained policies', or a seed's that fell on its way
+    let lows = series.iter().filter_map(|series| series.band.as_ref()).flat_map(|band| &band.lower);
+    let points = series.iter().flat_map(|series| &series.y).chain(lows).copied();
+    let lowest = points.fold(y_range(results).0, f64::min);
     Figure {
         title: format!("Learning curves at {} oversight", percent(level)),
         subtitle: format!(
