@@ -217,7 +217,7 @@ fn results_folder(folder: &Path) -> PathBuf {
 }
 
 fn results(_: &Path) -> Vec<Vec<u8>> {
-    let all = include_str!("../../docs/results/reinforce_p1.jsonl");
+    let all = include_str!("../../docs/results/reinforce.jsonl");
     all.lines().take(1).map(|line| format!("{line}\n").into_bytes()).collect()
 }
 
