@@ -51,12 +51,12 @@ impl Plan<'_> {
         series.map(|series| runs(&series.x, &series.y, x_axis, &self.y_axis, &self.area)).collect()
     }
 
-    /// Points all along the lines and the whiskers: what no name may cover.
-    fn drawn(&self, x_axis: &Axis) -> Vec<Point> {
+    /// Points all along the lines, of which these are the stretches, and the whiskers: what no name may cover.
+    fn drawn(&self, runs: &[Vec<Vec<Point>>], x_axis: &Axis) -> Vec<Point> {
         let bands =
             self.panel.series.iter().filter_map(|series| Some((&series.x, series.whiskers.as_ref()?)));
         let whiskers = bands.flat_map(|(x, band)| edges(x, band, x_axis, self)).flatten();
-        let mut lines = self.runs(x_axis).concat();
+        let mut lines = runs.concat();
         lines.extend(whiskers.map(|(x, lower, upper)| vec![(x, lower), (x, upper)]));
         trace(&lines)
     }
@@ -172,7 +172,7 @@ fn draw_panel(canvas: &mut Canvas, plan: &Plan, x_axis: &Axis, x_ticks: &[Tick])
     canvas.line(&[(area.left, area.bottom), (area.right, area.bottom)], 1.4, AXIS);
 
     let runs = plan.runs(x_axis);
-    let references = reference_lines(plan, &plan.drawn(x_axis));
+    let references = reference_lines(plan, &plan.drawn(&runs, x_axis));
     canvas.clipped(&area.grown(LINE), |canvas| {
         for series in &panel.series {
             draw_band(canvas, series, x_axis, plan);
@@ -366,7 +366,7 @@ fn reference_lines(plan: &Plan, points: &[Point]) -> Vec<Reference> {
 /// The reference lines whose names would lie on a curve wherever they stand, with the names as they are written beside the
 /// axes.
 fn names_on_curves(plan: &Plan, x_axis: &Axis) -> Vec<(usize, Vec<String>)> {
-    let references = reference_lines(plan, &plan.drawn(x_axis));
+    let references = reference_lines(plan, &plan.drawn(&plan.runs(x_axis), x_axis));
     let covering = references.into_iter().filter(|line| matches!(line.name, Some((_, _, false))));
     let label = |index: usize| &plan.panel.reference_lines[index].label;
     covering.map(|line| (line.index, LABEL.wrap(label(line.index), LABEL_WIDTH))).collect()
