@@ -145,6 +145,20 @@ fn results_alone_give_the_files_that_the_sweep_gives() {
 }
 
 #[test]
+fn what_others_published_stands_beside_the_curves_of_its_level() {
+    let ws = redrawn();
+    let published = "[{label=\"others\",method=\"naive\",oversight_prob=0.1,points=[[64,0.2]]}]";
+    let set = format!("--set sweep.threshold=0.01 --set sweep.published={published}");
+    ws.done(&format!("sweep collect root/docs/results/a.jsonl root/docs/results/b.jsonl --out beside {set}"));
+    let changed = ws
+        .tree("beside")
+        .into_iter()
+        .filter(|(path, bytes)| REDRAWN[&Path::new("swept").join(path)] != *bytes);
+    let changed: Vec<_> = changed.map(|(path, _)| path).collect();
+    assert_eq!(changed, [Path::new("plots/learning_curves_p0.1.png")]);
+}
+
+#[test]
 fn redrawing_again_changes_nothing() {
     let ws = redrawn();
     let checked = redraw(&ws, "--check");

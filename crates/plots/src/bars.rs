@@ -2,7 +2,7 @@
 
 use crate::canvas::{Canvas, DARK, Ink, Rect, WHITE};
 use crate::curves::end_whisker;
-use crate::end_labels::{self, EndLabel, block_height};
+use crate::end_labels::{self, EndLabel, Mark, block_height};
 use crate::figure::drawable;
 use crate::legend::Legend;
 use crate::sheet::{
@@ -202,8 +202,7 @@ fn draw_panel(canvas: &mut Canvas, plan: &Plan) {
             y: *y,
             reaches: true,
             ink: REFERENCE,
-            thickness: REFERENCE_LINE,
-            dash: false,
+            mark: Mark::Line { thickness: REFERENCE_LINE, dash: false },
         })
         .collect();
     end_labels::draw(canvas, area, &labels);

@@ -1,13 +1,14 @@
 //! Drawing of figures: header, panels, labels at the right ends of the lines.
 
 use crate::canvas::{Canvas, DARK, Ink, MUTED, Point, Rect, WHITE};
-use crate::end_labels::{self, EndLabel, block_height};
+use crate::end_labels::{self, EndLabel, Mark, block_height};
 use crate::figure::drawable;
 use crate::placing::place_on_line;
 use crate::sheet::{
     AXIS, GRID, HEIGHT, Header, Heading, LABEL, MARGIN, PANEL_GAP, REFERENCE, TEXT, WIDTH, axes_left,
     draw_y_grid, panel_height, write_lines, write_no_data,
 };
+use crate::stretches::{are_apart, end_of, holds, is_seen, reaches_end, runs, trace};
 use crate::text::Anchor;
 use crate::ticks::{Axis, Tick};
 use crate::{Band, Figure, Image, Panel, PlotError, Scale, Series};
@@ -21,6 +22,8 @@ const LINE: f64 = 3.2;
 const LEAST_DECADES: f64 = 0.5;
 /// Radius of a point.
 const DOT: f64 = 5.0;
+/// Around a point of a series without a line, so that it is seen on a line of the same colour.
+const RIM: f64 = 2.5;
 
 /// What is known of a panel before anything is drawn.
 struct Plan<'a> {
@@ -201,18 +204,6 @@ fn draw_panel(canvas: &mut Canvas, plan: &Plan, x_axis: &Axis, x_ticks: &[Tick])
     draw_labels(canvas, plan, &runs, &references);
 }
 
-/// The stretches of a line between its gaps, on the sheet.
-fn runs(x: &[f64], y: &[f64], x_axis: &Axis, y_axis: &Axis, area: &Rect) -> Vec<Vec<Point>> {
-    let point = |(x, y): (&f64, &f64)| {
-        let (x, y) = (x_axis.position(*x)?, y_axis.position(*y)?);
-        // far outside the axes all heights are alike, and the way there stays short
-        Some((area.left + x * area.width(), area.bottom - y.clamp(-15.0, 16.0) * area.height()))
-    };
-    let points: Vec<Option<Point>> = x.iter().zip(y).map(point).collect();
-    let stretches = points.split(Option::is_none).filter(|stretch| !stretch.is_empty());
-    stretches.map(|stretch| stretch.iter().copied().flatten().collect()).collect()
-}
-
 /// Where each point lies on the sheet, and the two ends of its uncertainty.
 fn edges(x: &[f64], band: &Band, x_axis: &Axis, plan: &Plan) -> Vec<Option<(f64, f64, f64)>> {
     let area = &plan.area;
@@ -286,44 +277,11 @@ fn draw_dots(canvas: &mut Canvas, series: &Series, runs: &[Vec<Point>], area: &R
     let alone = runs.iter().filter(|run| few || run.len() == 1).flatten().copied();
     let end = end_of(runs).filter(|end| !reaches_end(area, *end));
     for point in alone.chain(end).filter(|point| holds(area, *point)) {
+        if are_apart(runs) {
+            canvas.circle(point, DOT + RIM, WHITE);
+        }
         canvas.circle(point, DOT, Ink(series.colour.rgb(), 1.0));
     }
-}
-
-/// Whether a point lies within the axes or on their edge.
-fn holds(area: &Rect, (x, y): Point) -> bool {
-    let area = area.grown(0.5);
-    (area.left..=area.right).contains(&x) && (area.top..=area.bottom).contains(&y)
-}
-
-/// Whether anything of a line is to be seen within the axes.
-fn is_seen(area: &Rect, runs: &[Vec<Point>]) -> bool {
-    trace(runs).into_iter().any(|point| holds(area, point))
-}
-
-/// Points all along the lines, near enough to each other that no label slips in between.
-fn trace(runs: &[Vec<Point>]) -> Vec<Point> {
-    const STEP: f64 = 8.0;
-    let mut points: Vec<Point> = runs.iter().filter_map(|run| run.first()).copied().collect();
-    for pair in runs.iter().flat_map(|run| run.windows(2)) {
-        let (dx, dy) = (pair[1].0 - pair[0].0, pair[1].1 - pair[0].1);
-        let pieces = (dx.hypot(dy) / STEP).ceil().max(1.0) as u32;
-        points.extend((1..=pieces).map(|piece| {
-            let share = f64::from(piece) / f64::from(pieces);
-            (pair[0].0 + share * dx, pair[0].1 + share * dy)
-        }));
-    }
-    points
-}
-
-/// The last point of a line, if it has any.
-fn end_of(runs: &[Vec<Point>]) -> Option<Point> {
-    runs.last()?.last().copied()
-}
-
-/// Whether a line that ends at `end` goes on to the right end of the axes.
-fn reaches_end(area: &Rect, end: Point) -> bool {
-    end.0 > area.right - 0.03 * area.width()
 }
 
 /// A reference line that is to be seen.
@@ -379,7 +337,13 @@ fn draw_labels(canvas: &mut Canvas, plan: &Plan, runs: &[Vec<Vec<Point>>], refer
     let named = named.filter(|((_, lines), runs)| !lines.is_empty() && is_seen(area, runs));
     let beside = plan.beside.iter().filter_map(|(index, lines)| {
         let y = references.iter().find(|line| line.index == *index)?.y;
-        Some(EndLabel { lines, y, reaches: true, ink: REFERENCE, thickness: 2.0, dash: false })
+        Some(EndLabel {
+            lines,
+            y,
+            reaches: true,
+            ink: REFERENCE,
+            mark: Mark::Line { thickness: 2.0, dash: false },
+        })
     });
     let labels: Vec<EndLabel> = named
         .map(|((series, lines), runs)| {
@@ -389,8 +353,11 @@ fn draw_labels(canvas: &mut Canvas, plan: &Plan, runs: &[Vec<Vec<Point>>], refer
                 y: end.map_or(area.bottom, |(_, y)| y),
                 reaches: end.is_some_and(|end| reaches_end(area, end)),
                 ink: Ink(series.colour.rgb(), 1.0),
-                thickness: LINE,
-                dash: series.dash,
+                mark: if are_apart(runs) {
+                    Mark::Point { radius: DOT }
+                } else {
+                    Mark::Line { thickness: LINE, dash: series.dash }
+                },
             }
         })
         .chain(beside)

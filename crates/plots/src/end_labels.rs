@@ -17,8 +17,16 @@ pub(crate) struct EndLabel<'a> {
     /// Whether the line comes to the right end of the axes, there at height `y`.
     pub reaches: bool,
     pub ink: Ink,
-    pub thickness: f64,
-    pub dash: bool,
+    pub mark: Mark,
+}
+
+/// What joins a name to what it names.
+#[derive(Clone, Copy)]
+pub(crate) enum Mark {
+    /// A piece of a line of that thickness.
+    Line { thickness: f64, dash: bool },
+    /// A point of that radius, for points without a line.
+    Point { radius: f64 },
 }
 
 /// The height that a name takes at least.
@@ -42,10 +50,12 @@ pub(crate) fn draw(canvas: &mut Canvas, area: &Rect, labels: &[EndLabel]) {
     for ((label, (y, height)), centre) in labels.iter().zip(wishes).zip(centres) {
         let from = if label.reaches { y } else { centre };
         let piece = [(area.right + 8.0, from), (area.right + CONNECTOR - 8.0, centre)];
-        if label.dash {
-            canvas.dashed_line(&piece, label.thickness, label.ink);
-        } else {
-            canvas.line(&piece, label.thickness, label.ink);
+        match label.mark {
+            Mark::Line { thickness, dash: true } => canvas.dashed_line(&piece, thickness, label.ink),
+            Mark::Line { thickness, dash: false } => canvas.line(&piece, thickness, label.ink),
+            Mark::Point { radius } => {
+                canvas.circle((area.right + CONNECTOR - 16.0, centre), radius, label.ink);
+            }
         }
         let start = (area.right + CONNECTOR, centre - (height - GAP) / 2.0);
         write_lines(canvas, label.lines, start, LABEL, Anchor::Left, DARK);

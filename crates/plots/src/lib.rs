@@ -100,6 +100,7 @@ mod numbers;
 mod placing;
 mod policy;
 mod sheet;
+mod stretches;
 mod text;
 mod ticks;
 mod tiles;

@@ -143,6 +143,23 @@ fn values_that_are_not_finite_leave_a_gap() {
 }
 
 #[test]
+fn points_without_a_line_stand_out_from_one_of_their_colour() {
+    let x = long_x();
+    let line = series(&x, &vec![0.5; x.len()]);
+    let widest = |image: &Image| {
+        let columns = columns(image, Colour::Blue.rgb());
+        columns.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap()
+    };
+    let ink = |image: &Image| columns(image, Colour::Blue.rgb()).len();
+    let apart = series(&[30.0, 30.0, 60.0], &[0.5, f64::NAN, 0.9]);
+    let joined = series(&[30.0, 60.0], &[0.5, 0.9]);
+    let (apart, joined) = (draw(vec![line.clone(), apart]), draw(vec![line.clone(), joined]));
+    assert!(ink(&apart) < ink(&joined), "a line joins them");
+    assert!(widest(&draw(vec![line])) <= 1 && widest(&joined) <= 1);
+    assert!((3..=6).contains(&widest(&apart)), "no rim: {}", widest(&apart));
+}
+
+#[test]
 fn lines_end_at_the_edge_of_the_axes() {
     let x = long_x();
     let outside = draw(vec![series(&x, &vec![1.5; x.len()])]);

@@ -8,6 +8,7 @@ use ::plots::{
 use anyhow::Result;
 use experiment::sweep::Spread;
 
+use super::keys::{LabelEfficiency, Published};
 use super::results::{Arm, Cell, Results};
 use super::tables::{leaders, percent, steps};
 use crate::{Method, plots};
@@ -63,15 +64,18 @@ pub(super) const NAMES: [&str; 5] =
 
 /// The figures of a name, each with its file's; none where the results do not make it. Learning curves have one a
 /// level.
-pub(super) fn figures(results: &Results, threshold: f64, name: &str) -> Vec<(String, Picture)> {
+pub(super) fn figures(results: &Results, keys: &LabelEfficiency, name: &str) -> Vec<(String, Picture)> {
     let one = |picture: Option<Picture>| picture.map(|picture| (format!("{name}.png"), picture));
     let curves = |level: &f64| {
-        (format!("learning_curves_p{level}.png"), Picture::Curves(learning_curves(results, *level)))
+        (
+            format!("learning_curves_p{level}.png"),
+            Picture::Curves(learning_curves(results, *level, &keys.published)),
+        )
     };
     match name {
         "return_vs_oversight" => one(Some(Picture::Curves(return_vs_oversight(results)))),
         "final_and_best" => one(Some(Picture::Curves(final_and_best(results)))),
-        "steps_to_threshold" => one(steps_to_threshold(results, threshold).map(Picture::Curves)),
+        "steps_to_threshold" => one(steps_to_threshold(results, keys.threshold).map(Picture::Curves)),
         "ablation" => one(ablation(results).map(Picture::Bars)),
         "learning_curves" => return results.levels.iter().map(curves).collect(),
         _ => None,
@@ -84,10 +88,10 @@ pub(super) fn figures(results: &Results, threshold: f64, name: &str) -> Vec<(Str
 ///
 /// # Errors
 /// Fails where a picture cannot be written.
-pub(crate) fn draw(results: &Results, threshold: f64, folder: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn draw(results: &Results, keys: &LabelEfficiency, folder: &Path) -> Result<Vec<PathBuf>> {
     experiment::create_folder(folder)?;
     let mut paths = Vec::new();
-    for (file, picture) in NAMES.iter().flat_map(|name| figures(results, threshold, name)) {
+    for (file, picture) in NAMES.iter().flat_map(|name| figures(results, keys, name)) {
         let path = folder.join(file);
         picture.write_png(&path)?;
         paths.push(path);
@@ -141,13 +145,15 @@ fn final_and_best(results: &Results) -> Figure {
     }
 }
 
-fn learning_curves(results: &Results, level: f64) -> Figure {
+fn learning_curves(results: &Results, level: f64, published: &[Published]) -> Figure {
     let series = results.arms.iter().enumerate().filter_map(|(index, arm)| {
         let curve = results.cell(arm, level)?.curve();
         let (x, spreads): (Vec<f64>, Vec<Spread>) = curve.into_iter().unzip();
         (!x.is_empty()).then(|| line(index, arm, x, &spreads, Shown::Quantiles))
     });
-    let series: Vec<Series> = series.collect();
+    let of_others =
+        published.iter().filter(|published| published.oversight_prob.total_cmp(&level).is_eq()).map(points);
+    let series: Vec<Series> = series.chain(of_others).collect();
     // from the lowest point of a band: the untrained policies', or a seed's that fell on its way
     let lows = series.iter().filter_map(|series| series.band.as_ref()).flat_map(|band| &band.lower);
     let points = series.iter().flat_map(|series| &series.y).chain(lows).copied();
@@ -171,6 +177,14 @@ fn learning_curves(results: &Results, level: f64) -> Figure {
             y_range: Some(((lowest - 0.03).max(-1.0), 1.0)),
         }],
     }
+}
+
+/// What others published, as points without a line: nobody knows what lies between them.
+fn points(published: &Published) -> Series {
+    let apart = |&(x, y): &(f64, f64)| [(x, y), (x, f64::NAN)];
+    let (x, y) = published.points.iter().flat_map(apart).unzip();
+    let (label, colour) = (published.label.clone(), published.method.colour);
+    Series { label, x, y, band: None, whiskers: None, colour, dash: true }
 }
 
 /// Nothing where no arm reached the threshold.

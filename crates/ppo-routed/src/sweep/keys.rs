@@ -15,6 +15,22 @@ pub struct LabelEfficiency {
     pub oversight_probs: Vec<f64>,
     /// The stepwise return that counts as learned, in the figure of steps until then.
     pub threshold: f64,
+    /// What others measured, drawn beside the learning curves of its level.
+    pub published: Vec<Published>,
+}
+
+/// Returns of a method that others published.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Published {
+    /// Whose they are, such as `naive, the authors' code`.
+    pub label: String,
+    /// The method, whose colour they have.
+    pub method: Method,
+    /// The level of oversight that they were measured at.
+    pub oversight_prob: f64,
+    /// Environment steps and the stepwise return after them.
+    pub points: Vec<(f64, f64)>,
 }
 
 impl Default for LabelEfficiency {
@@ -23,6 +39,7 @@ impl Default for LabelEfficiency {
             methods: vec![Method::ROUTING, Method::NAIVE, Method::FILTERING],
             oversight_probs: vec![0.01, 0.1],
             threshold: 0.5,
+            published: Vec::new(),
         }
     }
 }
@@ -51,6 +68,11 @@ impl SweepKeys for LabelEfficiency {
         }
         if !self.threshold.is_finite() {
             faults.add("sweep.threshold", format!("must be a finite number, got {}", self.threshold));
+        }
+        for Published { label, points, .. } in &self.published {
+            if points.is_empty() || points.iter().any(|(x, y)| !(x.is_finite() && y.is_finite())) {
+                faults.add("sweep.published", format!("`{label}` needs points, each two finite numbers"));
+            }
         }
     }
 }
@@ -83,7 +105,10 @@ mod tests {
 
     #[test]
     fn the_resolved_settings_read_back() {
-        let config = load(&["sweep.seeds=[3, 1]", "sweep.axes=[\"loss.ent_coef=0.1,0.2\"]"]).unwrap();
+        let published =
+            "sweep.published=[{label=\"a\", method=\"naive\", oversight_prob=0.1, points=[[1e6, 0.5]]}]";
+        let set = ["sweep.seeds=[3, 1]", "sweep.axes=[\"loss.ent_coef=0.1,0.2\"]", published];
+        let config = load(&set).unwrap();
         let text = experiment::to_toml(&config).unwrap();
         assert_eq!(toml::from_str::<SweepConfig<Config, LabelEfficiency>>(&text).unwrap(), config, "{text}");
     }
@@ -136,6 +161,14 @@ mod tests {
             ("sweep.axes=[\"loss.ent_coef=1,1\"]", "has loss.ent_coef=1 twice"),
             ("sweep.axes=[\"loss.ent_coef=1\", \"loss.ent_coef=2\"]", "has loss.ent_coef twice"),
             ("sweep.seed=[1]", "did you mean `sweep.seeds`?"),
+            (
+                "sweep.published=[{label=\"a\", method=\"naive\", oversight_prob=0.1, points=[]}]",
+                "`a` needs points, each two finite numbers",
+            ),
+            (
+                "sweep.published=[{label=\"a\", method=\"naive\", oversight=0.1, points=[[1, 2]]}]",
+                "unknown field `oversight`",
+            ),
             ("train.gama=1", "did you mean `train.gamma`?"),
             ("train.gamma=2", "must lie between 0 and 1, got 2"),
         ] {

@@ -70,7 +70,7 @@ impl PageProgram for Ppo {
                 .ok_or_else(|| not_of_these(name, "a single level of oversight"))?;
             return Ok(Picture::Bars(chart).write_png(file)?);
         }
-        let drawn = figures(&Results::new(results), keys.threshold, name);
+        let drawn = figures(&Results::new(results), keys, name);
         match drawn.as_slice() {
             [(_, picture)] => Ok(picture.write_png(file)?),
             [] => Err(not_of_these(name, "runs that the figure can show")),

@@ -42,7 +42,7 @@ impl SweepProgram for Ppo {
     fn collect(&self, gathered: &Gathered<Self>, keys: &LabelEfficiency, folder: &Path) -> Result<Collected> {
         let results = Results::new(gathered);
         let (mut files, text) = tables::write(&results, keys.threshold, folder)?;
-        files.extend(figures::draw(&results, keys.threshold, &folder.join("plots"))?);
+        files.extend(figures::draw(&results, keys, &folder.join("plots"))?);
         let seconds: f64 = results.rows.iter().map(|row| row.summary.seconds).sum();
         let steps: u64 = results.rows.iter().map(|row| row.summary.env_steps).sum();
         let mut effort = format!("{} environment steps", figures::millions(steps));
