@@ -11,6 +11,11 @@ use crate::train::batch_of;
 /// Sequences that are measured at a time.
 const AT_A_TIME: usize = 32;
 
+/// The name of the metric of a model's loss on documents of a kind while it is trained.
+pub(crate) fn eval_metric(model: &str, kind: &str) -> String {
+    format!("{model}/eval/{kind}")
+}
+
 /// Mean cross-entropy per token, in nats, on validation documents of both kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Losses {

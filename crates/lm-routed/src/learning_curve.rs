@@ -26,11 +26,6 @@ pub(crate) struct LearningCurve {
     steps: f64,
 }
 
-/// The name of the metric of a model's loss on documents of a kind while it is trained.
-pub(crate) fn eval_metric(model: &str, kind: &str) -> String {
-    format!("{model}/eval/{kind}")
-}
-
 /// Three numbers are fitted.
 const FEWEST: usize = 4;
 

@@ -17,7 +17,7 @@ use super::measure::{ArmResult, measure};
 use super::model::Shared;
 use super::streams::Kind;
 use crate::Error;
-use crate::learning_curve::eval_metric;
+use crate::evaluate::eval_metric;
 use crate::train::{Order, cosine};
 
 /// An adaptation in training.

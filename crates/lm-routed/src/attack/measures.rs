@@ -4,7 +4,8 @@ use experiment::Record;
 use serde::{Deserialize, Serialize};
 
 use super::{AttackResult, Attacked};
-use crate::learning_curve::{LearningCurve, eval_metric};
+use crate::evaluate::eval_metric;
+use crate::learning_curve::LearningCurve;
 use crate::methods::BASELINE;
 use crate::per_story::PerStory;
 

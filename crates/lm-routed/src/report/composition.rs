@@ -8,7 +8,8 @@ use experiment::Record;
 use super::modules::{name_of, same_share};
 use super::table::Table;
 use crate::config::Config;
-use crate::learning_curve::{LearningCurve, eval_metric};
+use crate::evaluate::eval_metric;
+use crate::learning_curve::LearningCurve;
 use crate::methods::{BASELINE, module_names};
 use crate::modules::{ModuleResult, ProfileLosses};
 
