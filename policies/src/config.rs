@@ -72,6 +72,9 @@ pub struct PolicyConfig {
     pub value_planes: usize,
     /// Sizes of the value net's hidden layers.
     pub value_hidden: Vec<usize>,
+    /// Whether a ReLU stands behind each hidden layer of the value net; without it the net is one linear function.
+    #[serde(default)]
+    pub value_relu: bool,
 }
 
 impl PolicyConfig {
@@ -100,6 +103,7 @@ impl PolicyConfig {
             gate_conv: GateConv::Random,
             value_planes: 16,
             value_hidden: Self::PAPER_VALUE_HIDDEN.into(),
+            value_relu: false,
         }
     }
 
@@ -121,6 +125,11 @@ impl PolicyConfig {
     /// True where the gate network begins with a convolution.
     pub fn has_gate_conv(&self) -> bool {
         self.has_gate() && self.gate_conv != GateConv::None
+    }
+
+    /// True where the value net is no linear function.
+    pub(crate) fn has_value_trunk(&self) -> bool {
+        self.value_relu && !self.value_hidden.is_empty()
     }
 
     /// The gate's outputs: one fewer than experts, the last expert's logit being fixed at 0. For two experts

@@ -134,6 +134,9 @@ impl Policy {
         self.check_observations(observations)?;
         let mut x = self.layer_behind_conv(observations, "value")?;
         for layer in 1..=self.config.value_hidden.len() {
+            if self.config.value_relu {
+                x = relu(&x)?;
+            }
             x = self.layer(&x, "value", layer)?;
         }
         Ok(x.squeeze(1)?)

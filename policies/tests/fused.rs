@@ -169,7 +169,11 @@ fn configs() -> Vec<PolicyConfig> {
         PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4),
         PolicyConfig { hidden: vec![8, 8], gate_conv: GateConv::Identity, ..small.clone() },
         PolicyConfig { hidden: vec![8, 8], gate_conv: GateConv::None, ..small.clone() },
-        PolicyConfig { hidden: vec![11], gate_conv: GateConv::None, ..small },
+        PolicyConfig { hidden: vec![11], gate_conv: GateConv::None, ..small.clone() },
+        PolicyConfig { hidden: vec![8, 6], value_relu: true, ..small.clone() },
+        PolicyConfig { hidden: vec![8], value_hidden: vec![70], value_relu: true, ..small.clone() },
+        PolicyConfig { hidden: vec![8, 6], experts: vec!["only".into()], value_relu: true, ..small.clone() },
+        PolicyConfig { hidden: vec![8], value_hidden: vec![], value_relu: true, ..small },
     ]
 }
 
@@ -199,6 +203,29 @@ fn an_empty_batch_has_a_gradient_of_zero() {
 }
 
 #[test]
+fn values_agree_with_the_reference() {
+    for (index, config) in configs().into_iter().enumerate() {
+        let case = Case::new(&config, 40, 50 + index as u64);
+        let fused = FusedPolicy::new(&config, case.policy.parameters()).unwrap();
+        let mut x = SparseRows::new(config.inputs());
+        case.observations.chunks_exact(config.inputs()).for_each(|row| x.push_dense(row));
+        let dense = Tensor::from_vec(case.observations.clone(), (40, config.inputs()), &Device::Cpu).unwrap();
+        let want = case.policy.value(&dense).unwrap().to_vec1::<f32>().unwrap();
+        assert_close("of observations in full", &fused.values_of(&case.observations), &want);
+        for steering in [Steering::Mixture, Steering::Expert(0)] {
+            let mut activations = Activations::new(&config);
+            for part in [0..13, 13..40] {
+                let listed: Vec<u32> = part.collect();
+                fused.forward(&x, &listed, steering, &mut activations).unwrap();
+            }
+            let values: Vec<f32> = (0..40).map(|row| activations.value(row)).collect();
+            assert_close(&format!("config {index}, {steering:?}"), &values, &want);
+        }
+        assert!(fused.values_of(&[]).is_empty());
+    }
+}
+
+#[test]
 fn steering_agrees_with_the_reference() {
     let case = Case::new(&PolicyConfig::mixture(["diamond", "ghost"], 4, 25, 4), 40, 9);
     let config = case.policy.config();
@@ -217,9 +244,6 @@ fn steering_agrees_with_the_reference() {
         let gate: Vec<f32> = (0..40).flat_map(|row| activations.gate(row).to_vec()).collect();
         assert_close("gate", &gate, &flat(&want.gate));
     }
-    let values: Vec<f32> = (0..40).map(|row| fused.value(&x, row)).collect();
-    let want = case.policy.value(&dense).unwrap().to_vec1::<f32>().unwrap();
-    assert_close("value", &values, &want);
     let mut activations = Activations::new(config);
     let error = fused.forward(&x, &listed, Steering::Expert(2), &mut activations).unwrap_err().to_string();
     assert_eq!(error, "cannot steer to expert 2: the policy has 2");

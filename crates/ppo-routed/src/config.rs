@@ -99,8 +99,11 @@ impl EnvSection {
 pub struct ModelSection {
     /// Units of the hidden layers of every expert and of the gate.
     pub hidden: Vec<usize>,
-    /// Units of the value net's hidden layers, which have no ReLU: one linear function, in whatever sizes.
+    /// Units of the value net's hidden layers.
     pub value_hidden: Vec<usize>,
+    /// A ReLU behind each hidden layer of the value net. Without it, as in the paper's second version, the net is one
+    /// linear function, in whatever sizes.
+    pub value_relu: bool,
 }
 
 impl Default for ModelSection {
@@ -109,6 +112,7 @@ impl Default for ModelSection {
         Self {
             hidden: PolicyConfig::PAPER_HIDDEN.into(),
             value_hidden: PolicyConfig::PAPER_VALUE_HIDDEN.into(),
+            value_relu: false,
         }
     }
 }

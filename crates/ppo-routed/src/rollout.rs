@@ -82,7 +82,7 @@ impl ForwardCache {
                 for row in known..self.unique.len() {
                     let log_probs = &mut self.log_probs[row * actions..][..actions];
                     log_softmax(self.activations.logits(row), log_probs);
-                    self.values.push(policy.value(self.unique.rows(), row));
+                    self.values.push(self.activations.value(row));
                     self.gate.push(self.activations.gate(row)[0]);
                 }
             }
@@ -367,9 +367,7 @@ fn sample_action(log_probs: &[f32], u: f32) -> usize {
 fn values_of(actor: Actor<'_>, observations: &[f32], width: usize) -> Result<Vec<f32>, Error> {
     match actor {
         _ if observations.is_empty() => Ok(Vec::new()),
-        Actor::Fused(policy) => {
-            Ok(observations.chunks_exact(width).map(|row| policy.value_of(row)).collect())
-        }
+        Actor::Fused(policy) => Ok(policy.values_of(observations)),
         Actor::Candle(policy, device) => {
             let shape = (observations.len() / width, width);
             let observations = Tensor::from_slice(observations, shape, device)?;

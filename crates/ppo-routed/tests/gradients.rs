@@ -150,8 +150,9 @@ impl Case {
         let fused = FusedPolicy::new(self.policy.config(), self.policy.parameters()).unwrap();
         for i in 0..self.samples.len() {
             self.samples.log_probs[i] += self.rng.random_range(-0.4f32..0.4);
-            let now = fused.value(self.unique.rows(), self.samples.rows[i] as usize);
-            self.samples.values[i] = now + self.rng.random_range(-0.4f32..0.4);
+            let mut observation = vec![0.0; self.unique.rows().width()];
+            self.unique.rows().write_dense(self.samples.rows[i] as usize, &mut observation);
+            self.samples.values[i] = fused.values_of(&observation)[0] + self.rng.random_range(-0.4f32..0.4);
         }
         self.targets = self.samples.values.iter().map(|v| v + self.rng.random_range(-0.4f32..0.8)).collect();
     }
@@ -271,7 +272,11 @@ impl Naive {
     fn value(&self, x: &Tensor) -> Tensor {
         let layers = 0..=self.config.value_hidden.len();
         let x = self.conv("value.conv", x);
-        layers.fold(x, |x, layer| self.linear(&format!("value.{layer}"), &x)).squeeze(1).unwrap()
+        let net = layers.fold(x, |x, layer| {
+            let x = if self.config.value_relu && layer > 0 { x.relu().unwrap() } else { x };
+            self.linear(&format!("value.{layer}"), &x)
+        });
+        net.squeeze(1).unwrap()
     }
 
     /// The values of `x` with the share of its gradient that a route leaves to what it does not name.
@@ -475,6 +480,19 @@ fn a_gate_without_its_convolution_equals_detached_passes() {
         let sized =
             |config| PolicyConfig { hidden: vec![24, 16], value_hidden: vec![12, 8], gate_conv, ..config };
         check_every_mix(Case::with_sizes(Method::ROUTING, 2, 1, 210, sized), &[PolicyLoss::Reinforce, PPO]);
+    }
+}
+
+#[test]
+fn a_value_net_with_relus_equals_detached_passes() {
+    for method in [Method::ROUTING, Method::NAIVE] {
+        let sized = |config| PolicyConfig {
+            hidden: vec![24, 16],
+            value_hidden: vec![12, 8],
+            value_relu: true,
+            ..config
+        };
+        check_every_mix(Case::with_sizes(method, 2, 1, 220, sized), &[PolicyLoss::Reinforce, PPO]);
     }
 }
 

@@ -42,7 +42,7 @@ impl Case {
         let observation = Space::MultiBinary { shape: vec![PLANES, CELLS] };
         let mut settings = Config::default();
         settings.train.gate_conv = GateConv::Random;
-        settings.model = ModelSection { hidden: vec![12, 10], value_hidden: vec![6] };
+        settings.model = ModelSection { hidden: vec![12, 10], value_hidden: vec![6], value_relu: false };
         let config =
             supervision.policy_config(&observation, &Space::Discrete { n: ACTIONS }, &settings).unwrap();
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(3);

@@ -16,7 +16,9 @@ pub struct Activations {
     pub(super) gate_logits: Vec<f32>,
     pub(super) gate: Vec<f32>,
     pub(super) logits: Vec<f32>,
-    pub(super) widths: Vec<usize>,
+    pub(super) values: Vec<f32>,
+    /// The widths of each trunk's layers.
+    pub(super) widths: Vec<Vec<usize>>,
     pub(super) actions: usize,
     pub(super) experts: usize,
     pub(super) gate_outputs: usize,
@@ -26,15 +28,19 @@ impl Activations {
     /// No rows yet.
     pub fn new(config: &PolicyConfig) -> Self {
         let experts = config.experts.len();
-        let trunks = experts + usize::from(config.has_gate());
+        let mut widths = vec![config.hidden.clone(); experts + usize::from(config.has_gate())];
+        if config.has_value_trunk() {
+            widths.push(config.value_hidden.clone());
+        }
         Self {
             rows: 0,
-            hidden: vec![vec![Vec::new(); config.hidden.len()]; trunks],
+            hidden: widths.iter().map(|layers| vec![Vec::new(); layers.len()]).collect(),
             expert_logits: vec![Vec::new(); experts],
             gate_logits: Vec::new(),
             gate: Vec::new(),
             logits: Vec::new(),
-            widths: config.hidden.clone(),
+            values: Vec::new(),
+            widths,
             actions: config.actions,
             experts,
             gate_outputs: config.gate_outputs(),
@@ -72,6 +78,11 @@ impl Activations {
         &self.gate_logits[row * self.gate_outputs..][..self.gate_outputs]
     }
 
+    /// The value of a row.
+    pub fn value(&self, row: usize) -> f32 {
+        self.values[row]
+    }
+
     /// The part of the logits that comes from one expert, before the gate's weight and without the bias.
     /// Computed only for the experts that the steering needs.
     pub fn expert_logits(&self, expert: usize, row: usize) -> &[f32] {
@@ -86,12 +97,13 @@ impl Activations {
                 values.resize(rows * width, 0.0);
             }
         };
-        for trunk in &mut self.hidden {
-            trunk.iter_mut().zip(&self.widths).for_each(|(layer, width)| grow(layer, *width));
+        for (trunk, widths) in self.hidden.iter_mut().zip(&self.widths) {
+            trunk.iter_mut().zip(widths).for_each(|(layer, width)| grow(layer, *width));
         }
         self.expert_logits.iter_mut().for_each(|logits| grow(logits, self.actions));
         grow(&mut self.gate_logits, self.gate_outputs);
         grow(&mut self.gate, self.experts);
         grow(&mut self.logits, self.actions);
+        grow(&mut self.values, 1);
     }
 }

@@ -148,6 +148,9 @@ impl FusedPolicy {
         let n = tile.rows.len();
         let (last, output) = match (tile.output.experts.get(trunk), &self.layout.gate) {
             (Some(expert), _) => (&self.layout.head, tile.of(expert, self.layout.head.outputs)),
+            _ if self.layout.value_trunk == Some(trunk) => {
+                (&self.layout.value, tile.of(&tile.output.value, 1))
+            }
             (None, Some(gate)) => (gate, tile.of(&tile.output.gate, gate.outputs)),
             (None, None) => return,
         };
@@ -178,7 +181,11 @@ impl FusedPolicy {
         let value = &self.layout.value;
         let output = tile.of(&tile.output.value, 1);
         gradient.packed[value.bias.start] += output.iter().sum::<f32>();
-        scatter_add(&mut gradient.packed[value.weight.clone()], tile.x, tile.rows, output, 1);
+        let weights = &mut gradient.packed[value.weight.clone()];
+        match self.layout.value_trunk {
+            Some(trunk) => head_weight_gradient(weights, output, tile.top(trunk, value.inputs), value.inputs),
+            None => scatter_add(weights, tile.x, tile.rows, output, 1),
+        }
     }
 
     /// The gradient of the parameters from that of the packed weights, ready for an optimiser; on the current
@@ -219,9 +226,10 @@ impl FusedPolicy {
         let mut weight = vec![0.0; table.len()];
         transpose(&mut weight, table, trunk.table.outputs);
         let bias = gradient.packed[trunk.table.bias.clone()].to_vec();
-        if trunk.prefix == "gate" && self.config.has_gate_conv() {
-            let conv = self.unfold_gate(parameters, &mut weight, &bias)?;
-            layers.push(LayerGradient { name: "gate.conv".to_owned(), weight: conv.kernel, bias: conv.bias });
+        if trunk.has_conv {
+            let conv = self.unfold_conv(&trunk.prefix, parameters, &mut weight, &bias)?;
+            let name = format!("{}.conv", trunk.prefix);
+            layers.push(LayerGradient { name, weight: conv.kernel, bias: conv.bias });
         }
         layers.push(LayerGradient { name: format!("{}.0", trunk.prefix), weight, bias });
         for (index, dense) in trunk.dense.iter().enumerate() {
@@ -251,28 +259,30 @@ impl FusedPolicy {
             for (index, (weight, bias)) in chain.layers.into_iter().enumerate() {
                 layers.push(LayerGradient { name: format!("value.{index}"), weight, bias });
             }
+        } else {
+            layers.push(gradient.layer(format!("value.{}", self.config.value_hidden.len()), value));
         }
         Ok(layers)
     }
 
-    /// Turns the gradient of the gate's folded first layer, (out, in), into that of the layer itself, in place,
-    /// and returns that of the convolution.
-    fn unfold_gate(
+    /// Turns the gradient of a net's folded first layer, (out, in), into that of the layer itself, and returns that of
+    /// the convolution.
+    fn unfold_conv(
         &self,
+        prefix: &str,
         parameters: &Parameters,
-        weight: &mut [f32],
+        weight: &mut Vec<f32>,
         bias: &[f32],
     ) -> Result<ConvGradient, PolicyError> {
         let inputs = self.config.inputs();
-        with_layer(parameters, "gate.0", |current, _| {
-            with_conv(parameters, "gate", &self.config, |conv| {
+        with_layer(parameters, &format!("{prefix}.0"), |current, _| {
+            with_conv(parameters, prefix, &self.config, |conv| {
                 let mut out =
                     ConvGradient { kernel: vec![0.0; conv.kernel.len()], bias: vec![0.0; conv.bias.len()] };
-                let mut unit_gradient = vec![0.0; inputs];
-                let units = weight.chunks_exact_mut(inputs).zip(current.chunks_exact(inputs)).zip(bias);
-                for ((folded, current), bias) in units {
-                    unfold_unit(conv, current, folded, *bias, &mut out, &mut unit_gradient);
-                    folded.copy_from_slice(&unit_gradient);
+                let folded = std::mem::replace(weight, vec![0.0; current.len()]);
+                let units = current.chunks_exact(conv.outputs()).zip(weight.chunks_exact_mut(conv.outputs()));
+                for ((folded, bias), (current, weight)) in folded.chunks_exact(inputs).zip(bias).zip(units) {
+                    unfold_unit(conv, current, folded, *bias, &mut out, weight);
                 }
                 out
             })

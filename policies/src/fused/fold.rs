@@ -13,6 +13,11 @@ impl Conv<'_> {
     fn planes_out(&self) -> usize {
         self.bias.len()
     }
+
+    /// The numbers that it makes of an observation.
+    pub(super) fn outputs(&self) -> usize {
+        self.planes_out() * self.cells
+    }
 }
 
 /// The gradient of a convolution.

@@ -61,7 +61,10 @@ impl FusedPolicy {
                 let pack = |(trunk, packed, turned)| pack_trunk(parameters, config, trunk, packed, turned);
                 trunks.into_par_iter().try_for_each(pack)
             },
-            || with_value_chain(parameters, config, fold_chain),
+            || {
+                let is_folded = self.layout.value_trunk.is_none();
+                is_folded.then(|| with_value_chain(parameters, config, fold_chain)).transpose()
+            },
         );
         trunks?;
         let chain = chain?;
@@ -71,31 +74,40 @@ impl FusedPolicy {
             copy_layer(parameters, &format!("gate.{}", self.config.hidden.len()), gate, packed)?;
         }
         let value = &self.layout.value;
-        self.packed[value.weight.clone()].copy_from_slice(&chain.weights);
-        self.packed[value.bias.start] = chain.bias;
-        self.value = Some(chain);
+        if let Some(chain) = &chain {
+            packed[value.weight.clone()].copy_from_slice(&chain.weights);
+            packed[value.bias.start] = chain.bias;
+        } else {
+            copy_layer(parameters, &format!("value.{}", self.config.value_hidden.len()), value, packed)?;
+        }
+        self.value = chain;
         Ok(())
     }
 
-    /// The value of row `row` of `x`.
+    /// The values of observations given in full, one after the other.
     ///
     /// # Panics
-    /// Panics if there is no such row.
-    pub fn value(&self, x: &SparseRows, row: usize) -> f32 {
+    /// Panics if they are no whole number of the policy's inputs.
+    pub fn values_of(&self, observations: &[f32]) -> Vec<f32> {
+        let width = self.config.inputs();
+        assert_eq!(observations.len() % width, 0, "observations of the wrong length");
+        let observations = observations.chunks_exact(width);
         let value = &self.layout.value;
-        x.dot(row, &self.packed[value.weight.clone()]) + self.packed[value.bias.start]
-    }
-
-    /// The value of an observation given in full.
-    ///
-    /// # Panics
-    /// Panics if `observation` has another length than the policy's inputs.
-    pub fn value_of(&self, observation: &[f32]) -> f32 {
-        let value = &self.layout.value;
-        let weights = self.slice(&value.weight);
-        assert_eq!(observation.len(), weights.len(), "an observation of the wrong length");
-        let entries = observation.iter().zip(weights).filter(|(x, _)| **x != 0.0);
-        entries.map(|(x, w)| x * w).sum::<f32>() + self.packed[value.bias.start]
+        if self.value.is_some() {
+            let weights = self.slice(&value.weight);
+            let of = |observation: &[f32]| {
+                let entries = observation.iter().zip(weights).filter(|(x, _)| **x != 0.0);
+                entries.map(|(x, w)| x * w).sum::<f32>() + self.packed[value.bias.start]
+            };
+            return observations.map(of).collect();
+        }
+        let mut x = SparseRows::new(width);
+        observations.for_each(|observation| x.push_dense(observation));
+        let rows: Vec<u32> = (0..x.len() as u32).collect();
+        let mut out = Activations::new(&self.config);
+        out.resize(rows.len());
+        self.value_rows(&x, &rows, 0, &mut out);
+        out.values
     }
 
     /// Computes the rows of `x` that `rows` lists under `steering` and appends them to `out`.
@@ -115,24 +127,14 @@ impl FusedPolicy {
         let fixed = self.config.fixed_gate(steering)?;
         let (start, n) = (out.rows, rows.len());
         out.resize(start + n);
-        for (index, trunk) in self.layout.trunks.iter().enumerate() {
+        for index in 0..out.experts + usize::from(self.layout.gate.is_some()) {
             let is_expert = index < out.experts;
             let needed = if is_expert { steering.keeps(index) } else { fixed.is_none() };
             if !needed {
                 continue;
             }
             let layers = &mut out.hidden[index];
-            let table = &trunk.table;
-            let first = &mut layers[0][start * table.outputs..][..n * table.outputs];
-            gather_relu(first, x, rows, self.slice(&table.weight), self.slice(&table.bias));
-            for (layer, dense) in trunk.dense.iter().enumerate() {
-                let (below, above) = layers.split_at_mut(layer + 1);
-                let input = Matrix::new(&below[layer][start * dense.inputs..], n, dense.inputs);
-                let output = &mut above[0][start * dense.outputs..][..n * dense.outputs];
-                let turned = Dense::transposed(dense.inputs, dense.outputs);
-                turned.forward(output, input, &self.turned[dense.weight.clone()], Write::Set);
-                bias_relu(output, self.slice(&dense.bias));
-            }
+            self.hidden_rows(index, x, rows, start, layers);
             let width = self.layout.head.inputs;
             let top = &layers[layers.len() - 1][start * width..][..n * width];
             if is_expert {
@@ -160,7 +162,43 @@ impl FusedPolicy {
                 logits.iter_mut().zip(part).for_each(|(logit, u)| *logit += weight * u);
             }
         }
+        self.value_rows(x, rows, start, out);
         Ok(())
+    }
+
+    /// Computes the hidden layers of a trunk for these rows, from row `start` of `layers` on.
+    fn hidden_rows(&self, trunk: usize, x: &SparseRows, rows: &[u32], start: usize, layers: &mut [Vec<f32>]) {
+        let Trunk { table, dense, .. } = &self.layout.trunks[trunk];
+        let n = rows.len();
+        let first = &mut layers[0][start * table.outputs..][..n * table.outputs];
+        gather_relu(first, x, rows, self.slice(&table.weight), self.slice(&table.bias));
+        for (layer, dense) in dense.iter().enumerate() {
+            let (below, above) = layers.split_at_mut(layer + 1);
+            let input = Matrix::new(&below[layer][start * dense.inputs..], n, dense.inputs);
+            let output = &mut above[0][start * dense.outputs..][..n * dense.outputs];
+            let turned = Dense::transposed(dense.inputs, dense.outputs);
+            turned.forward(output, input, &self.turned[dense.weight.clone()], Write::Set);
+            bias_relu(output, self.slice(&dense.bias));
+        }
+    }
+
+    /// Computes the values of these rows, from row `start` of `out` on.
+    fn value_rows(&self, x: &SparseRows, rows: &[u32], start: usize, out: &mut Activations) {
+        let value = &self.layout.value;
+        let weight = self.slice(&value.weight);
+        let values = &mut out.values[start..][..rows.len()];
+        if let Some(trunk) = self.layout.value_trunk {
+            let layers = &mut out.hidden[trunk];
+            self.hidden_rows(trunk, x, rows, start, layers);
+            let width = value.inputs;
+            let top = &layers[layers.len() - 1][start * width..][..rows.len() * width];
+            head_forward(values, top, weight, width);
+            add_bias(values, self.slice(&value.bias));
+        } else {
+            for (out, row) in values.iter_mut().zip(rows) {
+                *out = x.dot(*row as usize, weight) + self.packed[value.bias.start];
+            }
+        }
     }
 
     pub(super) fn slice(&self, range: &std::ops::Range<usize>) -> &[f32] {
@@ -194,13 +232,13 @@ fn pack_trunk(
     let table = within(&trunk.table);
     with_layer(parameters, &format!("{}.0", trunk.prefix), |weight, bias| {
         packed[table.bias.clone()].copy_from_slice(bias);
-        if trunk.prefix != "gate" || !config.has_gate_conv() {
+        if !trunk.has_conv {
             transpose(&mut packed[table.weight.clone()], weight, table.inputs);
             return Ok(());
         }
-        let mut folded = vec![0.0; weight.len()];
-        with_conv(parameters, "gate", config, |conv| {
-            let units = weight.chunks_exact(table.inputs).zip(folded.chunks_exact_mut(table.inputs));
+        let mut folded = vec![0.0; table.weight.len()];
+        with_conv(parameters, &trunk.prefix, config, |conv| {
+            let units = weight.chunks_exact(conv.outputs()).zip(folded.chunks_exact_mut(table.inputs));
             for ((weights, folded), bias) in units.zip(&mut packed[table.bias.clone()]) {
                 *bias += fold_unit(conv, weights, folded);
             }

@@ -29,11 +29,13 @@ impl PackedLayer {
     }
 }
 
-/// An expert's or the gate's hidden layers.
+/// The hidden layers of an expert, of the gate, or of a value net that is no linear function.
 #[derive(Clone, Debug)]
 pub(super) struct Trunk {
-    /// The parameters' common prefix, `experts.NAME` or `gate`.
+    /// The parameters' common prefix, `experts.NAME`, `gate` or `value`.
     pub prefix: String,
+    /// Whether a 1×1 convolution comes first, which is folded into the first layer.
+    pub has_conv: bool,
     /// The first layer; its weight is stored transposed, (in, out), so that an input is a row.
     pub table: PackedLayer,
     pub dense: Vec<PackedLayer>,
@@ -51,14 +53,16 @@ impl Trunk {
     }
 }
 
-/// The layout of packed weights and of their gradient: experts' trunks from 0 on, then the gate's; head; gate output;
-/// the folded value net, which is one weight vector and a bias.
+/// The layout of packed weights and of their gradient: experts' trunks from 0 on, then the gate's and the value net's;
+/// head; gate output; the value net's last layer, or all of it folded to one weight vector and a bias.
 #[derive(Clone, Debug)]
 pub(super) struct Layout {
     pub trunks: Vec<Trunk>,
     pub head: PackedLayer,
     pub gate: Option<PackedLayer>,
     pub value: PackedLayer,
+    /// Which of the trunks is the value net's; none where it is folded.
+    pub value_trunk: Option<usize>,
     pub len: usize,
 }
 
@@ -71,22 +75,29 @@ impl Layout {
             len = bias.end;
             PackedLayer { weight, bias, inputs, outputs }
         };
-        let mut prefixes: Vec<_> = config.experts.iter().map(|name| format!("experts.{name}")).collect();
+        let mut nets: Vec<_> =
+            config.experts.iter().map(|name| (format!("experts.{name}"), &config.hidden, false)).collect();
         if config.has_gate() {
-            prefixes.push("gate".to_owned());
+            nets.push(("gate".to_owned(), &config.hidden, config.has_gate_conv()));
         }
-        let trunks = prefixes
+        let value_trunk = config.has_value_trunk().then_some(nets.len());
+        if value_trunk.is_some() {
+            nets.push(("value".to_owned(), &config.value_hidden, true));
+        }
+        let trunks = nets
             .into_iter()
-            .map(|prefix| Trunk {
+            .map(|(prefix, hidden, has_conv)| Trunk {
                 prefix,
-                table: dense(config.inputs(), config.hidden[0]),
-                dense: config.hidden.windows(2).map(|pair| dense(pair[0], pair[1])).collect(),
+                has_conv,
+                table: dense(config.inputs(), hidden[0]),
+                dense: hidden.windows(2).map(|pair| dense(pair[0], pair[1])).collect(),
             })
             .collect();
         let last = config.hidden[config.hidden.len() - 1];
         let head = dense(last, config.actions);
         let gate = config.has_gate().then(|| dense(last, config.gate_outputs()));
-        let value = dense(config.inputs(), 1);
-        Self { trunks, head, gate, value, len }
+        let value_inputs = config.value_hidden.last().filter(|_| value_trunk.is_some());
+        let value = dense(value_inputs.copied().unwrap_or_else(|| config.inputs()), 1);
+        Self { trunks, head, gate, value, value_trunk, len }
     }
 }

@@ -89,14 +89,14 @@ impl FusedLearner {
                 lane.activations.clear();
                 policy.forward(batch.unique.rows(), rows, Steering::Mixture, &mut lane.activations)?;
                 lane.totals.output.reset(policy, rows.len());
-                for (row, listed) in rows.iter().enumerate() {
+                for row in 0..rows.len() {
                     lane.log_probs.resize(policy.config().actions, 0.0);
                     log_softmax(lane.activations.logits(row), &mut lane.log_probs);
                     let outputs = RowOutputs {
                         row,
                         log_probs: &lane.log_probs,
                         entropy: entropy(&lane.log_probs),
-                        value: policy.value(batch.unique.rows(), *listed as usize),
+                        value: lane.activations.value(row),
                         activations: &lane.activations,
                     };
                     for member in groups.members(start + row) {

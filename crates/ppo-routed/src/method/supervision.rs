@@ -128,8 +128,8 @@ impl Supervision {
             }
             PolicyShape::Single => PolicyConfig::single(planes, cells, actions),
         };
-        let ModelSection { hidden, value_hidden } = config.model.clone();
-        Ok(PolicyConfig { hidden, value_hidden, ..network })
+        let ModelSection { hidden, value_hidden, value_relu } = config.model.clone();
+        Ok(PolicyConfig { hidden, value_hidden, value_relu, ..network })
     }
 }
 
