@@ -91,23 +91,14 @@ impl FusedPolicy {
     pub fn values_of(&self, observations: &[f32]) -> Vec<f32> {
         let width = self.config.inputs();
         assert_eq!(observations.len() % width, 0, "observations of the wrong length");
-        let observations = observations.chunks_exact(width);
-        let value = &self.layout.value;
-        if self.value.is_some() {
-            let weights = self.slice(&value.weight);
-            let of = |observation: &[f32]| {
-                let entries = observation.iter().zip(weights).filter(|(x, _)| **x != 0.0);
-                entries.map(|(x, w)| x * w).sum::<f32>() + self.packed[value.bias.start]
-            };
-            return observations.map(of).collect();
-        }
         let mut x = SparseRows::new(width);
-        observations.for_each(|observation| x.push_dense(observation));
+        observations.chunks_exact(width).for_each(|observation| x.push_dense(observation));
         let rows: Vec<u32> = (0..x.len() as u32).collect();
-        let mut out = Activations::new(&self.config);
-        out.resize(rows.len());
-        self.value_rows(&x, &rows, 0, &mut out);
-        out.values
+        let widths = self.layout.value_trunk.iter().flat_map(|_| &self.config.value_hidden);
+        let mut layers: Vec<Vec<f32>> = widths.map(|width| vec![0.0; rows.len() * width]).collect();
+        let mut values = vec![0.0; rows.len()];
+        self.value_rows(&x, &rows, 0, &mut layers, &mut values);
+        values
     }
 
     /// Computes the rows of `x` that `rows` lists under `steering` and appends them to `out`.
@@ -162,7 +153,9 @@ impl FusedPolicy {
                 logits.iter_mut().zip(part).for_each(|(logit, u)| *logit += weight * u);
             }
         }
-        self.value_rows(x, rows, start, out);
+        let Activations { hidden, values, .. } = out;
+        let layers = self.layout.value_trunk.map_or(&mut [][..], |trunk| &mut hidden[trunk]);
+        self.value_rows(x, rows, start, layers, values);
         Ok(())
     }
 
@@ -182,13 +175,19 @@ impl FusedPolicy {
         }
     }
 
-    /// Computes the values of these rows, from row `start` of `out` on.
-    fn value_rows(&self, x: &SparseRows, rows: &[u32], start: usize, out: &mut Activations) {
+    /// Computes the values of these rows, from row `start` on; `layers` are those of the value net's trunk, if it has one.
+    fn value_rows(
+        &self,
+        x: &SparseRows,
+        rows: &[u32],
+        start: usize,
+        layers: &mut [Vec<f32>],
+        values: &mut [f32],
+    ) {
         let value = &self.layout.value;
         let weight = self.slice(&value.weight);
-        let values = &mut out.values[start..][..rows.len()];
+        let values = &mut values[start..][..rows.len()];
         if let Some(trunk) = self.layout.value_trunk {
-            let layers = &mut out.hidden[trunk];
             self.hidden_rows(trunk, x, rows, start, layers);
             let width = value.inputs;
             let top = &layers[layers.len() - 1][start * width..][..rows.len() * width];
