@@ -31,7 +31,7 @@ const BLOCKS: &str = "
 program = \"ppo-routed\"
 files = [\"a.jsonl\", \"b.jsonl\"]
 table = \"cells\"
-set = [\"sweep.threshold=0.01\"]
+config = \"small.toml\"
 
 [differences]
 program = \"ppo-routed\"
@@ -77,6 +77,7 @@ static REDRAWN: LazyLock<Tree> = LazyLock::new(|| {
     for folder in ["root", "root/docs", "root/docs/results"] {
         std::fs::create_dir(ws.path(folder)).unwrap();
     }
+    ws.write("root/small.toml", CONFIG);
     ws.write("root/docs/results/a.jsonl", lines[..7].join("\n"));
     ws.write("root/docs/results/b.jsonl", lines[5..].join("\n"));
     ws.write("root/docs/results/blocks.toml", BLOCKS);
@@ -232,6 +233,11 @@ fn a_page_cannot_say_what_no_file_holds() {
             "root/docs/results/blocks.toml",
             "[bad]\nprogram = \"ppo-routed\"\nfiles = [\"a.jsonl\"]\ntable = \"sells\"\n",
             "error: root/docs/results/blocks.toml: block bad: no table is called `sells`; there are cells, ",
+        ),
+        (
+            "root/docs/results/blocks.toml",
+            "[bad]\nprogram = \"ppo-routed\"\nfiles = [\"a.jsonl\"]\ntable = \"cells\"\nconfig = \"../a.toml\"\n",
+            "error: root/docs/results/blocks.toml: block bad: ../a.toml is not below the root\n",
         ),
     ] {
         let said = found_after(append(name, text));

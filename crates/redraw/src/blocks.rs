@@ -1,7 +1,7 @@
 //! What the blocks of the pages are made of: `docs/results/blocks.toml`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 use anyhow::Result;
 use experiment::UserError;
@@ -42,9 +42,10 @@ pub struct Block {
     /// Keys of the settings that tell runs apart beside the program's own axes.
     #[serde(default)]
     pub by: Vec<String>,
-    /// Settings of `[sweep]` that tables and figures look at, such as `sweep.threshold=0.4`.
+    /// The config, below the root, with whose `[sweep]` tables and figures are made, for what is not about single
+    /// runs, such as `threshold`; else with the defaults.
     #[serde(default)]
-    pub set: Vec<String>,
+    pub config: Option<PathBuf>,
 }
 
 /// A program whose results can be shown.
@@ -146,13 +147,14 @@ impl Block {
         if !known.contains(&name) {
             return Err(format!("no {kind} is called `{name}`; there are {}", known.join(", ")));
         }
-        if self.program == ProgramName::Bench && !(self.by.is_empty() && self.set.is_empty()) {
-            return Err("measurements have neither `by` nor `set`".to_owned());
+        if self.program == ProgramName::Bench && !(self.by.is_empty() && self.config.is_none()) {
+            return Err("measurements have neither `by` nor `config`".to_owned());
         }
-        let leaves = |file: &String| {
-            Path::new(file).components().any(|part| !matches!(part, std::path::Component::Normal(_)))
-        };
-        match self.files.iter().find(|file| leaves(file)) {
+        let leaves = |file: &Path| file.components().any(|part| !matches!(part, Component::Normal(_)));
+        if let Some(config) = self.config.as_deref().filter(|config| leaves(config)) {
+            return Err(format!("{} is not below the root", config.display()));
+        }
+        match self.files.iter().find(|file| leaves(Path::new(file))) {
             _ if self.files.is_empty() => Err("it needs `files`".to_owned()),
             Some(file) => Err(format!("{file} is not below docs/results")),
             None => Ok(()),

@@ -48,38 +48,41 @@ impl ProgramName {
 }
 
 impl Block {
-    /// Makes it of the result files in `results`.
+    /// Makes it of the result files in `docs/results` below `root`.
     ///
     /// # Errors
     /// Fails where one of them is not there or cannot be used, or they do not make what the block shows.
-    pub fn make(&self, results: &Path) -> Result<Made> {
+    pub fn make(&self, root: &Path) -> Result<Made> {
         match self.program {
-            ProgramName::Ppo => self.made_by(&Ppo, results),
+            ProgramName::Ppo => self.made_by(&Ppo, root),
             // results need neither images nor texts
-            ProgramName::Mnist => self.made_by(&Autoencoder::new(None, true), results),
-            ProgramName::Lm => self.made_by(&Language::default(), results),
-            ProgramName::Bench => self.made_of_measurements(results),
+            ProgramName::Mnist => self.made_by(&Autoencoder::new(None, true), root),
+            ProgramName::Lm => self.made_by(&Language::default(), root),
+            ProgramName::Bench => self.made_of_measurements(root),
         }
     }
 
-    fn made_of_measurements(&self, folder: &Path) -> Result<Made> {
-        let files: Vec<PathBuf> = self.files.iter().map(|file| folder.join(file)).collect();
+    fn results(&self, root: &Path) -> Vec<PathBuf> {
+        self.files.iter().map(|file| root.join("docs/results").join(file)).collect()
+    }
+
+    fn made_of_measurements(&self, root: &Path) -> Result<Made> {
         let wanted = |line: &serde_json::Value| {
             self.only.iter().all(|(key, values)| values.list().contains(&line[key]))
         };
-        let measured = Measured::read(&files, wanted)?;
+        let measured = Measured::read(&self.results(root), wanted)?;
         match self.shows().map_err(anyhow::Error::msg)? {
             Shows::Figure(_) => self.drawn(|file| Ok(measured.draw()?.write_png(file)?)),
             Shows::Table(_) | Shows::Value(_) => Ok(Made::Table(measured.table())),
         }
     }
 
-    fn made_by<P: PageProgram>(&self, program: &P, folder: &Path) -> Result<Made> {
-        let files: Vec<PathBuf> = self.files.iter().map(|file| folder.join(file)).collect();
+    fn made_by<P: PageProgram>(&self, program: &P, root: &Path) -> Result<Made> {
         let only = self.only.iter().map(|(key, values)| (key.clone(), values.list())).collect();
         let selection = Selection { only, by: Some(self.by.clone()) };
-        let results = Results::read(program, &files, &selection)?;
-        let settings: SweepConfig<P::Config, P::Keys> = experiment::load(None, &self.set)?;
+        let results = Results::read(program, &self.results(root), &selection)?;
+        let settings: SweepConfig<P::Config, P::Keys> =
+            experiment::load(self.config.as_ref().map(|config| root.join(config)).as_deref(), &[])?;
         let keys = &settings.sweep.own;
         match self.shows().map_err(anyhow::Error::msg)? {
             Shows::Table(name) => Ok(Made::Table(program.table(&results, keys, name)?)),

@@ -109,7 +109,7 @@ impl Fresh {
                     return Err(UserError::failed(message).into());
                 };
                 if !made.contains_key(name) {
-                    let of_files = block.make(&root.join("docs/results"));
+                    let of_files = block.make(root);
                     made.insert(name.to_owned(), of_files.map_err(|error| unmade(&place(), &error))?);
                 }
             }
