@@ -222,7 +222,7 @@ fn results(_: &Path) -> Vec<Vec<u8>> {
 }
 
 fn read_results(path: &Path) -> Result<(), String> {
-    let results = path.parent().unwrap();
-    let blocks = Blocks::read(results.parent().and_then(Path::parent).unwrap()).map_err(words)?;
-    blocks.get("cells").unwrap().make(results).map(drop).map_err(words)
+    let root = path.ancestors().nth(3).unwrap();
+    let blocks = Blocks::read(root).map_err(words)?;
+    blocks.get("cells").unwrap().make(root).map(drop).map_err(words)
 }
